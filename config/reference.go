@@ -1,0 +1,74 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+//go:generate go test -run TestReferenceFile -update .
+
+const referenceWidth = 110
+
+const referenceHead = `pushpod's configuration: every key with its default. A file needs only the keys that it changes.
+
+Flags (--conn.ping 30s) win over environment variables, these over the file, and the file over the defaults. A variable is called PUSHPOD_ and the key's path with _; lists are separated by commas; an empty one counts as absent. Durations have a unit (500ms, 30s, 5m), and so may sizes (512B, 64KiB, 1MiB). on, off, true and false are the same in pairs. What is unknown or not allowed stops the start and is named.
+
+Keys that are commented out have a default which depends on other keys.
+`
+
+// Reference returns the commented YAML file of every key with its default. It
+// loads as Default.
+func Reference() string {
+	var b strings.Builder
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(referenceHead), "\n\n") {
+		comment(&b, "", paragraph)
+		b.WriteString("#\n")
+	}
+	text := strings.TrimSuffix(b.String(), "#\n")
+	b.Reset()
+	b.WriteString(text)
+	section := ""
+	for _, k := range keys() {
+		if k.section() != section {
+			section = k.section()
+			fmt.Fprintf(&b, "\n%s:\n", section)
+		} else {
+			b.WriteString("\n")
+		}
+		k.writeReference(&b)
+	}
+	return b.String()
+}
+
+func (k key) writeReference(b *strings.Builder) {
+	indent := ""
+	if k.section() != "" {
+		indent = "  "
+	}
+	comment(b, indent, k.doc)
+	comment(b, indent, "Allowed: "+k.allowed+".")
+	comment(b, indent, "Environment: "+k.variable())
+	switch {
+	case k.derived != "":
+		fmt.Fprintf(b, "%s# %s: %s\n", indent, k.leaf(), k.derived)
+	case k.list:
+		fmt.Fprintf(b, "%s%s: [%s]\n", indent, k.leaf(), k.preset)
+	case k.quoted:
+		fmt.Fprintf(b, "%s%s: %q\n", indent, k.leaf(), k.preset)
+	default:
+		fmt.Fprintf(b, "%s%s: %s\n", indent, k.leaf(), k.preset)
+	}
+}
+
+// comment writes text in lines that begin with # and are not too long.
+func comment(b *strings.Builder, indent, text string) {
+	line := indent + "#"
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+1+len(word) > referenceWidth {
+			b.WriteString(line + "\n")
+			line = indent + "#"
+		}
+		line += " " + word
+	}
+	b.WriteString(line + "\n")
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// delayBehindBalancer is shutdown.delay's default where others reach the pod:
+// about as long as a load balancer takes to notice /readyz.
+const delayBehindBalancer = 5 * time.Second
+
+// derive fills in the defaults that depend on other keys.
+func (l *loader) derive(c *Config) {
+	if l.faulty["listen"] {
+		return
+	}
+	host, port, _ := splitAddress(c.Listen)
+	local, isLocal := loopback(host)
+	if !l.has("shutdown.delay") && !isLocal {
+		c.Shutdown.Delay = delayBehindBalancer
+	}
+	if l.has("pod.address") {
+		return
+	}
+	k, _ := l.find("pod.address")
+	ip := l.env[podIP]
+	parsed, err := netip.ParseAddr(ip)
+	switch {
+	case ip != "" && (err != nil || parsed.IsUnspecified() || parsed.Zone() != ""):
+		l.add(Problem{Key: k.path, Value: show(ip), Source: podIP, Message: "is no IP address of this pod", Allowed: k.allowed})
+	case port == 0:
+		l.refuse(k, "", "", errors.New("must be given where listen has port 0"))
+	case ip != "":
+		c.Pod.Address = net.JoinHostPort(ip, strconv.Itoa(port))
+	case isLocal:
+		c.Pod.Address = net.JoinHostPort(local, strconv.Itoa(port))
+	default:
+		l.refuse(k, "", "", fmt.Errorf("must be given where listen (%s) is not on loopback, here or by %s", c.Listen, podIP))
+	}
+}
+
+// check holds the keys against each other, as far as each is well by itself.
+func (l *loader) check(c Config) {
+	host, _, _ := splitAddress(c.Listen)
+	if _, local := loopback(host); l.sound("listen", "auth.mode", "auth.insecure") && c.Auth.Mode == "none" && !local && !c.Auth.Insecure {
+		l.conflict("auth.mode", fmt.Sprintf("none lets everyone who reaches listen (%s) be any user", c.Listen),
+			"none where listen is on loopback, such as 127.0.0.1:8080, or with auth.insecure: true")
+	}
+	if least := c.Presence.Renew + c.Conn.Ping + c.Conn.PingTimeout; l.sound("presence.ttl", "presence.renew", "conn.ping", "conn.ping_timeout") && c.Presence.TTL <= least {
+		l.conflict("presence.ttl", "entries would expire under live connections", fmt.Sprintf(
+			"more than presence.renew + conn.ping + conn.ping_timeout (%s + %s + %s = %s)",
+			short(c.Presence.Renew), short(c.Conn.Ping), short(c.Conn.PingTimeout), short(least)))
+	}
+	if l.sound("presence.lease", "presence.heartbeat") && c.Presence.Lease < 2*c.Presence.Heartbeat {
+		l.conflict("presence.lease", "pods would take each other for dead",
+			fmt.Sprintf("at least twice presence.heartbeat (%s)", short(2*c.Presence.Heartbeat)))
+	}
+	if l.sound("listen", "admin.listen") && sameSocket(c.Listen, c.Admin.Listen) {
+		l.conflict("admin.listen", "is where listen is", "an address or a port of its own")
+	}
+	l.checkCredentials(c)
+}
+
+// checkCredentials refuses what would be left unused without a word: a pod
+// that was given a password and an embedded Redis serves nobody's users.
+func (l *loader) checkCredentials(c Config) {
+	const needs = "only together with redis.addresses; the embedded Redis knows no users"
+	for _, path := range []string{"redis.username", "redis.password"} {
+		value := c.Redis.Username
+		if path == "redis.password" {
+			value = c.Redis.Password
+		}
+		if value != "" && c.Redis.Embedded() && l.sound(path, "redis.addresses") {
+			l.conflict(path, "there is no Redis that it is for", needs)
+		}
+	}
+	if c.Redis.Username != "" && c.Redis.Password == "" && l.sound("redis.username", "redis.password") {
+		l.conflict("redis.username", "a user without a password would not be used", "together with redis.password")
+	}
+}
+
+// conflict records that a key's value does not fit others.
+func (l *loader) conflict(path, message, allowed string) {
+	k, _ := l.find(path)
+	value := any(k.preset)
+	g, ok := l.given[path]
+	if ok {
+		value = g.value
+	} else {
+		g.source = "default"
+	}
+	problem := Problem{Key: path, Value: show(value), Source: g.source, Message: message, Allowed: allowed}
+	if k.secret {
+		problem.Value = hidden
+	}
+	l.add(problem)
+}
+
+func (l *loader) has(path string) bool {
+	_, ok := l.given[path]
+	return ok || l.faulty[path]
+}
+
+func (l *loader) sound(paths ...string) bool {
+	for _, path := range paths {
+		if l.faulty[path] {
+			return false
+		}
+	}
+	return true
+}
+
+// sameSocket says whether both can't be listened on at once. Port 0 never
+// collides; an address without a host takes the port on all of them.
+func sameSocket(a, b string) bool {
+	hostA, portA, _ := splitAddress(a)
+	hostB, portB, _ := splitAddress(b)
+	return portA == portB && portA != 0 && (hostA == hostB || isAny(hostA) || isAny(hostB))
+}
+
+func isAny(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
