@@ -1,0 +1,62 @@
+#!/bin/sh
+# Pushes JSON to every connection of a user, and prints how many were addressed.
+#
+#   push.sh USER JSON [NAME VALUE]...
+#   push.sh alice '{"text":"hi"}' id m-1 expires 30000 collapse inbox
+#
+# The names are those of push.lua, which stands beside this file and checks everything. Needs redis-cli only.
+#
+# Environment:
+#   PUSHPOD_PREFIX          what the keys begin with (default push:)
+#   REDIS_HOST, REDIS_PORT  where Redis is (default: redis-cli's own)
+#   REDIS_ARGS              more arguments for redis-cli, separated by spaces: --tls -n 1 -c
+#   REDISCLI_AUTH           the password, read by redis-cli itself
+#   REDIS_CLI               the program to call (default redis-cli)
+#
+# Exit status: 0 pushed (the count may be 0), 1 it failed, 2 wrong usage. Reasons go to stderr.
+
+set -u
+
+if [ "$#" -lt 2 ]; then
+  echo 'usage: push.sh USER JSON [NAME VALUE]...' >&2
+  exit 2
+fi
+if [ "$(($# % 2))" -ne 0 ]; then
+  echo 'push.sh: behind USER and JSON come pairs: NAME VALUE' >&2
+  exit 2
+fi
+
+script=$(dirname -- "$0")/push.lua
+if [ ! -r "$script" ]; then
+  echo 'push.sh: push.lua must stand beside it' >&2
+  exit 1
+fi
+
+key="${PUSHPOD_PREFIX-push:}user:{$1}"
+data=$2
+shift 2
+
+# From here on "$@" is redis-cli's command line: options in front, what was given behind. Nothing of that is ever read
+# by the shell again.
+set -- --eval "$script" "$key" , "$data" "$@"
+set -f # REDIS_ARGS is split, but not expanded
+# shellcheck disable=SC2086
+set -- ${REDIS_ARGS-} "$@"
+set +f
+if [ -n "${REDIS_PORT-}" ]; then set -- -p "$REDIS_PORT" "$@"; fi
+if [ -n "${REDIS_HOST-}" ]; then set -- -h "$REDIS_HOST" "$@"; fi
+
+# redis-cli ends with 0 on an error reply too, unless it is new and told otherwise: the answer itself decides.
+answer=$("${REDIS_CLI:-redis-cli}" "$@") || {
+  status=$?
+  if [ -n "$answer" ]; then printf 'push.sh: %s\n' "$answer" >&2; fi
+  echo "push.sh: ${REDIS_CLI:-redis-cli} ended with status $status" >&2
+  exit 1
+}
+case $answer in
+'' | *[!0-9]*)
+  printf 'push.sh: %s\n' "${answer:-no answer}" >&2
+  exit 1
+  ;;
+esac
+printf '%s\n' "$answer"
