@@ -1,0 +1,61 @@
+# What people and the CI run; `make` lists it. The CI runs `make test` and nothing else.
+
+GO      ?= go
+ARGS    ?=
+FUZZ    ?= 1m
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Run a pod on 127.0.0.1:8080, with a Redis of its own where none is configured (ARGS="--config FILE")
+	$(GO) run -ldflags "$(LDFLAGS)" . serve $(ARGS)
+
+.PHONY: build
+build: ## Build bin/pushpod
+	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/pushpod .
+
+.PHONY: tools
+tools: ## Install what the tests need and is missing (Debian packages; root or sudo)
+	@scripts/install-test-tools.sh
+
+.PHONY: lint
+lint: ## Check format, vet, staticcheck
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+# The tests come last, so that what make prints ends with their results.
+.PHONY: test
+test: tools lint ## Everything that must pass before a change goes in: tools, lint, all tests with the race detector
+	$(GO) test -race -timeout 8m ./...
+
+.PHONY: e2e
+e2e: tools ## Only the tests of whole pods against a real Redis
+	$(GO) test -race -count=1 -timeout 8m ./e2e/...
+
+# The fuzzer takes one target at a time. It may spend a minute on making an
+# interesting input smaller, hence the bound.
+.PHONY: fuzz
+fuzz: ## Fuzz each target for a minute (FUZZ=10m)
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) -fuzzminimizetime 10x "$$package"; \
+		done; \
+	done
+
+.PHONY: bench
+bench: tools ## Measure: the packages' benchmarks, then whole pods (ARGS for scripts/bench)
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./scripts/bench $(ARGS)
+
+.PHONY: generate
+generate: ## Write configs/pushpod.yaml anew from the table of keys
+	$(GO) generate ./...

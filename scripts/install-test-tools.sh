@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs what the tests lean on and what is missing, from Debian's packages:
+# redis-server and redis-cli, and a C compiler for the race detector. Where
+# nothing is missing it changes nothing and needs no rights.
+set -euo pipefail
+
+say() { echo "install-test-tools: $*" >&2; }
+
+fail() {
+	say "$*"
+	exit 1
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The race detector needs cgo: a compiler, and libc's headers with it.
+can_compile() {
+	local compiler
+	compiler=$(go env CC 2>/dev/null || echo gcc)
+	has "${compiler%% *}" && echo '#include <stdlib.h>' | $compiler -E -x c - >/dev/null 2>&1
+}
+
+has go || fail "go is missing: https://go.dev/doc/install"
+
+packages=()
+has redis-server || packages+=(redis-server)
+has redis-cli || packages+=(redis-tools)
+can_compile || packages+=(gcc libc6-dev)
+[ ${#packages[@]} -eq 0 ] && exit 0
+
+by_hand="please install: ${packages[*]}"
+has apt-get || fail "no apt-get here; $by_hand"
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	has sudo || fail "neither root nor sudo; $by_hand"
+	sudo -n true 2>/dev/null || fail "sudo asks for a password; $by_hand"
+	as_root=(sudo -n)
+fi
+
+# Debian starts a service with its package, and at each boot. The tests start
+# servers of their own, and nobody asked for another one: invoke-rc.d starts
+# nothing while policy-rc.d answers 101 (man 8 invoke-rc.d).
+policy=/usr/sbin/policy-rc.d
+policy_is_ours=no
+remove_policy() {
+	[ "$policy_is_ours" = no ] || "${as_root[@]}" rm -f "$policy"
+}
+trap remove_policy EXIT
+if [ ! -e "$policy" ]; then
+	policy_is_ours=yes
+	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+	"${as_root[@]}" chmod 755 "$policy"
+fi
+
+say "installing ${packages[*]}"
+apt_get() {
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120 "$@"
+}
+# One source of several that can't be reached need not be the one that matters.
+apt_get update || say "apt-get update failed; trying with the lists that are here"
+apt_get install -y --no-install-recommends "${packages[@]}" || fail "apt-get install failed; $by_hand"
+
+if [[ " ${packages[*]} " == *" redis-server "* ]] && has systemctl; then
+	"${as_root[@]}" systemctl disable --now redis-server >/dev/null 2>&1 || true
+fi
+
+has redis-server || fail "redis-server is still missing; $by_hand"
+has redis-cli || fail "redis-cli is still missing; $by_hand"
+can_compile || fail "no C compiler for go test -race; $by_hand"
