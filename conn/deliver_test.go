@@ -1,0 +1,484 @@
+package conn
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+func TestAPushReachesItsConnectionAndNoOther(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o)
+		a, b := s.connect(t, "a"), s.connect(t, "b")
+		s.push(t, Push{}, "for a", "a")
+		s.push(t, Push{}, "for all")
+		s.flush()
+		a.wantText("its own", "for a")
+		a.wantText("everyone's", "for all")
+		b.wantText("everyone's, and nothing before it", "for all")
+		a.closeNow()
+		b.closeNow()
+		s.wantBooks(t, Stats{Written: 3})
+	})
+}
+
+func (s *testServer) wantBooks(t *testing.T, want Stats) {
+	t.Helper()
+	var got Stats
+	for range 400 {
+		got = s.Stats()
+		if got.Written == want.Written && got.Expired == want.Expired && got.Collapsed == want.Collapsed && got.Dropped == want.Dropped && got.Closed == want.Closed {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("books: written %d expired %d collapsed %d dropped %d closed %d, want %d %d %d %d %d",
+		got.Written, got.Expired, got.Collapsed, got.Dropped, got.Closed, want.Written, want.Expired, want.Collapsed, want.Dropped, want.Closed)
+}
+
+// What each connection is sent arrives in order, whatever mixture of pushes
+// and broadcasts, small and large, comes in batches of whatever size.
+func TestEachConnectionGetsItsMessagesInOrder(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 64 << 20 })
+		const users, messages = 40, 3000
+		clients := map[string]*client{}
+		expect := map[string][]string{}
+		var names []string
+		for i := range users {
+			u := fmt.Sprint("u", i)
+			names = append(names, u)
+			clients[u] = s.connect(t, u)
+		}
+		r := rand.New(rand.NewPCG(1, 2))
+		done := make(chan error, users)
+		total := uint64(0)
+		for i := range messages {
+			body := fmt.Sprint(i, strings.Repeat("x", r.IntN(2000)))
+			switch r.IntN(4) {
+			case 0:
+				s.push(t, Push{}, body)
+				for _, u := range names {
+					expect[u] = append(expect[u], body)
+				}
+			default:
+				to := names[r.IntN(users):]
+				to = to[:min(len(to), 1+r.IntN(5))]
+				s.push(t, Push{}, body, to...)
+				for _, u := range to {
+					expect[u] = append(expect[u], body)
+				}
+			}
+			if r.IntN(10) == 0 {
+				s.d.Flush()
+			}
+			if r.IntN(20) == 0 {
+				s.d.Work()
+			}
+		}
+		s.flush()
+		for u, c := range clients {
+			total += uint64(len(expect[u]))
+			go func() {
+				for i, want := range expect[u] {
+					f, err := c.next()
+					if err != nil || string(f.Payload) != want {
+						done <- fmt.Errorf("%s, message %d: got %.20q %v, want %.20q", u, i, f.Payload, err, want)
+						return
+					}
+				}
+				done <- nil
+			}()
+		}
+		for range users {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.wantBooks(t, Stats{Written: total})
+	})
+}
+
+// jam fills the connection's socket until something waits in its queue.
+func (s *testServer) jam(t *testing.T, user string) (sent int) {
+	t.Helper()
+	big := strings.Repeat("j", 32<<10)
+	for {
+		s.push(t, Push{}, big, user)
+		s.flush()
+		sent++
+		time.Sleep(time.Millisecond) // the portable transport writes beside us
+		if s.Stats().QueuedBytes > 40<<10 {
+			time.Sleep(50 * time.Millisecond)
+			if s.Stats().QueuedBytes > 40<<10 { // and it stays so
+				return sent
+			}
+		}
+		if sent > 4000 {
+			t.Fatal("the socket takes everything")
+		}
+	}
+}
+
+func TestASlowConsumerIsDisconnectedAndOthersAreServed(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 128 << 10 })
+		slow, fast := s.connect(t, "slow"), s.connect(t, "fast")
+		n := s.jam(t, "slow")
+		big := strings.Repeat("j", 32<<10)
+		for range 4 {
+			s.push(t, Push{}, big, "slow")
+			n++
+		}
+		s.push(t, Push{}, "quick", "fast")
+		s.flush()
+		fast.wantText("others are served", "quick")
+		eventually(t, "the slow one is counted", func() bool { return s.Stats().SlowConsumers == 1 })
+		got := 0
+		for {
+			f, err := slow.next()
+			if err != nil {
+				t.Fatalf("after %d messages: %v", got, err)
+			}
+			if f.Header.OpCode == ws.OpClose {
+				if code := Code(f.Payload[0])<<8 | Code(f.Payload[1]); code != CodeTryAgain || !strings.HasPrefix(string(f.Payload[2:]), "retry_ms=") {
+					t.Fatalf("close %d %q", code, f.Payload[2:])
+				}
+				break
+			}
+			if string(f.Payload) != big {
+				t.Fatalf("message %d is damaged", got)
+			}
+			got++
+		}
+		st := s.Stats()
+		if st.Written != uint64(got)+1 || st.Written+st.Dropped+st.Closed != uint64(n)+1 || st.Dropped == 0 {
+			t.Fatalf("got %d of %d messages; books %+v", got, n, st)
+		}
+	})
+}
+
+func TestDropPoliciesKeepTheConnection(t *testing.T) {
+	for name, policy := range map[string]Policy{"newest": DropNewest, "oldest": DropOldest} {
+		t.Run(name, func(t *testing.T) {
+			overBoth(t, func(t *testing.T, o Options) {
+				s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 100<<10, policy })
+				c := s.connect(t, "u")
+				n := s.jam(t, "u")
+				for i := range 20 {
+					s.push(t, Push{}, fmt.Sprint(i, " ", strings.Repeat("y", 20<<10)), "u")
+				}
+				s.flush()
+				s.push(t, Push{}, "last", "u")
+				s.flush()
+				dropped := s.Stats().Dropped
+				if dropped == 0 {
+					t.Fatal("nothing was dropped")
+				}
+				var rest []string
+				last := -1
+				for i := 0; i < n+20+1-int(dropped); i++ {
+					f, err := c.next()
+					if err != nil {
+						t.Fatal(err)
+					}
+					switch p := string(f.Payload); {
+					case p == "last":
+						rest = append(rest, p)
+					case p[0] != 'j':
+						var k int
+						fmt.Sscan(p, &k)
+						if k <= last {
+							t.Fatalf("message %d after %d", k, last)
+						}
+						last = k
+						rest = append(rest, p[:strings.IndexByte(p, ' ')])
+					}
+				}
+				switch policy {
+				case DropNewest:
+					if len(rest) == 0 || rest[0] != "0" || last == 19 {
+						t.Fatalf("drop_newest left %v", rest)
+					}
+				case DropOldest:
+					if last != 19 || rest[0] == "0" || rest[len(rest)-1] != "last" {
+						t.Fatalf("drop_oldest left %v", rest)
+					}
+				}
+				s.wantBooks(t, Stats{Written: uint64(n+21) - dropped, Dropped: dropped})
+			})
+		})
+	}
+}
+
+func TestABroadcastJamsNoOne(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 64<<10, DropNewest })
+		s.connect(t, "stuck")
+		fast := s.connect(t, "fast")
+		body := strings.Repeat("b", 20<<10)
+		for range 200 {
+			for range 3 {
+				s.push(t, Push{}, body)
+			}
+			s.flush()
+			for range 3 {
+				fast.wantText("the fast one gets every message", body)
+			}
+		}
+		st := s.Stats()
+		if st.Dropped == 0 || st.QueuedBytes > 64<<10 {
+			t.Fatalf("the stuck one: %+v", st)
+		}
+	})
+}
+
+func TestCollapseReplacesWhatWaits(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
+		c := s.connect(t, "u")
+		n := s.jam(t, "u")
+		s.push(t, Push{Collapse: "=k"}, "old", "u")
+		s.push(t, Push{Collapse: "=other"}, "other", "u")
+		s.push(t, Push{Collapse: "=k"}, "newer", "u")
+		s.push(t, Push{Collapse: "=k"}, "newest", "u")
+		s.flush()
+		s.push(t, Push{Collapse: "=k"}, "newest of all") // a broadcast collapses too
+		s.flush()
+		for range n {
+			c.want("jam", ws.OpText)
+		}
+		c.wantText("in the old one's place", "newest of all")
+		c.wantText("another key stays", "other")
+		s.wantBooks(t, Stats{Written: uint64(n) + 2, Collapsed: 3})
+	})
+}
+
+func TestExpiredMessagesAreNotWritten(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
+		c := s.connect(t, "u")
+		now := time.Now().UnixMilli()
+		s.push(t, Push{Expires: now - 1000}, "too late", "u")
+		s.push(t, Push{Expires: now - 1000}, "too late for all")
+		s.push(t, Push{Expires: now + 60_000}, "in time", "u")
+		s.push(t, Push{Expires: now + 60_000}, "in time for all")
+		s.flush()
+		c.wantText("the first that is in time", "in time")
+		c.wantText("the second", "in time for all")
+		n := s.jam(t, "u")
+		s.push(t, Push{Expires: time.Now().UnixMilli() + 50}, "expires while it waits", "u")
+		s.push(t, Push{}, "stays", "u")
+		s.flush()
+		time.Sleep(100 * time.Millisecond)
+		for range n {
+			c.want("jam", ws.OpText)
+		}
+		c.wantText("behind what expired", "stays")
+		s.wantBooks(t, Stats{Written: uint64(n) + 3, Expired: 3})
+	})
+}
+
+func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 4 << 10 })
+		c := s.connect(t, "u")
+		large := strings.Repeat("l", 8<<20) // more than the socket takes at once
+		s.push(t, Push{}, large, "u")
+		s.flush()
+		c.wantText("large", large)
+		s.push(t, Push{}, large)
+		s.flush()
+		c.wantText("large for all", large)
+		s.wantBooks(t, Stats{Written: 2})
+	})
+}
+
+func TestAClosingPushIsTheLastOne(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o)
+		a, b := s.connect(t, "a"), s.connect(t, "b")
+		s.push(t, Push{Close: true, CloseCode: 4600, Reason: "go"}, "last words", "a")
+		s.push(t, Push{}, "too late", "a", "b")
+		s.push(t, Push{Close: true, CloseCode: 4700, Reason: ""}, "")
+		s.push(t, Push{}, "too late for all")
+		s.flush()
+		a.wantText("data before the close", "last words")
+		if reason := a.wantClose("the producer's close", 4600); reason != "go" {
+			t.Fatalf("reason %q", reason)
+		}
+		b.wantText("b goes on", "too late")
+		b.wantClose("a close without data, for all", 4700)
+		a.send(closeFrame(4600, ""))
+		a.wantEOF("once the peer has answered")
+		b.send(closeFrame(4700, ""))
+		b.wantEOF("once the peer has answered")
+		// written: last words, b's message, the close that b got.
+		s.wantBooks(t, Stats{Written: 3, Closed: 4})
+		if why, _ := s.hub.cause("a"); why != CauseServer {
+			t.Errorf("cause %v", why)
+		}
+	})
+}
+
+func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		hold := make(chan struct{})
+		s := startServer(t, o, func(_ *Options, h *fakeHub) { h.hold, h.echo = hold, true })
+		c := s.dial(t)
+		c.send([]byte(request("?user=u")))
+		s.push(t, Push{}, "early", "u")
+		s.push(t, Push{}, "early for all")
+		s.flush()
+		c.send(text("before the answer"))
+		time.Sleep(20 * time.Millisecond)
+		close(hold)
+		c.wantUpgrade()
+		c.wantText("welcome is the first frame", `{"type":"welcome"}`)
+		c.wantText("then what waited", "early")
+		c.wantText("in order", "early for all")
+		c.wantText("then the answer to what came early", "before the answer")
+		s.wantBooks(t, Stats{Written: 2})
+		c.closeNow()
+	})
+}
+
+func TestAPeerThatGoesAwayWhileItRegistersIsForgotten(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		hold := make(chan struct{})
+		s := startServer(t, o, func(_ *Options, h *fakeHub) { h.hold = hold })
+		c := s.dial(t)
+		c.send([]byte(request("?user=u")))
+		s.push(t, Push{}, "early", "u")
+		s.flush()
+		c.sock.Close()
+		eventually(t, "the handler is told", func() bool { _, told := s.hub.cause("u"); return told })
+		close(hold)
+		s.wantBooks(t, Stats{Closed: 1})
+	})
+}
+
+func TestAMessageIsGivenOnceHoweverOftenItIsAddressed(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o)
+		c := s.connect(t, "u")
+		s.push(t, Push{}, "once", "u", "u", "u")
+		s.push(t, Push{}, "again", "u")
+		s.flush()
+		c.wantText("once", "once")
+		c.wantText("and the next", "again")
+		s.wantBooks(t, Stats{Written: 2})
+	})
+}
+
+func TestPooledMessagesAreNotMixedUp(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 16 << 20 })
+		stuck, c := s.connect(t, "stuck"), s.connect(t, "u")
+		n := s.jam(t, "stuck")
+		for i := range 5000 {
+			s.push(t, Push{}, fmt.Sprintf("message %d", i), "stuck", "u")
+			if i%7 == 0 {
+				s.flush()
+			}
+		}
+		s.flush()
+		for i := range 5000 {
+			c.wantText("at once", fmt.Sprintf("message %d", i))
+		}
+		for range n {
+			stuck.want("jam", ws.OpText)
+		}
+		for i := range 5000 {
+			stuck.wantText("after a long wait", fmt.Sprintf("message %d", i))
+		}
+	})
+}
+
+func TestDeliveringAllocatesNothing(t *testing.T) {
+	s, conns := sinkServer(100)
+	d := s.NewDeliverer()
+	body := []byte(strings.Repeat("x", 128))
+	send := func() {
+		for _, c := range conns {
+			m, b := d.Message(Push{Size: len(body)})
+			_ = append(b, body...)
+			d.To(c, m)
+			d.Done(m)
+		}
+		m, b := d.Message(Push{Size: len(body)})
+		_ = append(b, body...)
+		d.All(m)
+		d.Done(m)
+		d.Flush()
+		for d.Work() {
+		}
+	}
+	send()
+	if n := testing.AllocsPerRun(100, send); n > 0.5 {
+		t.Fatalf("%v allocations for 200 deliveries", n)
+	}
+}
+
+// sinkServer has open connections whose sockets take everything at once.
+func sinkServer(n int) (*Server, []*Conn) {
+	s := New(Options{Handler: newFakeHub(), Loops: 1})
+	l := s.loops[0]
+	l.io = sink{}
+	var conns []*Conn
+	for range n {
+		c := l.add(-1, nil, [16]byte{})
+		c.state = stateOpen
+		conns = append(conns, c)
+	}
+	return s, conns
+}
+
+func BenchmarkPush(b *testing.B) {
+	s, conns := sinkServer(10_000)
+	d := s.NewDeliverer()
+	body := []byte(strings.Repeat("x", 128))
+	for _, batch := range []int{1, 16, 1024} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m, t := d.Message(Push{Size: len(body)})
+				_ = append(t, body...)
+				d.To(conns[i*7919%len(conns)], m)
+				d.Done(m)
+				if i%batch == 0 {
+					d.Flush()
+					for d.Work() {
+					}
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkBroadcast(b *testing.B) {
+	for _, burst := range []int{1, 100} {
+		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) {
+			s, _ := sinkServer(10_000)
+			d := s.NewDeliverer()
+			body := []byte(strings.Repeat("x", 128))
+			b.ReportAllocs()
+			for b.Loop() {
+				for range burst {
+					m, t := d.Message(Push{Size: len(body)})
+					_ = append(t, body...)
+					d.All(m)
+					d.Done(m)
+				}
+				d.Flush()
+				for d.Work() {
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(burst)/10_000, "ns/delivery")
+		})
+	}
+}

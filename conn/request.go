@@ -1,0 +1,262 @@
+package conn
+
+import (
+	"bytes"
+	"encoding/base64"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// Request is what a client asked for.
+type Request struct {
+	Remote netip.Addr
+	Host   string
+	Origin string // "": none was sent
+	Query  Query
+
+	// AllowOrigin is set by the Handler where pages of this origin may read
+	// the answer.
+	AllowOrigin bool
+
+	upgrade  bool // it asks for a WebSocket
+	key      string
+	protocol string // the subprotocol that was chosen; "": none was offered
+}
+
+// Query is a request's query: each name once.
+type Query map[string]string
+
+// Subprotocol is the one that is spoken.
+const Subprotocol = "pushpod.v1"
+
+// Path is where clients connect.
+const Path = "/ws"
+
+func badRequest(reason string) *Refusal {
+	return &Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: reason}
+}
+
+// parseRequest reads a request's header, up to and without the empty line
+// (RFC 9112 sections 2 to 5, RFC 6455 section 4.2.1). It is stricter than an
+// ordinary server: what could be understood in two ways is refused.
+func parseRequest(b []byte) (*Request, *Refusal) {
+	line, rest, _ := bytes.Cut(b, []byte("\r\n"))
+	r := &Request{}
+	if f := r.requestLine(string(line)); f != nil {
+		return r, f
+	}
+	var h headers
+	if f := h.parse(rest); f != nil {
+		return r, f
+	}
+	return r, r.check(&h)
+}
+
+func (r *Request) requestLine(line string) *Refusal {
+	method, rest, ok1 := strings.Cut(line, " ")
+	target, version, ok2 := strings.Cut(rest, " ")
+	if !ok1 || !ok2 || method == "" || !isToken(method) || strings.IndexFunc(target, notVisible) >= 0 {
+		return badRequest("malformed request line")
+	}
+	if version != "HTTP/1.1" {
+		if len(version) == 8 && strings.HasPrefix(version, "HTTP/") && version[6] == '.' {
+			return &Refusal{Status: http.StatusHTTPVersionNotSupported, Error: "bad_version", Reason: "only HTTP/1.1 is supported"}
+		}
+		return badRequest("malformed request line")
+	}
+	switch method {
+	case "GET":
+	case "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH":
+		return &Refusal{Status: http.StatusMethodNotAllowed, Error: "bad_method", Reason: "only GET is allowed"}
+	default:
+		return &Refusal{Status: http.StatusNotImplemented, Error: "bad_method", Reason: "unknown method; only GET is allowed"}
+	}
+	path, query, _ := strings.Cut(target, "?")
+	if !strings.HasPrefix(path, "/") {
+		return badRequest("the request target must begin with /")
+	}
+	if path != Path {
+		return &Refusal{Status: http.StatusNotFound, Error: "not_found", Reason: "clients connect to " + Path}
+	}
+	return r.parseQuery(query)
+}
+
+func notVisible(c rune) bool { return c <= ' ' || c >= 0x7f }
+
+func (r *Request) parseQuery(query string) *Refusal {
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, err1 := url.QueryUnescape(name)
+		value, err2 := url.QueryUnescape(value)
+		if err1 != nil || err2 != nil || strings.Contains(pair, "#") {
+			return badRequest("malformed query")
+		}
+		if _, double := r.Query[name]; double {
+			return badRequest("a query parameter stands twice")
+		}
+		if r.Query == nil {
+			r.Query = make(Query, 2)
+		}
+		r.Query[name] = value
+	}
+	return nil
+}
+
+// headers are the fields that matter. A field that may stand once only is
+// refused where it stands twice.
+type headers struct {
+	host, upgrade, version, key, origin, length, encoding *string
+	connection, protocol                                  []string
+}
+
+func (h *headers) parse(b []byte) *Refusal {
+	for len(b) > 0 {
+		var line []byte
+		line, b, _ = bytes.Cut(b, []byte("\r\n"))
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok || len(name) == 0 || !isToken(string(name)) {
+			return badRequest("malformed header field")
+		}
+		value = bytes.Trim(value, " \t")
+		for _, c := range value {
+			if c < ' ' && c != '\t' || c == 0x7f {
+				return badRequest("a header field holds a control character")
+			}
+		}
+		if f := h.field(string(name), value); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+func (h *headers) field(name string, value []byte) *Refusal {
+	var once **string
+	switch len(name) {
+	case 4:
+		if strings.EqualFold(name, "Host") {
+			once = &h.host
+		}
+	case 6:
+		if strings.EqualFold(name, "Origin") {
+			once = &h.origin
+		}
+	case 7:
+		if strings.EqualFold(name, "Upgrade") {
+			once = &h.upgrade
+		}
+	case 10:
+		if strings.EqualFold(name, "Connection") {
+			h.connection = append(h.connection, string(value))
+		}
+	case 14:
+		if strings.EqualFold(name, "Content-Length") {
+			once = &h.length
+		}
+	case 17:
+		switch {
+		case strings.EqualFold(name, "Sec-WebSocket-Key"):
+			once = &h.key
+		case strings.EqualFold(name, "Transfer-Encoding"):
+			once = &h.encoding
+		}
+	case 21:
+		if strings.EqualFold(name, "Sec-WebSocket-Version") {
+			once = &h.version
+		}
+	case 22:
+		if strings.EqualFold(name, "Sec-WebSocket-Protocol") {
+			h.protocol = append(h.protocol, string(value))
+		}
+	}
+	if once == nil {
+		return nil
+	}
+	if *once != nil {
+		return badRequest("the header field " + name + " stands twice")
+	}
+	v := string(value)
+	*once = &v
+	return nil
+}
+
+// check looks at the header fields (RFC 6455 section 4.2.1).
+func (r *Request) check(h *headers) *Refusal {
+	switch {
+	case h.host == nil || *h.host == "" || strings.ContainsAny(*h.host, " /?#@\\"):
+		return badRequest("the header field Host is missing or malformed")
+	case h.encoding != nil || h.length != nil && *h.length != "0":
+		return badRequest("a handshake has no body")
+	}
+	r.Host = *h.host
+	if h.origin != nil {
+		r.Origin = *h.origin
+	}
+	if h.upgrade == nil || !hasToken([]string{*h.upgrade}, "websocket") {
+		return nil // no WebSocket is asked for
+	}
+	r.upgrade = true
+	switch {
+	case !hasToken(h.connection, "upgrade"):
+		return badRequest("the header field Connection must hold Upgrade")
+	case h.version == nil || *h.version == "":
+		return badRequest("the header field Sec-WebSocket-Version is missing")
+	case *h.version != "13":
+		return &Refusal{Status: http.StatusUpgradeRequired, Error: "bad_version", Reason: "only version 13 of the WebSocket protocol is supported"}
+	case h.key == nil || !validKey(*h.key):
+		return badRequest("the header field Sec-WebSocket-Key must be 16 bytes in base64")
+	}
+	r.key = *h.key
+	if len(h.protocol) > 0 {
+		if !hasToken(h.protocol, Subprotocol) {
+			return badRequest("none of the subprotocols is supported; " + Subprotocol + " is")
+		}
+		r.protocol = Subprotocol
+	}
+	return nil
+}
+
+func validKey(key string) bool {
+	var nonce [18]byte
+	if len(key) != 24 {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(nonce[:], []byte(key))
+	return err == nil && n == 16
+}
+
+// hasToken reports whether one of the comma-separated lists holds the token,
+// in whatever case.
+func hasToken(lists []string, token string) bool {
+	for _, list := range lists {
+		for list != "" {
+			var one string
+			one, list, _ = strings.Cut(list, ",")
+			if strings.EqualFold(strings.Trim(one, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isToken reports whether s is a token (RFC 9110 section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,381 @@
+package conn
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// TestMain fails where a test has left a goroutine behind.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for i := 0; code == 0 && i < 100; i++ {
+		buf := make([]byte, 1<<20)
+		buf = buf[:runtime.Stack(buf, true)]
+		if !bytes.Contains(buf, []byte("pushpod/conn.(*")) {
+			os.Exit(0)
+		}
+		if i == 99 {
+			fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", buf)
+			code = 1
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	os.Exit(code)
+}
+
+// overBoth runs a test over both transports.
+func overBoth(t *testing.T, f func(t *testing.T, o Options)) {
+	t.Helper()
+	for name, portable := range map[string]bool{"epoll": false, "portable": true} {
+		if !portable && runtime.GOOS != "linux" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, Options{Portable: portable, Loops: 2})
+		})
+	}
+}
+
+// fakeHub is a Handler that lets everyone in.
+type fakeHub struct {
+	mu       sync.Mutex
+	conns    map[string]*Conn // by user
+	received map[string][]string
+	limited  map[string]int
+	closed   map[string]Cause
+	renewals map[string]int
+
+	check   func(*Request) *Refusal
+	hold    chan struct{} // where set, registering lasts until it is closed
+	echo    bool
+	pending sync.WaitGroup
+}
+
+func newFakeHub() *fakeHub {
+	return &fakeHub{conns: map[string]*Conn{}, received: map[string][]string{}, limited: map[string]int{}, closed: map[string]Cause{}, renewals: map[string]int{}}
+}
+
+func (f *fakeHub) Check(r *Request) *Refusal {
+	if f.check != nil {
+		return f.check(r)
+	}
+	return nil
+}
+
+func (f *fakeHub) Handshake(c *Conn, r *Request) *Refusal {
+	if refusal := f.Check(r); refusal != nil {
+		return refusal
+	}
+	var u UUID
+	rand.Read(u[:])
+	c.Identify(u, r.Query["user"])
+	f.mu.Lock()
+	f.conns[c.User()] = c
+	f.mu.Unlock()
+	f.pending.Go(func() {
+		if f.hold != nil {
+			<-f.hold
+		}
+		c.Accept([]byte(`{"type":"welcome"}`))
+	})
+	return nil
+}
+
+func (f *fakeHub) Receive(c *Conn, message []byte, limited bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if limited {
+		f.limited[c.User()]++
+		return
+	}
+	f.received[c.User()] = append(f.received[c.User()], string(message))
+	if f.echo {
+		c.Reply(message)
+	}
+}
+
+func (f *fakeHub) Renew(c *Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.renewals[c.User()]++
+}
+
+func (f *fakeHub) Closed(c *Conn, why Cause) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed[c.User()] = why
+	delete(f.conns, c.User())
+}
+
+func (f *fakeHub) conn(t *testing.T, user string) *Conn {
+	t.Helper()
+	var c *Conn
+	eventually(t, user+" is connected", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		c = f.conns[user]
+		return c != nil
+	})
+	return c
+}
+
+func (f *fakeHub) cause(user string) (Cause, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w, ok := f.closed[user]
+	return w, ok
+}
+
+func (f *fakeHub) messages(user string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.received[user]...)
+}
+
+// testServer is a server on a port of its own.
+type testServer struct {
+	*Server
+	hub *fakeHub
+	d   *Deliverer
+}
+
+func startServer(t *testing.T, o Options, set ...func(*Options, *fakeHub)) *testServer {
+	t.Helper()
+	hub := newFakeHub()
+	for _, f := range set {
+		f(&o, hub)
+	}
+	o.Handler = hub
+	s := New(o)
+	if err := s.Listen(context.Background(), "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	ts := &testServer{Server: s, hub: hub, d: s.NewDeliverer()}
+	t.Cleanup(func() {
+		hub.pending.Wait()
+		s.Close()
+		if n := s.Len(); n != 0 {
+			t.Errorf("%d connections are left after Close", n)
+		}
+		if st := s.Stats(); st.QueuedBytes != 0 || st.QueuedConns != 0 || st.Open != 0 || st.Pending != 0 {
+			t.Errorf("left after Close: %+v", st)
+		}
+	})
+	return ts
+}
+
+// push delivers a text; to: users, none for all.
+func (s *testServer) push(t *testing.T, p Push, text string, to ...string) {
+	t.Helper()
+	p.Size = len(text)
+	m, b := s.d.Message(p)
+	_ = append(b, text...)
+	if len(to) == 0 {
+		s.d.All(m)
+	}
+	for _, user := range to {
+		s.d.To(s.hub.conn(t, user), m)
+	}
+	s.d.Done(m)
+}
+
+func (s *testServer) flush() {
+	s.d.Flush()
+	for s.d.Work() {
+	}
+}
+
+// client is the other end, byte by byte.
+type client struct {
+	t    *testing.T
+	sock *net.TCPConn
+	br   *bufio.Reader
+}
+
+func (s *testServer) dial(t *testing.T) *client {
+	t.Helper()
+	sock, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sock.Close() })
+	sock.(*net.TCPConn).SetReadBuffer(64 << 10) // fixed: what is jammed stays jammed
+	sock.SetReadDeadline(time.Now().Add(20 * time.Second))
+	return &client{t: t, sock: sock.(*net.TCPConn), br: bufio.NewReader(sock)}
+}
+
+const key = "dGhlIHNhbXBsZSBub25jZQ=="
+
+func request(query string, more ...string) string {
+	return "GET /ws" + query + " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n" + strings.Join(more, "") + "\r\n"
+}
+
+// connect opens a connection and reads its welcome.
+func (s *testServer) connect(t *testing.T, user string, more ...string) *client {
+	t.Helper()
+	c := s.dial(t)
+	c.send([]byte(request("?user=" + user + strings.Join(more, ""))))
+	c.wantUpgrade()
+	c.wantText("the first frame is the welcome", `{"type":"welcome"}`)
+	return c
+}
+
+func (c *client) send(b []byte) {
+	c.t.Helper()
+	if _, err := c.sock.Write(b); err != nil {
+		c.t.Fatalf("client write: %v", err)
+	}
+}
+
+func (c *client) wantUpgrade() {
+	c.t.Helper()
+	status, _ := c.head()
+	if status != 101 {
+		c.t.Fatalf("status %d, want 101", status)
+	}
+}
+
+func (c *client) head() (status int, header map[string]string) {
+	c.t.Helper()
+	line, err := c.br.ReadString('\n')
+	if err != nil {
+		c.t.Fatalf("no answer to the handshake: %v", err)
+	}
+	if _, err := fmt.Sscanf(line, "HTTP/1.1 %d", &status); err != nil {
+		c.t.Fatalf("malformed answer %q", line)
+	}
+	header = map[string]string{}
+	for {
+		line, err := c.br.ReadString('\n')
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			return status, header
+		}
+		name, value, _ := strings.Cut(line, ": ")
+		header[strings.ToLower(name)] = value
+	}
+}
+
+// wantRefusal reads an HTTP refusal to the end of TCP.
+func (c *client) wantRefusal(status int) map[string]string {
+	c.t.Helper()
+	got, header := c.head()
+	if got != status {
+		c.t.Fatalf("status %d, want %d", got, status)
+	}
+	body, err := io.ReadAll(c.br)
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.t.Fatalf("after the refusal: %v", err)
+	}
+	var answer struct{ Error, Reason string }
+	if json.Unmarshal(body, &answer) != nil || answer.Error == "" || answer.Reason == "" {
+		c.t.Fatalf("body %q is not the JSON of a refusal", body)
+	}
+	return header
+}
+
+func frame(op ws.OpCode, fin bool, payload []byte) []byte {
+	f := ws.NewFrame(op, fin, append([]byte(nil), payload...))
+	return ws.MustCompileFrame(ws.MaskFrame(f))
+}
+
+func text(s string) []byte { return frame(ws.OpText, true, []byte(s)) }
+
+func (c *client) next() (ws.Frame, error) {
+	h, err := ws.ReadHeader(c.br)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(c.br, f.Payload)
+	return f, err
+}
+
+func (c *client) want(why string, op ws.OpCode) []byte {
+	c.t.Helper()
+	f, err := c.next()
+	if err != nil {
+		c.t.Fatalf("%s: %v", why, err)
+	}
+	if f.Header.OpCode != op || !f.Header.Fin || f.Header.Masked {
+		c.t.Fatalf("%s: got frame %+v %q", why, f.Header, f.Payload)
+	}
+	return f.Payload
+}
+
+func (c *client) wantText(why, text string) {
+	c.t.Helper()
+	if got := c.want(why, ws.OpText); string(got) != text {
+		c.t.Fatalf("%s: got %.200q, want %.200q", why, got, text)
+	}
+}
+
+func (c *client) wantClose(why string, code Code) string {
+	c.t.Helper()
+	b := c.want(why, ws.OpClose)
+	if code == codeNone {
+		if len(b) != 0 {
+			c.t.Fatalf("%s: close frame %q, want an empty one", why, b)
+		}
+		return ""
+	}
+	if len(b) < 2 || Code(b[0])<<8|Code(b[1]) != code {
+		c.t.Fatalf("%s: close frame %q, want code %d", why, b, code)
+	}
+	return string(b[2:])
+}
+
+func (c *client) wantEOF(why string) {
+	c.t.Helper()
+	if f, err := c.next(); err == nil {
+		c.t.Fatalf("%s: got frame %+v %.100q, want the end", why, f.Header, f.Payload)
+	} else if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+		c.t.Fatalf("%s: %v", why, err)
+	}
+}
+
+func closeFrame(code Code, reason string) []byte {
+	return frame(ws.OpClose, true, append([]byte{byte(code >> 8), byte(code)}, reason...))
+}
+
+// closeNow ends the connection properly.
+func (c *client) closeNow() {
+	c.t.Helper()
+	c.send(closeFrame(CodeNormal, ""))
+	c.wantClose("the close is answered", CodeNormal)
+	c.wantEOF("after the close")
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if f() {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package conn
+
+import "time"
+
+const (
+	tick           = 100 * time.Millisecond
+	ticksPerSecond = 10
+	wheelSlots     = 512 // 51 s; what is due later passes by and is put in again
+	wheelNone      = ^uint32(0)
+	maxCatchUp     = 10 // ticks for which a turn may make up
+	wheelMask      = wheelSlots - 1
+	firstTick      = 1 // so that 0 can mean "none"
+	renewJitter    = 10
+	maxAgeJitter   = 10
+)
+
+// wheel is a timing wheel over a loop's connections: each is in one bucket, by
+// the first thing that is due for it, linked through its slots.
+//
+// Its time is the loop's own: it advances with the monotonic clock, but after
+// a stall (a stopped process, a machine that slept) it makes up for one second
+// only. So nobody is called dead because the pod itself was away.
+type wheel struct {
+	now     uint32
+	last    time.Time // when now was last advanced
+	buckets [wheelSlots]uint32
+}
+
+func (w *wheel) init() {
+	w.now = firstTick
+	for i := range w.buckets {
+		w.buckets[i] = wheelNone
+	}
+	w.resume()
+}
+
+// resume starts the clock after a time in which it was not needed.
+func (w *wheel) resume() { w.last = time.Now() }
+
+// insert puts c where it belongs by c.due, which is 0 for nothing.
+func (w *wheel) insert(l *Loop, c *Conn) {
+	at := c.due
+	if at <= w.now {
+		at = w.now + 1
+	}
+	if at-w.now >= wheelSlots {
+		at = w.now + wheelSlots - 1
+	}
+	b := &w.buckets[at&wheelMask]
+	c.wheelPrev, c.wheelNext = at&wheelMask, *b
+	c.inWheel = true
+	if *b != wheelNone {
+		l.slots[*b].wheelPrev = wheelSlots + c.slot
+	}
+	*b = c.slot
+}
+
+// remove takes c out, if it is in. wheelPrev below wheelSlots names a bucket.
+func (w *wheel) remove(l *Loop, c *Conn) {
+	if !c.inWheel {
+		return
+	}
+	c.inWheel = false
+	if c.wheelPrev < wheelSlots {
+		w.buckets[c.wheelPrev] = c.wheelNext
+	} else {
+		l.slots[c.wheelPrev-wheelSlots].wheelNext = c.wheelNext
+	}
+	if c.wheelNext != wheelNone {
+		l.slots[c.wheelNext].wheelPrev = c.wheelPrev
+	}
+}
+
+func (w *wheel) advance(l *Loop, due func(*Conn)) {
+	t := time.Now()
+	n := int(t.Sub(w.last) / tick)
+	if n <= 0 {
+		return
+	}
+	w.last = w.last.Add(time.Duration(n) * tick)
+	for n = min(n, maxCatchUp); n > 0; n-- {
+		w.now++
+		w.turn(l, due)
+	}
+}
+
+// turn does what is due in the bucket of this tick. A due connection may end,
+// and with it others; none is put into this bucket meanwhile.
+func (w *wheel) turn(l *Loop, due func(*Conn)) {
+	b := &w.buckets[w.now&wheelMask]
+	for *b != wheelNone {
+		c := l.slots[*b]
+		w.remove(l, c)
+		if c.due <= w.now {
+			due(c)
+		}
+		if c.state != stateClosed && !c.inWheel && c.due != 0 {
+			w.insert(l, c)
+		}
+	}
+}
+
+// schedule finds out what is due first for c, and moves it there.
+func (c *Conn) schedule() {
+	due := c.pingAt
+	for _, at := range [...]uint32{c.renewAt, c.endAt} {
+		if at != 0 && (due == 0 || at < due) {
+			due = at
+		}
+	}
+	w := &c.loop.wheel
+	if c.due == due && c.inWheel {
+		return
+	}
+	w.remove(c.loop, c)
+	c.due = due
+	if due != 0 {
+		w.insert(c.loop, c)
+	}
+}

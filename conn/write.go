@@ -1,0 +1,253 @@
+package conn
+
+import "time"
+
+// scratchBytes bounds what is put together for one write; a frame that does
+// not fit is written from where it is.
+const scratchBytes = 64 << 10
+
+// enqueue takes a message for c, which the caller holds: it is queued, or
+// counted as lost. flush writes it.
+func (c *Conn) enqueue(m *Message) {
+	if c.state != stateOpen && c.state != stateRegistering || c.has(flagCloseNext) {
+		c.loop.count(m, resultClosed)
+		return
+	}
+	c.catchUp()
+	c.admit(m)
+}
+
+// admit queues m within the bounds. It may end the connection.
+func (c *Conn) admit(m *Message) {
+	l := c.loop
+	switch {
+	case c.state != stateOpen && c.state != stateRegistering || c.has(flagCloseNext):
+		l.count(m, resultClosed)
+		return
+	case m.expires != 0 && m.expires < l.clock:
+		l.count(m, resultExpired)
+		return
+	case m.collapse != "" && c.collapse(m):
+		return
+	case m.closes:
+		// It is the last one: no bound is needed.
+	case !c.room(len(m.frame)):
+		c.overflow(m)
+		return
+	}
+	c.pushHeld(m)
+	if m.closes {
+		if c.state == stateRegistering {
+			c.set(flagCloseNext)
+		} else {
+			c.closing(CauseServer)
+		}
+	}
+}
+
+// pushHeld queues a message that others hold as well.
+func (c *Conn) pushHeld(m *Message) {
+	m.retain()
+	if c.has(flagWantWrite) {
+		m = m.kept()
+	}
+	c.push(m)
+}
+
+// room reports whether n more bytes may wait. What waits only because nobody
+// has tried to write it yet is written first.
+func (c *Conn) room(n int) bool {
+	limit := c.loop.srv.opts.QueueBytes
+	if c.out == nil || c.out.bytes == 0 || c.out.bytes+n <= limit {
+		return true
+	}
+	if c.has(flagWantWrite) || c.state != stateOpen {
+		return false
+	}
+	c.flush()
+	return c.state == stateOpen && (c.out == nil || c.out.bytes+n <= limit)
+}
+
+// overflow does with m what the policy for slow consumers says.
+func (c *Conn) overflow(m *Message) {
+	l := c.loop
+	if c.state != stateOpen && c.state != stateRegistering {
+		l.count(m, resultClosed) // ended by a failed write
+		return
+	}
+	switch l.srv.opts.SlowConsumer {
+	case DropNewest:
+		l.count(m, resultDropped)
+	case DropOldest:
+		for !c.room(len(m.frame)) && c.dropOldest() {
+		}
+		if c.room(len(m.frame)) {
+			c.pushHeld(m)
+		} else {
+			l.count(m, resultDropped)
+		}
+	default:
+		l.count(m, resultDropped)
+		c.slow()
+	}
+}
+
+// slow ends the connection because it takes too little.
+func (c *Conn) slow() {
+	l := c.loop
+	l.slow++
+	if c.state == stateRegistering { // its registration takes long, and it is popular
+		c.cause = CauseSlow
+		c.refuse(&Refusal{Status: 503, Error: "unavailable", Reason: "too much waits for this connection", RetryAfter: 1})
+		return
+	}
+	c.forfeit()
+	c.discard(resultClosed, true)
+	c.beginClose(CodeTryAgain, Retry(time.Second, 5*time.Second), CauseSlow)
+}
+
+// flush writes what waits, as far as the socket takes it.
+func (c *Conn) flush() {
+	for c.out != nil && !c.has(flagWantWrite) && (c.state == stateOpen || c.state == stateClosing || c.state == stateRefused) {
+		b := c.gather()
+		if b == nil {
+			continue // all of it was too late
+		}
+		n, err := c.loop.io.write(c, b)
+		if err != nil {
+			c.end(CausePeer)
+			return
+		}
+		c.wrote(n)
+		if n < len(b) {
+			c.block()
+			return
+		}
+	}
+	c.flushed()
+}
+
+// gather returns the bytes to write next; nil where the head was too late, and
+// is gone.
+func (c *Conn) gather() []byte {
+	l, q := c.loop, c.out
+	if q.off == 0 && q.flying == 0 && c.late(q.head.m) {
+		m := c.pop()
+		l.count(m, resultExpired)
+		m.release()
+		return nil
+	}
+	first := q.head.m.frame[q.off:]
+	if q.head.next == nil || len(first) >= scratchBytes {
+		return first
+	}
+	if l.scratch == nil {
+		l.scratch = make([]byte, 0, scratchBytes)
+	}
+	b := append(l.scratch[:0], first...)
+	for n := q.head.next; n != nil && !c.late(n.m) && len(b)+len(n.m.frame) <= scratchBytes; n = n.next {
+		b = append(b, n.m.frame...)
+	}
+	return b
+}
+
+func (c *Conn) late(m *Message) bool { return m.expires != 0 && m.expires < c.loop.clock }
+
+// wrote books n bytes that the socket has taken from the head of the queue.
+func (c *Conn) wrote(n int) {
+	l := c.loop
+	l.writes++
+	l.writtenBytes += uint64(n)
+	for n > 0 {
+		q := c.out
+		left := len(q.head.m.frame) - q.off
+		if n < left {
+			q.off += n
+			q.bytes -= n
+			l.queued -= int64(n)
+			return
+		}
+		n -= left
+		m := c.pop()
+		l.count(m, resultWritten)
+		m.release()
+	}
+}
+
+// block notes that the socket takes no more for now.
+func (c *Conn) block() {
+	c.out.keep()
+	c.set(flagWantWrite)
+	if !c.has(flagArmed) {
+		c.set(flagArmed)
+		c.loop.io.armWrite(c, true)
+	}
+}
+
+// writable is called by the transport when the socket takes more.
+func (c *Conn) writable() {
+	c.loop.clock = c.loop.srv.opts.Now()
+	c.clear(flagWantWrite | flagAwaiting) // room was made: someone is there
+	c.flush()
+	if c.state != stateClosed && !c.has(flagWantWrite) && c.has(flagArmed) {
+		c.clear(flagArmed)
+		c.loop.io.armWrite(c, false)
+	}
+}
+
+// flushed does what waits for an empty queue.
+func (c *Conn) flushed() {
+	if c.out != nil {
+		return
+	}
+	switch c.state {
+	case stateClosing:
+		if c.has(flagPeerClosed) {
+			c.end(c.cause)
+		}
+	case stateRefused:
+		c.loop.io.finish(c)
+	}
+}
+
+// sendControl sends a frame that is no delivery. Where too many of them wait
+// the connection is a slow consumer, whatever the policy: they are not dropped.
+func (c *Conn) sendControl(frame []byte) {
+	if c.out == nil && !c.has(flagWantWrite) {
+		n, err := c.loop.io.write(c, frame)
+		if err != nil {
+			c.end(CausePeer)
+			return
+		}
+		c.loop.writes++
+		c.loop.writtenBytes += uint64(n)
+		if n == len(frame) {
+			return
+		}
+		c.push(&Message{frame: frame, control: true})
+		c.out.off = n
+		c.out.bytes -= n
+		c.loop.queued -= int64(n)
+		c.block()
+		return
+	}
+	if c.out != nil && c.out.bytes+len(frame) > c.loop.srv.opts.QueueBytes+controlSlack {
+		c.slow()
+		return
+	}
+	c.push(&Message{frame: frame, control: true})
+	c.flush()
+}
+
+// controlSlack is how far control frames and receipts may exceed QueueBytes.
+const controlSlack = 16 << 10
+
+// sendShared is sendControl for a message that many share.
+func (c *Conn) sendShared(m *Message) {
+	if c.out == nil && !c.has(flagWantWrite) {
+		c.sendControl(m.frame)
+		return
+	}
+	c.push(m)
+	c.flush()
+}
