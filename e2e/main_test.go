@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// program is what is under test. TestMain sets it once, before any test: go
+// test offers no other way from there to the tests.
+var program struct {
+	path string
+	err  error // why there is none; the harness's own tests run without
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	moreInParallel()
+	dir, err := os.MkdirTemp("", "pushpod-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: make a directory for the program:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program.path, program.err = build(dir)
+	return m.Run()
+}
+
+// moreInParallel lets more tests run at a time than there are processors,
+// unless the command line says how many: they mostly wait for leases and
+// timeouts, and would take minutes one behind the other.
+func moreInParallel() {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", "6")
+	}
+}
+
+// build makes the program from the module around this package.
+func build(dir string) (string, error) {
+	if given := os.Getenv("PUSHPOD_E2E_BINARY"); given != "" {
+		return filepath.Abs(given)
+	}
+	path := filepath.Join(dir, "pushpod")
+	race := os.Getenv("PUSHPOD_E2E_RACE") == "1"
+	cmd := exec.Command("go", "build", fmt.Sprintf("-race=%v", race), "-o", path, ".")
+	cmd.Dir = moduleRoot()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// moduleRoot is the directory above the package's own, in which tests run.
+func moduleRoot() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ".."
+	}
+	return filepath.Dir(dir)
+}
+
+// script returns the path of a file in the project's scripts directory.
+func script(name string) string { return filepath.Join(moduleRoot(), "scripts", name) }
+
+// cleanEnv is this process's environment without what would configure a pod,
+// plus extra.
+func cleanEnv(extra ...string) []string {
+	var env []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "PUSHPOD_") && !strings.HasPrefix(e, "POD_IP=") {
+			env = append(env, e)
+		}
+	}
+	return append(env, extra...)
+}
