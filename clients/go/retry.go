@@ -1,0 +1,61 @@
+package client
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// A retry decides how long to wait before the next attempt, and whether there is one. Owned by Run.
+type retry struct {
+	backoff Backoff
+	attempt int                                     // failures in a row
+	draw    func(below time.Duration) time.Duration // uniform from zero; a test puts its own in
+}
+
+func uniform(below time.Duration) time.Duration {
+	return rand.N(below + 1)
+}
+
+// after returns the wait before the next attempt, or false where err is final. lasted is how long the connection lived
+// that err has ended; zero where there was none.
+func (r *retry) after(err error, lasted time.Duration) (time.Duration, bool) {
+	if lasted >= r.backoff.Max {
+		// Not at once on welcome: who is cut off right after it, again and again, must back off all the same.
+		r.attempt = 0
+	}
+	if closed := (*CloseError)(nil); errors.As(err, &closed) {
+		switch {
+		case closed.Final():
+			return 0, false
+		case (closed.Code == 1001 || closed.Code == 1013) && closed.RetryAfter >= 0:
+			// Exactly that: the pod drew it so that its clients come back spread over time.
+			return closed.RetryAfter, true
+		case closed.Code == 1008:
+			// Full jitter may draw next to nothing, which is not backing off.
+			half := r.ceiling() / 2
+			return half + r.draw(half), true
+		}
+	}
+	if refused := (*HandshakeError)(nil); errors.As(err, &refused) {
+		if refused.Final() {
+			return 0, false
+		}
+		// Not before what the answer says, and not all at that same moment.
+		return refused.RetryAfter + r.draw(r.ceiling()), true
+	}
+	return r.draw(r.ceiling()), true
+}
+
+// ceiling counts an attempt and returns the longest wait before it.
+func (r *retry) ceiling() time.Duration {
+	c := r.backoff.Min
+	for range r.attempt {
+		if c >= r.backoff.Max/2 {
+			return r.backoff.Max
+		}
+		c *= 2
+	}
+	r.attempt++
+	return c
+}
