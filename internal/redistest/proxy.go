@@ -11,10 +11,10 @@ import (
 // All methods may be called from any goroutine.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	wg       sync.WaitGroup
 
 	mu       sync.Mutex // protects what follows
+	target   string
 	moved    *sync.Cond // signalled at every change that a waiting link must see
 	links    map[*link]struct{}
 	closed   bool
@@ -101,6 +101,15 @@ func (p *Proxy) Refuse(on bool) {
 	}
 }
 
+// Retarget makes target the one for new connections, and closes the others: a
+// server is replaced by another.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+	p.cutAll()
+}
+
 // Accepted returns how many connections the proxy has taken so far.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
@@ -158,19 +167,19 @@ func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
 	p.mu.Lock()
 	p.accepted++
-	refused := p.refusing || p.closed
+	refused, target := p.refusing || p.closed, p.target
 	p.mu.Unlock()
 	if refused {
 		return
 	}
-	server, err := net.DialTimeout("tcp", p.target, 3*time.Second)
+	server, err := net.DialTimeout("tcp", target, 3*time.Second)
 	if err != nil {
 		return
 	}
 	l := &link{client: client, server: server}
 	defer l.close()
 	p.mu.Lock()
-	if p.refusing || p.closed {
+	if p.refusing || p.closed || p.target != target {
 		p.mu.Unlock()
 		return
 	}

@@ -117,3 +117,12 @@ func TestProxyRefusesWhileToldSo(t *testing.T) {
 	p.Refuse(false)
 	exchange(t, dial(t, p.Addr()), "back")
 }
+
+func TestProxyRetargetLeadsToAnotherServer(t *testing.T) {
+	p := redistest.NewProxy(t, "127.0.0.1:1") // nothing listens there
+	if _, err := dial(t, p.Addr()).Read(make([]byte, 1)); err == nil {
+		t.Fatal("a byte came from nowhere")
+	}
+	p.Retarget(echo(t))
+	exchange(t, dial(t, p.Addr()), "there")
+}
