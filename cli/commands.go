@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// deps is what the commands are given from outside.
+type deps struct {
+	version string
+	environ func() []string // NAME=VALUE pairs
+}
+
+// Commands returns the commands to add to the root: push, presence, pods,
+// functions, config and version. The version is the program's own, as
+// `pushpod version` prints it.
+//
+// The root has SilenceErrors and SilenceUsage set, and its owner writes the
+// error and ends with ExitCode.
+func Commands(version string) []*cobra.Command {
+	return deps{version: version, environ: os.Environ}.commands()
+}
+
+func (d deps) commands() []*cobra.Command {
+	return []*cobra.Command{
+		d.newPushCommand(),
+		d.newPresenceCommand(),
+		d.newPodsCommand(),
+		d.newFunctionsCommand(),
+		d.newConfigCommand(),
+		d.newVersionCommand(),
+	}
+}
+
+// newGroup returns a command that only holds others.
+func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
+	names := ""
+	for _, c := range commands {
+		names += " " + c.Name()
+	}
+	group := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return Usagef("%s: unknown command %q; there are:%s", cmd.CommandPath(), args[0], names)
+			}
+			return Usagef("%s: a command is missing; there are:%s", cmd.CommandPath(), names)
+		},
+		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
+	}
+	group.AddCommand(commands...)
+	return group
+}

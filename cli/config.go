@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"pushpod/config"
+)
+
+func (d deps) newConfigCommand() *cobra.Command {
+	return newGroup("config", "Check and explain the configuration", d.newConfigCheckCommand(), newConfigReferenceCommand())
+}
+
+// A checkResult is what `pushpod config check --json` prints.
+type checkResult struct {
+	OK       bool            `json:"ok"`
+	Problems []configProblem `json:"problems"`
+}
+
+type configProblem struct {
+	Key     string `json:"key"`
+	Value   string `json:"value"`
+	Source  string `json:"source"`
+	Message string `json:"message"`
+	Allowed string `json:"allowed"`
+}
+
+func (d deps) newConfigCheckCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Check a configuration file",
+		Long: `Check a configuration file as a pod would that starts here and now: together
+with the environment (PUSHPOD_... and POD_IP). Everything that is wrong is named,
+one line each, and the exit status is 2.`,
+		Args: exactArgs("FILE"),
+	}
+	jsonFlag(cmd, &asJSON)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if args[0] == "" {
+			return Usagef("config check: FILE is empty")
+		}
+		_, err := config.Load(config.LoadOptions{File: args[0], Environ: d.environ()})
+		if !asJSON {
+			if err != nil {
+				return err
+			}
+			return writeLine(cmd.OutOrStdout(), "%s: ok", shown(args[0]))
+		}
+		result := checkResult{OK: err == nil, Problems: []configProblem{}}
+		var problems *config.Problems
+		if errors.As(err, &problems) {
+			for _, p := range problems.List {
+				result.Problems = append(result.Problems, configProblem(p))
+			}
+		}
+		return errors.Join(err, writeJSON(cmd.OutOrStdout(), result))
+	}
+	return cmd
+}
+
+func newConfigReferenceCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reference",
+		Short: "Print a configuration file of every key, its default and what it does",
+		Args:  NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Reference())
+			return written(err)
+		},
+	}
+}

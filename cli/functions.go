@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"pushpod/scripts"
+)
+
+func (d deps) newFunctionsCommand() *cobra.Command {
+	var asJSON bool
+	load := &cobra.Command{
+		Use:   "load",
+		Short: "Load the function library pushpod where it is newer",
+		Long: `Load the function library pushpod into Redis (into every master of a Cluster),
+for FCALL pushpod_push. An equal or newer library stays, and so does one of that
+name which is not pushpod's: that is an error. Needs Redis 7 or later, or Valkey.`,
+		Args: NoArgs,
+	}
+	jsonFlag(load, &asJSON)
+	s := newServer(load)
+	load.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := s.open(d.environ(), true); err != nil {
+			return err
+		}
+		defer s.client.Close()
+		loaded, found, err := scripts.LoadFunctions(cmd.Context(), s.client)
+		if err != nil {
+			return s.failed(err)
+		}
+		out := cmd.OutOrStdout()
+		switch {
+		case asJSON:
+			return writeJSON(out, struct {
+				Loaded  bool `json:"loaded"`
+				Found   int  `json:"found"`   // version before; 0: none
+				Version int  `json:"version"` // this program's
+			}{loaded, found, scripts.LibraryVersion})
+		case !loaded:
+			return writeLine(out, "version %d is there already; this program has version %d", found, scripts.LibraryVersion)
+		case found == 0:
+			return writeLine(out, "loaded version %d", scripts.LibraryVersion)
+		}
+		return writeLine(out, "loaded version %d in place of version %d", scripts.LibraryVersion, found)
+	}
+	return newGroup("functions", "Look after the function library in Redis", load)
+}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pushpod/presence"
+)
+
+// A pod is a row of `pushpod pods`.
+type pod struct {
+	Address      string `json:"address"` // empty where the channel is not a pod's
+	Channel      string `json:"channel"`
+	Connections  int    `json:"connections"`
+	Version      string `json:"version"`
+	Started      int64  `json:"started"`       // Unix ms
+	HeartbeatAge int64  `json:"heartbeat_age"` // ms, by Redis's TIME
+	Draining     bool   `json:"draining"`
+}
+
+func (d deps) newPodsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "pods",
+		Short: "List the pods",
+		Long: `List the pods as they describe themselves in Redis: address, connections,
+version, start, age of the last heartbeat by Redis's clock, and whether the pod
+is draining. A heartbeat older than presence.lease is most likely a dead pod's.`,
+		Args: NoArgs,
+	}
+	jsonFlag(cmd, &asJSON)
+	s := newServer(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := s.open(d.environ(), false); err != nil {
+			return err
+		}
+		defer s.client.Close()
+		pods, err := presence.ListPods(cmd.Context(), s.client, s.keys)
+		if err != nil {
+			return s.failed(err)
+		}
+		list := make([]pod, 0, len(pods))
+		rows := make([][]string, 0, len(pods))
+		for _, p := range pods {
+			address := s.address(p.Channel)
+			list = append(list, pod{
+				Address: address, Channel: p.Channel, Connections: p.Info.Connections, Version: p.Info.Version,
+				Started: p.Info.Started, HeartbeatAge: p.Age.Milliseconds(), Draining: p.Info.Draining,
+			})
+			rows = append(rows, []string{
+				shown(podName(address, p.Channel)), strconv.Itoa(p.Info.Connections), shown(p.Info.Version),
+				instant(p.Info.Started), p.Age.Round(100 * time.Millisecond).String(), yesNo(p.Info.Draining),
+			})
+		}
+		if asJSON {
+			return writeJSON(cmd.OutOrStdout(), list)
+		}
+		return writeTable(cmd.OutOrStdout(), []string{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "DRAINING"}, rows)
+	}
+	return cmd
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"pushpod/presence"
+	"pushpod/scripts"
+)
+
+type pushOptions struct {
+	id, collapse string
+	expires      time.Duration
+	asJSON       bool
+}
+
+func (d deps) newPushCommand() *cobra.Command {
+	var o pushOptions
+	cmd := &cobra.Command{
+		Use:   "push USER JSON [NAME VALUE]...",
+		Short: "Push JSON to every connection of a user",
+		Long: `Push JSON to every connection of a user, in one atomic call, and print how
+many connections were addressed on pods that are subscribed: 0 where the user
+is not online, which is no error.
+
+Behind the JSON may stand the pairs that push.lua takes: id, expires (in
+milliseconds), collapse. Flags do the same.
+
+Exit status 2: the user, the JSON or a pair is not allowed; nothing was
+published. 1: Redis could not be reached, or refused; where the answer did not
+come in time, it is not known whether the message was published.
+
+A user or JSON that begins with - stands behind -- :
+    pushpod push -- -x -1`,
+		Args: pushArgs,
+	}
+	cmd.Flags().StringVar(&o.id, "id", "", "the producer's own name for the message, 1 to 256 bytes; clients drop an id they have seen")
+	cmd.Flags().DurationVar(&o.expires, "expires", 0, "not delivered later than this from now, such as 30s")
+	cmd.Flags().StringVar(&o.collapse, "collapse", "", "while it waits for a slow client, a newer message with the same key replaces it")
+	jsonFlag(cmd, &o.asJSON)
+	cmd.SetFlagErrorFunc(dashHint)
+	s := newServer(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := s.open(d.environ(), true); err != nil {
+			return err
+		}
+		defer s.client.Close()
+		return s.push(cmd, o, args)
+	}
+	return cmd
+}
+
+// pushArgs checks what can be checked without Redis. The script checks all of
+// it again, and the pairs.
+func pushArgs(cmd *cobra.Command, args []string) error {
+	if len(args) < 2 {
+		return exactArgs("USER", "JSON")(cmd, args)
+	}
+	if err := presence.ValidUser(args[0]); err != nil {
+		return &UsageError{Err: err}
+	}
+	if err := validJSON(args[1]); err != nil {
+		return Usagef("push: the data is not JSON: %w", err)
+	}
+	if len(args)%2 != 0 {
+		return Usagef("push: %q has no value; behind USER and JSON come pairs: NAME VALUE", args[len(args)-1])
+	}
+	return nil
+}
+
+func validJSON(data string) error {
+	if !utf8.ValidString(data) {
+		return errors.New("it is not valid UTF-8")
+	}
+	var value json.RawMessage
+	err := json.Unmarshal([]byte(data), &value)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("%w (byte %d)", err, syntax.Offset)
+	}
+	return err
+}
+
+func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
+	argv := make([]any, 0, len(args)+5)
+	for _, arg := range args[1:] {
+		argv = append(argv, arg)
+	}
+	for flag, value := range map[string]string{
+		"id": o.id, "expires": strconv.FormatInt(o.expires.Milliseconds(), 10), "collapse": o.collapse,
+	} {
+		if cmd.Flags().Changed(flag) {
+			argv = append(argv, flag, value)
+		}
+	}
+	n, err := s.client.Eval(cmd.Context(), scripts.Push(), []string{s.keys.User(args[0])}, argv...).Int64()
+	switch {
+	case err != nil && isBadInput(err):
+		return &UsageError{Err: err}
+	case err != nil:
+		return s.failed(pushError(err))
+	case o.asJSON:
+		return writeJSON(cmd.OutOrStdout(), struct {
+			Addressed int64 `json:"addressed"`
+		}{n})
+	}
+	return writeLine(cmd.OutOrStdout(), "%d", n)
+}
+
+// isBadInput tells the script's refusals of what it was given from its reports
+// of what it could not do.
+func isBadInput(err error) bool {
+	reason, ok := strings.CutPrefix(err.Error(), "pushpod: ")
+	return ok && !strings.HasPrefix(reason, "cannot ")
+}
+
+// pushError says whether the message may have been published all the same.
+func pushError(err error) error {
+	var reply redis.Error
+	switch {
+	case errors.As(err, &reply):
+		return fmt.Errorf("push: %w", err)
+	case notDialled(err):
+		return fmt.Errorf("push: nothing was published: %w", err)
+	}
+	return fmt.Errorf("push: it is not known whether it was published: %w", err)
+}

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"pushpod/config"
+	"pushpod/presence"
+)
+
+// redisFlags are the keys that say where Redis is and what is in it.
+func redisFlags() []string {
+	return []string{
+		"redis.addresses", "redis.embedded_listen", "redis.username", "redis.password", "redis.db", "redis.prefix", "redis.timeout",
+	}
+}
+
+// A server is the Redis that a command speaks to.
+type server struct {
+	file  string         // --config
+	flags *pflag.FlagSet // one flag for each key
+
+	// Static after open.
+	cfg    config.Redis
+	client redis.UniversalClient // to be closed
+	keys   presence.Keys
+}
+
+// newServer adds the flags that say where Redis is to the command.
+func newServer(cmd *cobra.Command) *server {
+	s := &server{flags: pflag.NewFlagSet("keys", pflag.ContinueOnError)}
+	config.AddFlags(s.flags)
+	cmd.Flags().StringVar(&s.file, "config", "", "configuration file (YAML) that says where Redis is")
+	s.flags.VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(redisFlags(), f.Name) {
+			cmd.Flags().AddFlag(f)
+		}
+	})
+	return s
+}
+
+// open reads the configuration and makes a client, which the caller closes. It
+// does not connect yet. With once, no command is sent twice.
+func (s *server) open(environ []string, once bool) error {
+	// Whoever is no pod has no address, and need not say one.
+	if err := s.flags.Set("pod.address", "127.0.0.1:1"); err != nil {
+		return fmt.Errorf("cli: %w", err)
+	}
+	cfg, err := config.Load(config.LoadOptions{File: s.file, Flags: s.flags, Environ: environ})
+	if err != nil {
+		return err
+	}
+	s.cfg = cfg.Redis
+	s.keys = presence.NewKeys(s.cfg.Prefix)
+	s.client = presence.NewClient(presence.ClientOptions{
+		Addresses:      s.addresses(),
+		SentinelMaster: s.cfg.SentinelMaster,
+		Username:       s.cfg.Username,
+		Password:       s.cfg.Password,
+		DB:             s.cfg.DB,
+		Timeout:        s.cfg.Timeout,
+		NoRetry:        once,
+	})
+	return nil
+}
+
+func (s *server) addresses() []string {
+	if s.cfg.Embedded() {
+		return []string{s.cfg.EmbeddedListen}
+	}
+	return s.cfg.Addresses
+}
+
+// address returns the address of the pod with this channel, or "" where the
+// channel is not a pod's.
+func (s *server) address(channel string) string {
+	if address, ok := s.keys.PodAddress(channel); ok {
+		return address
+	}
+	return ""
+}
+
+// failed adds to an error which Redis was tried, where nobody named one.
+func (s *server) failed(err error) error {
+	if s.cfg.Embedded() && notDialled(err) {
+		return fmt.Errorf("%w (no redis.addresses is given, so the embedded Redis of a pod on this machine was tried)", err)
+	}
+	return err
+}
+
+// notDialled reports whether there was no connection at all, so that nothing
+// was sent.
+func notDialled(err error) bool {
+	var dial *net.OpError
+	return errors.As(err, &dial) && dial.Op == "dial"
+}
