@@ -14,7 +14,7 @@
 
 set -u
 
-prefix=${PUSHPOD_PREFIX-push:}
+prefix=${PUSHPOD_PREFIX-${PUSHPOD_REDIS_PREFIX-push:}}
 uplink=${prefix}uplink
 
 # Reading and answering happen inside Redis: what clients sent never passes through the shell or through redis-cli's

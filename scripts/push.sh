@@ -7,7 +7,7 @@
 # The names are those of push.lua, which stands beside this file and checks everything. Needs redis-cli only.
 #
 # Environment:
-#   PUSHPOD_PREFIX          what the keys begin with (default push:)
+#   PUSHPOD_PREFIX          what the keys begin with (default: PUSHPOD_REDIS_PREFIX, as the server reads it, else push:)
 #   REDIS_HOST, REDIS_PORT  where Redis is (default: redis-cli's own)
 #   REDIS_ARGS              more arguments for redis-cli, separated by spaces: --tls -n 1 -c
 #   REDISCLI_AUTH           the password, read by redis-cli itself
@@ -32,7 +32,8 @@ if [ ! -r "$script" ]; then
   exit 1
 fi
 
-key="${PUSHPOD_PREFIX-push:}user:{$1}"
+prefix=${PUSHPOD_PREFIX-${PUSHPOD_REDIS_PREFIX-push:}}
+key="${prefix}user:{$1}"
 data=$2
 shift 2
 

@@ -138,6 +138,7 @@ func TestPushShellEndsWithTheRightStatus(t *testing.T) {
 		{"nobody there", path, environ, []string{"bob", "1"}, 0, "0\n", ""},
 		{"with pairs", path, environ, []string{"alice", "1", "id", "a b", "expires", "9"}, 0, "2\n", ""},
 		{"another prefix", path, append(environ, "PUSHPOD_PREFIX=x-"), []string{"alice", "1"}, 0, "1\n", ""},
+		{"the server's prefix", path, append(environ, "PUSHPOD_REDIS_PREFIX=x-"), []string{"alice", "1"}, 0, "1\n", ""},
 		{"no prefix", path, append(environ, "PUSHPOD_PREFIX="), []string{"alice", "1"}, 0, "0\n", ""},
 		{"prefix with a space", path, append(environ, "PUSHPOD_PREFIX=a b *:"), []string{"alice", "1"}, 0, "0\n", ""},
 		{"arguments for redis-cli", path, append(environ, "REDIS_ARGS=-n 1 --no-auth-warning"), []string{"alice", "1"}, 0, "0\n", ""},
