@@ -186,10 +186,12 @@ func TestAConnectionCanBeTakenUpElsewhere(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("event loops only")
 	}
-	a := startServer(t, Options{}, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
-	b := startServer(t, Options{}, echoing)
+	a := startServer(t, Options{}, func(o *Options, _ *fakeHub) { o.QueueBytes = 32 << 20 })
+	b := startServer(t, Options{}, echoing, func(o *Options, _ *fakeHub) { o.QueueBytes = 32 << 20 })
 	c := a.connect(t, "u")
-	n := a.jam(t, "u")
+	// More than the socket will ever take: a write may find room where the loop
+	// was not told of any yet.
+	n := a.jamTo(t, "u", 8<<20)
 	a.push(t, Push{Collapse: "=k"}, "waits", "u")
 	a.flush()
 	c.send(frame(ws.OpText, false, []byte("first \xe2")))

@@ -218,7 +218,6 @@ func (s *testServer) dial(t *testing.T) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { sock.Close() })
-	sock.(*net.TCPConn).SetReadBuffer(64 << 10) // fixed: what is jammed stays jammed
 	sock.SetReadDeadline(time.Now().Add(20 * time.Second))
 	return &client{t: t, sock: sock.(*net.TCPConn), br: bufio.NewReader(sock)}
 }

@@ -1,0 +1,202 @@
+package admin
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pushpod/conn"
+	"pushpod/hub"
+	"pushpod/presence"
+)
+
+// Sources is where the metrics come from: each is asked at every scrape.
+type Sources struct {
+	Version  string
+	Conn     func() conn.Stats
+	Hub      func() hub.Stats
+	Presence func() presence.Stats
+}
+
+// collector reads the packages' own counters, which cost the hot path next to
+// nothing, and names them.
+type collector struct {
+	src Sources
+	d   map[string]*prometheus.Desc
+}
+
+// descriptions are all metrics: name, help, labels.
+func descriptions() [][]string {
+	return [][]string{
+		{"pushpod_build_info", "The version that runs; always 1.", "version"},
+		{"pushpod_connections", "WebSocket connections that are open."},
+		{"pushpod_handshakes_pending", "Accepted sockets whose handshake is not complete."},
+		{"pushpod_handshakes_total", "Handshakes by result: accepted, or the HTTP status of the refusal.", "result"},
+		{"pushpod_connections_ended_total", "Sockets that ended, by reason.", "reason"},
+		{"pushpod_accept_errors_total", "Sockets that could not be accepted or were closed unheard, for want of descriptors."},
+		{"pushpod_envelopes_total", "Envelopes read from Redis: ok, or bad and dropped.", "result"},
+		{"pushpod_deliveries_total", "Messages by connection and what became of them.", "result"},
+		{"pushpod_misses_total", "Targets that this pod does not hold."},
+		{"pushpod_heals_total", "Times that a user's stale presence was looked for after a miss."},
+		{"pushpod_subscription_gaps_total", "Established subscriptions that were lost; what was published meanwhile is lost."},
+		{"pushpod_probe_failures_total", "The pod's own probes that did not come back in time."},
+		{"pushpod_redis_up", "1 while the pod's subscription is proved by its own probe."},
+		{"pushpod_ready", "1 while /readyz says so."},
+		{"pushpod_draining", "1 while the pod leaves."},
+		{"pushpod_conflict", "1 while another instance uses this pod's address."},
+		{"pushpod_publish_to_write_seconds", "Time from an envelope's `at` to its write to a connection."},
+		{"pushpod_send_queue_bytes", "Bytes that wait in all send queues."},
+		{"pushpod_send_queue_connections", "Connections for which something waits."},
+		{"pushpod_slow_consumers_total", "Connections closed because their send queue was full."},
+		{"pushpod_writes_total", "System calls that wrote to connections."},
+		{"pushpod_written_bytes_total", "Bytes written to connections."},
+		{"pushpod_client_frames_total", "Frames received from clients, of every kind."},
+		{"pushpod_client_bytes_total", "Bytes received from clients."},
+		{"pushpod_client_frames_rejected_total", "Client frames answered with rejected or error."},
+		{"pushpod_rate_limited_total", "Client frames beyond limits.frames_per_second."},
+		{"pushpod_pings_total", "Pings sent to clients."},
+		{"pushpod_uplink_requests_total", "Requests handed to the uplink stream: accepted, or failed where Redis did not take them.", "result"},
+		{"pushpod_uplink_batches_total", "Round trips for the uplink stream."},
+		{"pushpod_uplink_waiting", "Requests that wait for Redis."},
+		{"pushpod_presence_operations_total", "Presence entries by operation.", "operation"},
+		{"pushpod_presence_errors_total", "Presence operations that Redis refused or did not answer."},
+		{"pushpod_presence_stale_removed_total", "Stale presence entries that this pod removed."},
+		{"pushpod_presence_batches_total", "Round trips for presence."},
+		{"pushpod_presence_commands_total", "Redis commands for presence."},
+		{"pushpod_presence_waiting", "Presence operations that wait for Redis."},
+		{"pushpod_presence_per_field_expiry", "1 where Redis expires each presence entry by itself, 0 where a user's entries expire together."},
+		{"pushpod_presence_batch_seconds", "Duration of presence round trips."},
+		{"pushpod_loop_turns_total", "Turns of the event loops that found events."},
+		{"pushpod_loop_events_total", "Events that those turns handled."},
+	}
+}
+
+// NewCollector returns the metrics of a pod, for registering.
+func NewCollector(s Sources) prometheus.Collector {
+	c := &collector{src: s, d: map[string]*prometheus.Desc{}}
+	for _, m := range descriptions() {
+		c.d[m[0]] = prometheus.NewDesc(m[0], m[1], m[2:], nil)
+	}
+	return c
+}
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.d {
+		ch <- d
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(name string, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(c.d[name], prometheus.GaugeValue, v, labels...)
+	}
+	count := func(name string, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(c.d[name], prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge("pushpod_build_info", 1, c.src.Version)
+	c.collectConn(gauge, count, ch)
+	c.collectHub(gauge, count)
+	c.collectPresence(gauge, count, ch)
+}
+
+type (
+	gaugeFunc func(name string, v float64, labels ...string)
+	countFunc func(name string, v uint64, labels ...string)
+)
+
+func (c *collector) collectConn(gauge gaugeFunc, count countFunc, ch chan<- prometheus.Metric) {
+	s := c.src.Conn()
+	gauge("pushpod_connections", float64(s.Open))
+	gauge("pushpod_handshakes_pending", float64(s.Pending))
+	accepted := false
+	for status, n := range s.Handshakes {
+		result := strconv.Itoa(status)
+		if status == 101 {
+			result, accepted = "accepted", true
+		}
+		count("pushpod_handshakes_total", n, result)
+	}
+	if !accepted {
+		count("pushpod_handshakes_total", 0, "accepted")
+	}
+	for _, cause := range conn.Causes() {
+		count("pushpod_connections_ended_total", s.Ended[cause], cause.String())
+	}
+	count("pushpod_accept_errors_total", s.AcceptErrors)
+	count("pushpod_deliveries_total", s.Written, "written")
+	count("pushpod_deliveries_total", s.Expired, "expired")
+	count("pushpod_deliveries_total", s.Collapsed, "collapsed")
+	count("pushpod_deliveries_total", s.Dropped, "dropped")
+	count("pushpod_deliveries_total", s.Closed, "closed")
+	gauge("pushpod_send_queue_bytes", float64(s.QueuedBytes))
+	gauge("pushpod_send_queue_connections", float64(s.QueuedConns))
+	count("pushpod_slow_consumers_total", s.SlowConsumers)
+	count("pushpod_writes_total", s.Writes)
+	count("pushpod_written_bytes_total", s.WrittenBytes)
+	count("pushpod_client_frames_total", s.FramesReceived)
+	count("pushpod_client_bytes_total", s.BytesReceived)
+	count("pushpod_rate_limited_total", s.RateLimited)
+	count("pushpod_pings_total", s.PingsSent)
+	count("pushpod_loop_turns_total", s.LoopTurns)
+	count("pushpod_loop_events_total", s.LoopEvents)
+	ch <- histogram(c.d["pushpod_publish_to_write_seconds"], conn.LatencyBounds(), s.Latency[:], s.LatencySum)
+}
+
+func (c *collector) collectHub(gauge gaugeFunc, count countFunc) {
+	s := c.src.Hub()
+	count("pushpod_envelopes_total", s.EnvelopesOK, "ok")
+	count("pushpod_envelopes_total", s.EnvelopesBad, "bad")
+	count("pushpod_misses_total", s.Misses)
+	count("pushpod_heals_total", s.Heals)
+	count("pushpod_subscription_gaps_total", s.Gaps)
+	count("pushpod_probe_failures_total", s.ProbeFailures)
+	gauge("pushpod_redis_up", truth(s.RedisUp))
+	gauge("pushpod_ready", truth(s.Ready))
+	gauge("pushpod_draining", truth(s.Draining))
+	gauge("pushpod_conflict", truth(s.Conflict))
+	count("pushpod_client_frames_rejected_total", s.FramesRejected)
+	count("pushpod_uplink_requests_total", s.UplinkAccepted, "accepted")
+	count("pushpod_uplink_requests_total", s.UplinkFailed, "failed")
+	count("pushpod_uplink_batches_total", s.UplinkWrites)
+	gauge("pushpod_uplink_waiting", float64(s.UplinkWaiting))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (c *collector) collectPresence(gauge gaugeFunc, count countFunc, ch chan<- prometheus.Metric) {
+	s := c.src.Presence()
+	count("pushpod_presence_operations_total", s.Registered, "register")
+	count("pushpod_presence_operations_total", s.Rejected, "reject")
+	count("pushpod_presence_operations_total", s.Renewed, "renew")
+	count("pushpod_presence_operations_total", s.Unregistered, "unregister")
+	count("pushpod_presence_operations_total", s.Dropped, "drop")
+	count("pushpod_presence_errors_total", s.Errors)
+	count("pushpod_presence_stale_removed_total", s.Stale)
+	count("pushpod_presence_batches_total", s.Batches)
+	count("pushpod_presence_commands_total", s.Commands)
+	gauge("pushpod_presence_waiting", float64(s.Waiting))
+	gauge("pushpod_presence_per_field_expiry", truth(s.PerFieldExpiry))
+	buckets := make(map[float64]uint64, len(s.Latency.Bounds))
+	for i, bound := range s.Latency.Bounds {
+		buckets[bound] = s.Latency.Counts[i]
+	}
+	ch <- prometheus.MustNewConstHistogram(c.d["pushpod_presence_batch_seconds"], s.Latency.Count, s.Latency.Sum, buckets)
+}
+
+// histogram makes a Prometheus histogram of counts that are not cumulative,
+// the last one beyond all bounds.
+func histogram(d *prometheus.Desc, bounds []float64, counts []uint64, sum float64) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(bounds))
+	var n uint64
+	for i, bound := range bounds {
+		n += counts[i]
+		buckets[bound] = n
+	}
+	n += counts[len(bounds)]
+	return prometheus.MustNewConstHistogram(d, n, sum, buckets)
+}

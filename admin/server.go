@@ -1,0 +1,100 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"pushpod/hub"
+)
+
+// Options configures a [Server].
+type Options struct {
+	Listen string
+	Pprof  bool
+	// Problems lists why the pod is not ready; none: it is.
+	Problems func() []hub.Problem
+	Registry *prometheus.Registry
+}
+
+// Server answers operators. Listen, then Serve until Close.
+type Server struct {
+	http     *http.Server
+	listener net.Listener
+}
+
+// New makes a server, which does nothing until Listen.
+func New(o Options) *Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"status": "ok"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, o.Problems()) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, "pushpod: /healthz /readyz /metrics")
+	})
+	if o.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return &Server{http: &http.Server{
+		Addr:              o.Listen,
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}}
+}
+
+// Listen opens the address, so that a taken port is known at once.
+func (s *Server) Listen(ctx context.Context) error {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.http.Addr)
+	if err != nil {
+		return fmt.Errorf("admin: listen: %w", err)
+	}
+	s.listener = ln
+	return nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Serve answers until Close.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: serve: %w", err)
+	}
+	return nil
+}
+
+// Close ends the server at once.
+func (s *Server) Close() error { return s.http.Close() }
+
+// ready says in a body what is wrong.
+func ready(w http.ResponseWriter, problems []hub.Problem) {
+	if len(problems) == 0 {
+		answer(w, http.StatusOK, map[string]any{"status": "ready"})
+		return
+	}
+	answer(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "problems": problems})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the peer has gone: nobody to tell
+}

@@ -1,0 +1,205 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"pushpod/conn"
+	"pushpod/presence"
+)
+
+// Limits bounds what is let in; 0 means no bound.
+type Limits struct {
+	Connections         int // on this pod
+	PerIP               int // of one address, on this pod
+	HandshakesPerSecond int // on this pod
+}
+
+// gate counts what is in, and what comes in.
+type gate struct {
+	limits Limits
+
+	mu    sync.Mutex // protects following; taken inside a loop's lock
+	total int
+	perIP map[netip.Addr]int // only where that is limited
+	level float64            // handshakes that may come now
+	at    time.Time
+}
+
+func newGate(l Limits) *gate {
+	return &gate{limits: l, perIP: map[netip.Addr]int{}, level: float64(l.HandshakesPerSecond), at: time.Now()}
+}
+
+// enter asks for one more connection from an address. Without hold it only
+// says what would be said.
+func (g *gate) enter(ip netip.Addr, hold bool) *conn.Refusal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if rate := float64(g.limits.HandshakesPerSecond); rate > 0 {
+		now := time.Now()
+		g.level = min(rate, g.level+now.Sub(g.at).Seconds()*rate)
+		g.at = now
+		if g.level < 1 {
+			return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "rate", Reason: "too many handshakes on this pod", RetryAfter: 1}
+		}
+		g.level--
+	}
+	if g.limits.Connections > 0 && g.total >= g.limits.Connections {
+		return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it may", RetryAfter: 5}
+	}
+	if g.limits.PerIP > 0 && g.perIP[ip] >= g.limits.PerIP {
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "too many connections from this address", RetryAfter: 5}
+	}
+	if hold {
+		g.total++
+		if g.limits.PerIP > 0 {
+			g.perIP[ip]++
+		}
+	}
+	return nil
+}
+
+func (g *gate) leave(ip netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total--
+	if g.limits.PerIP > 0 {
+		if g.perIP[ip]--; g.perIP[ip] <= 0 {
+			delete(g.perIP, ip)
+		}
+	}
+}
+
+// Check says whether a request would be let in; see conn.Handler.
+func (h *Hub) Check(r *conn.Request) *conn.Refusal {
+	_, refusal := h.who(r)
+	if refusal == nil {
+		refusal = h.open()
+	}
+	if refusal == nil {
+		refusal = h.gate.enter(r.Remote, false)
+	}
+	return refusal
+}
+
+// Handshake registers a new connection; see conn.Handler.
+func (h *Hub) Handshake(c *conn.Conn, r *conn.Request) *conn.Refusal {
+	user, refusal := h.who(r)
+	if refusal != nil {
+		return refusal
+	}
+	if refusal := h.open(); refusal != nil {
+		return refusal
+	}
+	if refusal := h.gate.enter(r.Remote, true); refusal != nil {
+		return refusal
+	}
+	c.Identify(h.pods.NewUUID(), user)
+	// It is in the registry before it is in Redis, so that no push misses it.
+	h.registry.add(c)
+	h.presence.Register(entryOf(c), func(r presence.Registered) { h.registered(c, r) })
+	return nil
+}
+
+// registered is called by the store once Redis has answered.
+func (h *Hub) registered(c *conn.Conn, r presence.Registered) {
+	if r.Err != nil {
+		h.registry.remove(c)
+		if errors.Is(r.Err, presence.ErrTooMany) {
+			c.Refuse(&conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5})
+			return
+		}
+		h.registerLog.Warn().Err(r.Err).Str("uuid", presence.FormatUUID(c.UUID())).Msg("connection not registered")
+		c.Refuse(unavailable("presence can't be written"))
+		return
+	}
+	c.Accept(h.welcome(c))
+	for _, old := range r.Excess {
+		h.uplink.publish(old.Channel, replaced(c.User(), old.UUID))
+	}
+}
+
+// replaced is the envelope that closes a user's oldest connection.
+func replaced(user string, u conn.UUID) []byte {
+	b, _ := json.Marshal(map[string]any{
+		"to":    presence.FormatUUID(u),
+		"of":    user,
+		"close": map[string]any{"code": conn.CodeReplaced, "reason": "replaced by a newer connection"},
+	})
+	return b
+}
+
+// welcome is a connection's first frame.
+func (h *Hub) welcome(c *conn.Conn) []byte {
+	b, _ := json.Marshal(struct {
+		Type       string `json:"type"`
+		UUID       string `json:"uuid"`
+		User       string `json:"user"`
+		Ping       int    `json:"ping"`
+		MaxMessage int    `json:"max_message"`
+		Time       int64  `json:"time"`
+	}{"welcome", presence.FormatUUID(c.UUID()), c.User(), int(c.Ping() / time.Second), h.opts.MaxMessage, h.pods.NowMs()})
+	return b
+}
+
+// who says whose connection a request asks for.
+func (h *Hub) who(r *conn.Request) (user string, _ *conn.Refusal) {
+	if r.Origin != "" {
+		if r.AllowOrigin = sameHost(r.Origin, r.Host); !r.AllowOrigin {
+			return "", &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
+		}
+	}
+	user, given := r.Query["user"]
+	if !given {
+		return "", &conn.Refusal{Status: http.StatusUnauthorized, Error: "unauthorized", Reason: "who connects? ?user=ID is missing"}
+	}
+	if err := presence.ValidUser(user); err != nil {
+		return "", &conn.Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: err.Error()}
+	}
+	return user, nil
+}
+
+// sameHost reports whether a page's origin has the host that it connects to,
+// on whatever port.
+func sameHost(origin, host string) bool {
+	o, err := url.Parse(origin)
+	if err != nil || o.Scheme != "http" && o.Scheme != "https" {
+		return false
+	}
+	h, err := url.Parse("//" + host)
+	return err == nil && o.Hostname() != "" && strings.EqualFold(o.Hostname(), h.Hostname())
+}
+
+// open says whether new connections are taken now.
+func (h *Hub) open() *conn.Refusal {
+	if p := h.status.refusing(); p != "" {
+		return unavailable(p)
+	}
+	return nil
+}
+
+func unavailable(reason string) *conn.Refusal {
+	return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: reason, RetryAfter: 2}
+}
+
+// Renew renews a connection's presence; see conn.Handler.
+func (h *Hub) Renew(c *conn.Conn) { h.presence.Renew(entryOf(c)) }
+
+// Closed forgets a connection; see conn.Handler.
+func (h *Hub) Closed(c *conn.Conn, why conn.Cause) {
+	h.gate.leave(c.Remote())
+	if h.registry.remove(c) {
+		h.presence.Unregister(entryOf(c), nil)
+	}
+	if e := h.log.Debug(); e.Enabled() {
+		e.Str("uuid", presence.FormatUUID(c.UUID())).Stringer("reason", why).Msg("connection closed")
+	}
+}
+
+func entryOf(c *conn.Conn) presence.Entry { return presence.Entry{User: c.User(), UUID: c.UUID()} }

@@ -1,0 +1,23 @@
+// Package hub ties connections (package conn) to presence (package presence)
+// and to Redis pub/sub: it is the inside of a pod.
+//
+// # The way of an envelope
+//
+//  1. The subscriber reads Redis's pub/sub messages from the socket
+//     (subscriber.go, resp.go).
+//  2. A message is parsed as an envelope, strictly (envelope.go, json.go).
+//  3. Its targets are looked up in the registry (route.go, registry.go). A
+//     target that is not there is a miss, and is healed.
+//  4. The frame is encoded once, and addressed to its connections
+//     (conn.Deliverer).
+//  5. It is queued and written, all that waits for a connection in one write.
+//
+// All of it happens in one goroutine, which so keeps the order.
+//
+// # The way of a client's frame
+//
+// conn calls Hub.Receive with a whole text message; it is parsed
+// (clientframe.go), answered with a receipt, or handed to the uplink
+// (uplink.go), which adds it to a Redis stream and then sends the receipt. The
+// result comes back later as a push.
+package hub

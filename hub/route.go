@@ -1,0 +1,138 @@
+package hub
+
+import (
+	"sync/atomic"
+
+	"pushpod/conn"
+)
+
+// router takes the messages of the subscription to their connections. It
+// belongs to the subscriber's goroutine; others may read the counters.
+type router struct {
+	h   *Hub
+	own []byte // the pod's channel
+
+	e       envelope
+	targets []*conn.Conn // of the envelope at hand
+	missing missing
+
+	ok, bad, misses atomic.Uint64
+}
+
+// missing is who was not found.
+type missing struct {
+	count int      // targets
+	uuids bool     // some of them are UUIDs
+	users []string // those that are users
+}
+
+const (
+	frameHead = `{"type":"message",`
+	frameID   = `"id":`
+	frameData = `"data":`
+)
+
+// route handles one published message.
+func (r *router) route(channel, payload []byte) {
+	e := &r.e
+	own := string(channel) == string(r.own)
+	if reason := e.parse(payload); reason != "" {
+		r.refuse(reason, len(payload))
+		return
+	}
+	if e.isProbe() {
+		if own {
+			r.h.probed(string(e.probe))
+		} else {
+			r.refuse("no target: to, user or all", len(payload))
+		}
+		return
+	}
+	r.ok.Add(1)
+	r.find(own)
+	r.deliver()
+	if r.missing.count > 0 {
+		r.miss()
+	}
+}
+
+func (r *router) refuse(reason string, size int) {
+	r.bad.Add(1)
+	r.h.badLog.Warn().Str("reason", reason).Int("bytes", size).Msg("bad envelope dropped")
+}
+
+// find looks up the targets. A connection may come up more than once.
+func (r *router) find(own bool) {
+	e := &r.e
+	clear(r.targets)
+	r.targets = r.targets[:0]
+	r.missing = missing{users: r.missing.users[:0]}
+	g := r.h.registry
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, u := range e.to {
+		if c := g.byUUID[u]; c != nil {
+			r.targets = append(r.targets, c)
+		} else {
+			r.missing.count++
+			r.missing.uuids = true
+		}
+	}
+	for _, user := range e.users {
+		c := g.byUser[string(user)]
+		if c == nil && own {
+			r.missing.count++
+			r.missing.users = append(r.missing.users, string(user))
+		}
+		for ; c != nil; c = c.Link {
+			r.targets = append(r.targets, c)
+		}
+	}
+}
+
+// deliver encodes the frame and addresses it.
+func (r *router) deliver() {
+	e := &r.e
+	if !e.all && len(r.targets) == 0 {
+		return
+	}
+	p := conn.Push{Expires: e.expires, At: e.at, Collapse: e.collapse, Close: e.close, CloseCode: e.code, Reason: e.reason}
+	if e.data != nil {
+		p.Size = len(frameHead) + len(frameData) + len(e.data) + 1
+		if e.id != nil {
+			p.Size += len(frameID) + len(e.id) + 1
+		}
+	}
+	d := r.h.deliverer
+	m, text := d.Message(p)
+	if e.data != nil {
+		text = append(text, frameHead...)
+		if e.id != nil {
+			text = append(text, frameID...)
+			text = append(text, e.id...)
+			text = append(text, ',')
+		}
+		text = append(text, frameData...)
+		text = append(text, e.data...)
+		_ = append(text, '}')
+	}
+	if e.all {
+		d.All(m)
+	} else {
+		for _, c := range r.targets {
+			d.To(c, m)
+		}
+	}
+	d.Done(m)
+}
+
+// miss counts who was not found, and has their stale presence removed.
+func (r *router) miss() {
+	r.misses.Add(uint64(r.missing.count))
+	if r.missing.uuids && r.e.of != nil {
+		r.h.heal(string(r.e.of))
+	}
+	for _, user := range r.missing.users {
+		r.h.heal(user)
+	}
+}

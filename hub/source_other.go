@@ -1,0 +1,7 @@
+//go:build !linux
+
+package hub
+
+const rawReads = false
+
+func rawRead(uintptr, []byte) (int, error) { return 0, errNothing }

@@ -1,0 +1,35 @@
+package hub
+
+// Stats is what the hub has done, and what it holds. All but Connections,
+// UplinkWaiting and the truth values only grow.
+type Stats struct {
+	EnvelopesOK, EnvelopesBad, Misses, Heals   uint64
+	Gaps, ProbeFailures                        uint64
+	UplinkAccepted, UplinkFailed, UplinkWrites uint64
+	FramesRejected                             uint64
+	UplinkWaiting, Connections                 int
+	RedisUp, Ready, Draining, Conflict         bool
+}
+
+// Stats may be called at any time, from anywhere.
+func (h *Hub) Stats() Stats {
+	s := Stats{
+		EnvelopesOK:    h.router.ok.Load(),
+		EnvelopesBad:   h.router.bad.Load(),
+		Misses:         h.router.misses.Load(),
+		Heals:          h.heals.Load(),
+		Gaps:           h.gaps.Load(),
+		ProbeFailures:  h.probeFailures.Load(),
+		UplinkAccepted: h.uplink.accepted.Load(),
+		UplinkFailed:   h.uplink.failed.Load(),
+		UplinkWrites:   h.uplink.batches.Load(),
+		UplinkWaiting:  h.uplink.len(),
+		FramesRejected: h.rejected.Load(),
+		Connections:    h.registry.len(),
+		Conflict:       h.status.inConflict(),
+		Draining:       h.Draining(),
+		Ready:          len(h.Problems()) == 0,
+	}
+	h.status.update(func(st *status) { s.RedisUp = st.subscribed && st.proved })
+	return s
+}

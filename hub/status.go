@@ -1,0 +1,82 @@
+package hub
+
+import (
+	"sync"
+	"time"
+)
+
+// Problem is one reason why the pod is not ready.
+type Problem struct {
+	Name   string `json:"name"`   // one word
+	Reason string `json:"reason"` // for people
+}
+
+// status is what the hub knows of its own state.
+type status struct {
+	mu sync.Mutex // protects following; taken inside a loop's lock
+
+	claimed    bool
+	subscribed bool
+	proved     bool      // a probe has come back on this subscription
+	echo       time.Time // when the last one did
+	conflict   time.Time // when a foreign probe was last seen; zero: never
+	draining   bool
+	leaving    bool // no new connections
+
+	conflictFor time.Duration // how long one foreign probe counts
+}
+
+func (s *status) update(f func(*status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s)
+}
+
+func (s *status) inConflict() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conflicting()
+}
+
+func (s *status) conflicting() bool {
+	return !s.conflict.IsZero() && time.Since(s.conflict) < s.conflictFor
+}
+
+// refusing says why no new connection is taken; "": they are.
+func (s *status) refusing() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.leaving:
+		return "this pod is leaving"
+	case s.conflicting():
+		return "another pod uses this pod's address"
+	case !s.claimed:
+		return "this pod is starting"
+	case !s.subscribed, !s.proved:
+		return "this pod has lost Redis"
+	}
+	return ""
+}
+
+// problems lists why the pod is not ready.
+func (s *status) problems() (list []Problem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	add := func(name, reason string) { list = append(list, Problem{name, reason}) }
+	if s.draining {
+		add("draining", "the pod is leaving")
+	}
+	if s.conflicting() {
+		add("conflict", "another instance uses this pod's address: its probes come on this pod's channel")
+	}
+	switch {
+	case !s.claimed:
+		add("claim", "the pod's address is not claimed yet: Redis is away, or a score under this address has to stand still first")
+	case !s.subscribed:
+		add("unsubscribed", "the pod is not subscribed to its channel")
+	case !s.proved:
+		add("unproved", "the pod's own probe does not come back over its channel")
+	}
+	return list
+}

@@ -1,0 +1,210 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Redis says what the hub needs to reach Redis.
+type Redis struct {
+	// Options of a client for one standalone Redis.
+	Options *redis.Options
+	// MaxEnvelope bounds a published message, in bytes.
+	MaxEnvelope int
+	// Timeout bounds each command.
+	Timeout time.Duration
+	// Probe is how often the subscription is proved.
+	Probe time.Duration
+}
+
+// dial connects, authenticates and selects the database by the client library,
+// and takes the connection over from it: what is published is read by the hub
+// itself, since the library's own reader drops messages where it stalls, and
+// says nothing of what is lost when it reconnects.
+func dial(ctx context.Context, o *redis.Options) (net.Conn, io.Closer, error) {
+	var taken net.Conn
+	opt := *o
+	opt.Protocol = 2
+	opt.MaxRetries = -1
+	opt.PoolSize, opt.MinIdleConns = 1, 0
+	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{Timeout: opt.DialTimeout}).DialContext(ctx, network, addr)
+		taken = c
+		return c, err
+	}
+	client := redis.NewClient(&opt)
+	one := client.Conn()
+	if err := one.Ping(ctx).Err(); err != nil {
+		one.Close()
+		client.Close()
+		return nil, nil, err
+	}
+	if err := taken.SetDeadline(time.Time{}); err != nil {
+		client.Close()
+		return nil, nil, err
+	}
+	return taken, closers{one, client}, nil
+}
+
+type closers []io.Closer
+
+func (c closers) Close() error {
+	var errs []error
+	for _, one := range c {
+		errs = append(errs, one.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// subscriber reads what is published on the pod's channels.
+type subscriber struct {
+	src        *source
+	router     *router
+	maxPayload int
+	subscribed func() // called once both subscriptions are confirmed
+
+	buf       []byte
+	from, to  int // of buf: what is read and not parsed
+	skip      int // bytes of a message that is too large, still to come
+	confirmed int
+}
+
+const (
+	minRead    = 64 << 10
+	maxRead    = 1 << 20
+	drainedAt  = 16 << 10 // a read below it, and below what was asked for, got all there was
+	gatherMost = 16 << 20 // bytes that are read before anything of them is written
+)
+
+// subscribe asks for the channels. Their confirmation comes through run.
+func (s *subscriber) subscribe(timeout time.Duration, channels ...string) error {
+	if err := s.src.command(timeout, append([]string{"SUBSCRIBE"}, channels...)...); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	return nil
+}
+
+// run reads until the connection ends, with the error that ended it. A lone
+// message is written at once; of many, as many as there are are read first, so
+// that what goes to the same connection goes in one write. While a large
+// fan-out is under way it looks for new messages between its slices.
+func (s *subscriber) run() error {
+	d := s.router.h.deliverer
+	defer func() {
+		d.Flush()
+		for d.Work() {
+		}
+	}()
+	s.buf = make([]byte, minRead)
+	gathered, more := 0, false
+	for {
+		if more && d.Full() {
+			more = d.Work()
+			continue
+		}
+		s.makeRoom()
+		asked := len(s.buf) - s.to
+		if !more && gathered == 0 {
+			d.Idle()
+		}
+		n, err := s.src.read(s.buf[s.to:], !more && gathered == 0)
+		if err != nil {
+			return err
+		}
+		s.to += n
+		if err := s.parse(); err != nil {
+			return err
+		}
+		gathered += n
+		if (n == asked || n >= drainedAt) && gathered < gatherMost {
+			s.grow()
+			continue
+		}
+		if gathered > 0 {
+			d.Flush()
+			gathered = 0
+		}
+		more = d.Work()
+	}
+}
+
+// grow doubles the buffer where a read filled it.
+func (s *subscriber) grow() {
+	if s.from == s.to && len(s.buf) < maxRead {
+		s.buf = make([]byte, min(maxRead, 2*len(s.buf)))
+		s.from, s.to = 0, 0
+	}
+}
+
+// makeRoom moves what is left to the front of the buffer.
+func (s *subscriber) makeRoom() {
+	if s.from == s.to {
+		s.from, s.to = 0, 0
+		return
+	}
+	if s.from > 0 {
+		s.to = copy(s.buf, s.buf[s.from:s.to])
+		s.from = 0
+	}
+}
+
+// need makes the buffer large enough for n bytes.
+func (s *subscriber) need(n int) {
+	if n > len(s.buf) {
+		bigger := make([]byte, max(n, 2*len(s.buf)))
+		s.to = copy(bigger, s.buf[s.from:s.to])
+		s.from, s.buf = 0, bigger
+	}
+}
+
+// parse routes all whole messages in the buffer.
+func (s *subscriber) parse() error {
+	for s.from < s.to {
+		if s.skip > 0 {
+			k := min(s.skip, s.to-s.from)
+			s.skip -= k
+			s.from += k
+			continue
+		}
+		p, n, err := parsePublished(s.buf[s.from:s.to], s.maxPayload)
+		if err != nil {
+			return err
+		}
+		switch p.kind {
+		case respIncomplete:
+			s.need(n)
+			return nil
+		case respTooLarge:
+			s.router.refuse("over "+strconv.Itoa(s.maxPayload)+" bytes (redis.max_envelope)", p.size)
+			s.skip = p.size + 2
+		case respSubscribed:
+			if s.confirmed++; s.confirmed == 2 {
+				s.subscribed()
+			}
+		case respMessage:
+			s.router.route(p.channel, p.payload)
+		}
+		s.from += n
+	}
+	return nil
+}
+
+// appendCommand appends a command as Redis reads it (RESP).
+func appendCommand(b []byte, args ...string) []byte {
+	b = append(b, '*')
+	b = strconv.AppendInt(b, int64(len(args)), 10)
+	for _, a := range args {
+		b = append(b, "\r\n$"...)
+		b = strconv.AppendInt(b, int64(len(a)), 10)
+		b = append(b, "\r\n"...)
+		b = append(b, a...)
+	}
+	return append(b, "\r\n"...)
+}

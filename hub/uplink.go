@@ -1,0 +1,184 @@
+package hub
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"pushpod/conn"
+	"pushpod/presence"
+)
+
+// uplink adds clients' requests to the Redis stream, in pipelined batches, and
+// sends each its receipt. It also publishes what the pod itself has to say.
+// Its client must not retry: an XADD that was repeated would stand twice.
+type uplink struct {
+	client    redis.UniversalClient
+	stream    string
+	pod       string // channel
+	maxLength int64
+	timeout   time.Duration
+	log       zerolog.Logger
+
+	mu      sync.Mutex // protects following
+	waiting []uplinked
+	bytes   int
+	wake    chan struct{} // capacity 1
+
+	accepted, failed, batches atomic.Uint64
+}
+
+// uplinked is a request that waits, or, without a connection, a publication.
+type uplinked struct {
+	c    *conn.Conn
+	id   []byte // as it stands
+	data []byte
+	at   time.Time
+
+	channel string
+}
+
+const (
+	uplinkMost      = 16384    // requests that may wait
+	uplinkMostBytes = 64 << 20 // and their data
+	uplinkBatch     = 512
+)
+
+func newUplink(o *Options) *uplink {
+	return &uplink{
+		client:    o.Uplink,
+		stream:    o.Keys.Uplink(),
+		pod:       o.Keys.PodChannel(o.Pod),
+		maxLength: o.UplinkMaxLength,
+		timeout:   o.Redis.Timeout,
+		log:       o.Log,
+		wake:      make(chan struct{}, 1),
+	}
+}
+
+// add queues a request; id and data are copied. false: too much waits.
+func (u *uplink) add(c *conn.Conn, id, data []byte) bool {
+	both := append(append(make([]byte, 0, len(id)+len(data)), id...), data...)
+	return u.put(uplinked{c: c, id: both[:len(id):len(id)], data: both[len(id):], at: time.Now()})
+}
+
+// publish queues an envelope for a pod's channel. It is best effort.
+func (u *uplink) publish(channel string, envelope []byte) {
+	u.put(uplinked{channel: channel, data: envelope, at: time.Now()})
+}
+
+func (u *uplink) put(r uplinked) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.waiting) >= uplinkMost || u.bytes+len(r.data) > uplinkMostBytes {
+		return false
+	}
+	u.waiting = append(u.waiting, r)
+	u.bytes += len(r.data)
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// take returns the next batch; empty: nothing waits.
+func (u *uplink) take() []uplinked {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := min(len(u.waiting), uplinkBatch)
+	batch := append([]uplinked(nil), u.waiting[:n]...)
+	for _, r := range batch {
+		u.bytes -= len(r.data)
+	}
+	rest := copy(u.waiting, u.waiting[n:])
+	clear(u.waiting[rest:])
+	if u.waiting = u.waiting[:rest]; rest == 0 && cap(u.waiting) > uplinkBatch {
+		u.waiting = nil
+	}
+	return batch
+}
+
+func (u *uplink) len() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.waiting)
+}
+
+// run sends batches, one at a time, until ctx ends; what waits then is still
+// sent, within the timeout.
+func (u *uplink) run(ctx context.Context) {
+	for {
+		select {
+		case <-u.wake:
+		case <-ctx.Done():
+			for batch := u.take(); len(batch) > 0; batch = u.take() {
+				u.send(batch)
+			}
+			return
+		}
+		for batch := u.take(); len(batch) > 0; batch = u.take() {
+			u.send(batch)
+		}
+	}
+}
+
+// send answers every request of a batch within the timeout of the oldest one:
+// each batch has at least what the one before has left it.
+func (u *uplink) send(batch []uplinked) {
+	u.batches.Add(1)
+	ctx, cancel := context.WithDeadline(context.Background(), batch[0].at.Add(u.timeout))
+	defer cancel()
+	pipe := u.client.Pipeline()
+	for i := range batch {
+		u.queue(ctx, pipe, &batch[i])
+	}
+	commands, err := pipe.Exec(ctx)
+	if err != nil {
+		u.log.Warn().Err(err).Int("batch", len(batch)).Msg("uplink: Redis did not take all of a batch")
+	}
+	for i := range batch {
+		r := &batch[i]
+		failed := err
+		if i < len(commands) {
+			failed = commands[i].Err()
+		}
+		u.answer(r, failed)
+	}
+}
+
+func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
+	if r.c == nil {
+		pipe.Publish(ctx, r.channel, r.data)
+		return
+	}
+	pipe.XAdd(ctx, &redis.XAddArgs{
+		Stream: u.stream,
+		MaxLen: u.maxLength,
+		Approx: true,
+		Values: []any{
+			"user", r.c.User(),
+			"uuid", presence.FormatUUID(r.c.UUID()),
+			"pod", u.pod,
+			"id", unquote(r.id),
+			"data", r.data,
+		},
+	})
+}
+
+func (u *uplink) answer(r *uplinked, err error) {
+	switch {
+	case err != nil:
+		u.failed.Add(1)
+		if r.c != nil {
+			r.c.Send(receipt(r.id, errorUnavailable, "not known whether it was taken: repeat it with the same id"))
+		}
+	case r.c != nil:
+		u.accepted.Add(1)
+		r.c.Send(receipt(r.id, "", ""))
+	}
+}

@@ -1,0 +1,94 @@
+// Command pushpod is a push server: end users hold WebSocket connections to
+// it, and producers push to them through Redis. See README.md.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"pushpod/cli"
+	"pushpod/config"
+)
+
+// version is set by the build (-ldflags "-X main.version=…").
+var version = ""
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the program: its exit code is 0, 1 (it failed) or 2 (usage or
+// configuration).
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	signals := make(chan os.Signal, 4)
+	root := newRoot(signals)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(context.Background())
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+	}
+	return cli.ExitCode(err)
+}
+
+// newRoot makes the command tree; without a command it serves.
+func newRoot(signals chan os.Signal) *cobra.Command {
+	var file string
+	serveCommand := func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config.Load(config.LoadOptions{File: file, Flags: cmd.Flags(), Environ: os.Environ()})
+		if err != nil {
+			return err
+		}
+		// A log that nobody reads any more must not end the pod.
+		signal.Ignore(syscall.SIGPIPE)
+		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+		defer signal.Stop(signals)
+		p := &pod{cfg: cfg, version: versionOf(), signals: signals, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
+		return p.run(cmd.Context())
+	}
+	root := &cobra.Command{
+		Use:           "pushpod",
+		Short:         "A push server: WebSocket connections on one side, Redis on the other",
+		Args:          cli.NoArgs,
+		RunE:          serveCommand,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	serve := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a pod (this is what pushpod does without a command)",
+		Args:  cli.NoArgs,
+		RunE:  serveCommand,
+	}
+	for _, c := range []*cobra.Command{root, serve} {
+		c.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+		config.AddFlags(c.Flags())
+	}
+	root.AddCommand(serve)
+	root.AddCommand(cli.Commands(versionOf())...)
+	return root
+}
+
+// versionOf is the version that was built in, else what Go knows of the source.
+func versionOf() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return "dev-" + s.Value[:12]
+			}
+		}
+	}
+	return "dev"
+}

@@ -1,0 +1,386 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"pushpod/admin"
+	"pushpod/config"
+	"pushpod/conn"
+	"pushpod/embedded"
+	"pushpod/hub"
+	"pushpod/presence"
+	"pushpod/scripts"
+)
+
+// pod is one running server: what it is made of, in the order in which it
+// starts. It leaves in the reverse order.
+type pod struct {
+	cfg     config.Config
+	version string
+	signals <-chan os.Signal
+	stdout  io.Writer
+	stderr  io.Writer
+
+	log      zerolog.Logger
+	redis    []string // addresses
+	embedded *embedded.Server
+	client   redis.UniversalClient // retries: for what may be repeated
+	once     redis.UniversalClient // does not: for what may not
+	pods     *presence.Pods
+	store    *presence.Store
+	hub      *hub.Hub
+	server   *conn.Server
+	admin    *admin.Server
+}
+
+// errSecondSignal says that the pod was told to end at once.
+var errSecondSignal = errors.New("a second signal: ended at once, connections were not closed properly")
+
+// run serves until a signal, and leaves.
+func (p *pod) run(ctx context.Context) error {
+	p.log = newLogger(p.cfg.Log, p.stderr)
+	if err := p.startRedis(); err != nil {
+		return err
+	}
+	defer p.closeRedis()
+	p.build()
+	if err := p.listen(ctx); err != nil {
+		return err
+	}
+	defer p.admin.Close()
+	return p.serve(ctx)
+}
+
+// serve runs what has been built. Three lives are nested: presence outlives
+// the hub, so that what the hub unregisters last is still written; both outlive
+// the listener.
+func (p *pod) serve(ctx context.Context) error {
+	storeCtx, stopStore := context.WithCancel(ctx)
+	hubCtx, stopHub := context.WithCancel(ctx)
+	var store, others sync.WaitGroup
+	hubEnded := make(chan error, 1)
+	others.Go(func() {
+		if err := p.admin.Serve(); err != nil {
+			p.log.Error().Err(err).Msg("admin listener failed")
+		}
+	})
+	store.Go(func() {
+		if err := p.store.Run(storeCtx); err != nil && storeCtx.Err() == nil {
+			p.log.Error().Err(err).Msg("presence ended")
+		}
+	})
+	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
+	if p.cfg.Redis.LoadFunctions {
+		others.Go(func() { p.loadFunctions(hubCtx) })
+	}
+	err := p.server.Serve()
+	if err == nil {
+		p.log.Info().Str("pod", p.cfg.Pod.Address).Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
+			Strs("redis", p.redis).Str("version", p.version).Msg("pushpod serves")
+		if p.embedded != nil {
+			p.welcome()
+		}
+		err = p.wait(hubEnded)
+	}
+	if err == nil {
+		err = p.leave(ctx)
+	}
+
+	// Unsubscribe; end what is left of the connections, whose entries are then
+	// unregistered; end presence, which still writes that.
+	stopHub()
+	p.server.Close()
+	stopStore()
+	p.admin.Close()
+	if errors.Is(err, errSecondSignal) {
+		return err // at once: nothing is waited for
+	}
+	store.Wait()
+	others.Wait()
+	return err
+}
+
+// wait returns nil when the pod is told to leave, or what made the hub end.
+func (p *pod) wait(hubEnded <-chan error) error {
+	for {
+		select {
+		case err := <-hubEnded:
+			return err
+		case s := <-p.signals:
+			if s != syscall.SIGHUP {
+				p.log.Info().Stringer("signal", s).Msg("leaving")
+				return nil
+			}
+			p.log.Info().Msg("SIGHUP ignored: there is nothing to reload")
+		}
+	}
+}
+
+// leave does what the contract says about leaving, in its order. A second
+// signal cuts it short.
+func (p *pod) leave(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer close(done)
+	go func() { // ends with leave
+		for {
+			select {
+			case s := <-p.signals:
+				if s != syscall.SIGHUP {
+					cancel(errSecondSignal)
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+
+	// 1. Not ready, and still accepting, until balancers have noticed.
+	p.hub.StartDraining()
+	sleep(ctx, p.cfg.Shutdown.Delay)
+
+	// 2. Nothing new.
+	p.hub.Refuse()
+	p.server.StopAccepting()
+
+	// 3. Connection by connection; each one's entry is removed as it ends.
+	p.drain(ctx)
+
+	// 4. Out of push:pods; wait for what was already published.
+	leaving, stop := context.WithTimeout(ctx, p.cfg.Redis.Timeout)
+	if err := p.pods.Leave(leaving); err != nil && ctx.Err() == nil {
+		p.log.Warn().Err(err).Msg("can't remove this pod from the list of pods: its lease will end by itself")
+	}
+	stop()
+	sleep(ctx, time.Second)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	p.log.Info().Msg("left")
+	return nil
+}
+
+// drain closes all connections, evenly over shutdown.drain, and waits for
+// their ends.
+func (p *pod) drain(ctx context.Context) {
+	retry := func() string { return conn.Retry(0, max(p.cfg.Shutdown.Drain, time.Second)) }
+	start := time.Now()
+	n := p.server.Len()
+	if err := p.server.CloseAll(ctx, p.cfg.Shutdown.Drain, conn.CodeGoingAway, retry); err != nil {
+		return
+	}
+	// A handshake that was under way may still have become a connection.
+	const grace = 6 * time.Second // TCP ends 5 s after a close frame at the latest
+	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 20*time.Millisecond) {
+		_ = p.server.CloseAll(ctx, 0, conn.CodeGoingAway, retry)
+	}
+	p.log.Info().Int("connections", n).Dur("took", time.Since(start)).Msg("drained")
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func (p *pod) listen(ctx context.Context) error {
+	if err := p.server.Listen(ctx, p.cfg.Listen); err != nil {
+		return fmt.Errorf("can't listen for clients (listen): %w", err)
+	}
+	if err := p.admin.Listen(ctx); err != nil {
+		p.server.Close()
+		return fmt.Errorf("can't listen for operators (admin.listen): %w", err)
+	}
+	return nil
+}
+
+// startRedis starts the embedded Redis where no other is configured, and makes
+// the clients; they connect when they are first used.
+func (p *pod) startRedis() error {
+	p.redis = p.cfg.Redis.Addresses
+	if len(p.redis) == 0 {
+		s, err := embedded.Start(p.cfg.Redis.EmbeddedListen, func(format string, args ...any) {
+			p.log.Info().Msgf(format, args...)
+		})
+		if err != nil {
+			return fmt.Errorf("can't start the embedded Redis (redis.embedded_listen): %w", err)
+		}
+		p.embedded = s
+		p.redis = []string{s.Addr()}
+	}
+	p.client = presence.NewClient(p.clientOptions(false))
+	p.once = presence.NewClient(p.clientOptions(true))
+	return nil
+}
+
+func (p *pod) clientOptions(noRetry bool) presence.ClientOptions {
+	r := p.cfg.Redis
+	return presence.ClientOptions{
+		Addresses: p.redis,
+		Username:  r.Username,
+		Password:  r.Password,
+		DB:        r.DB,
+		Timeout:   r.Timeout,
+		NoRetry:   noRetry,
+	}
+}
+
+func (p *pod) closeRedis() {
+	p.client.Close()
+	p.once.Close()
+	if p.embedded != nil {
+		p.embedded.Close()
+	}
+}
+
+// build makes all parts from the configuration: the one place where its names
+// become theirs.
+func (p *pod) build() {
+	c := &p.cfg
+	keys := presence.NewKeys(c.Redis.Prefix)
+	p.pods = presence.NewPods(presence.PodsOptions{
+		Client:    p.client,
+		Keys:      keys,
+		Pod:       c.Pod.Address,
+		Heartbeat: c.Presence.Heartbeat,
+		Lease:     c.Presence.Lease,
+		TTL:       c.Presence.TTL,
+		Timeout:   c.Redis.Timeout,
+		Version:   p.version,
+		Info: func() presence.Info {
+			return presence.Info{Connections: p.hub.Len(), Draining: p.hub.Draining()}
+		},
+		Regained: func(time.Duration) { p.hub.Rewrite() },
+		Log:      p.log,
+	})
+	p.store = presence.NewStore(presence.Options{
+		Client:   p.once, // it repeats by itself
+		Keys:     keys,
+		Pod:      c.Pod.Address,
+		TTL:      c.Presence.TTL,
+		Renew:    c.Presence.Renew,
+		Lease:    c.Presence.Lease,
+		Timeout:  c.Redis.Timeout,
+		PerUser:  c.Limits.PerUser,
+		OnExcess: c.Limits.OnExcess,
+		Pods:     p.pods,
+		Own:      func(user string) int { return p.hub.CountUser(user) },
+		Log:      p.log,
+	})
+	p.hub = hub.New(hub.Options{
+		Pod:      c.Pod.Address,
+		Keys:     keys,
+		Presence: p.store,
+		Pods:     p.pods,
+		Redis: hub.Redis{
+			Options:     subscriberOptions(c, p.redis),
+			MaxEnvelope: int(c.Redis.MaxEnvelope),
+			Timeout:     c.Redis.Timeout,
+			Probe:       c.Redis.Probe,
+		},
+		Uplink:          p.once,
+		UplinkMaxLength: c.Uplink.MaxLength,
+		MaxMessage:      int(c.Conn.MaxMessage),
+		Limits: hub.Limits{
+			Connections:         c.Limits.Connections,
+			PerIP:               c.Limits.PerIP,
+			HandshakesPerSecond: c.Limits.HandshakesPerSecond,
+		},
+		Log: p.log,
+	})
+	p.server = conn.New(conn.Options{
+		Handler:          p.hub,
+		MaxMessage:       int(c.Conn.MaxMessage),
+		QueueBytes:       int(c.Conn.QueueBytes),
+		SlowConsumer:     policy(c.Conn.SlowConsumer),
+		Ping:             c.Conn.Ping,
+		PingTimeout:      c.Conn.PingTimeout,
+		HandshakeTimeout: c.Conn.HandshakeTimeout,
+		MaxHeader:        int(c.Conn.MaxHeader),
+		MaxAge:           c.Conn.MaxAge,
+		Renew:            c.Presence.Renew,
+		FramesPerSecond:  c.Limits.FramesPerSecond,
+		Now:              p.pods.NowMs,
+		Log:              p.log,
+	})
+	p.hub.Attach(p.server)
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats}),
+	)
+	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
+}
+
+// subscriberOptions are those of the connection on which the hub reads what is
+// published.
+func subscriberOptions(c *config.Config, addresses []string) *redis.Options {
+	return &redis.Options{
+		Addr:                  addresses[0],
+		Username:              c.Redis.Username,
+		Password:              c.Redis.Password,
+		DB:                    c.Redis.DB,
+		DialTimeout:           c.Redis.Timeout,
+		ReadTimeout:           c.Redis.Timeout,
+		WriteTimeout:          c.Redis.Timeout,
+		ContextTimeoutEnabled: true,
+	}
+}
+
+func policy(name string) conn.Policy {
+	switch name {
+	case "drop_newest":
+		return conn.DropNewest
+	case "drop_oldest":
+		return conn.DropOldest
+	}
+	return conn.Disconnect
+}
+
+// loadFunctions loads the function library where it is newer than what Redis
+// has, once Redis answers.
+func (p *pod) loadFunctions(ctx context.Context) {
+	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {
+		loaded, found, err := scripts.LoadFunctions(ctx, p.once)
+		if err == nil {
+			p.log.Info().Bool("loaded", loaded).Int("found", found).Msg("function library pushpod")
+			return
+		}
+		p.log.Warn().Err(err).Msg("can't load the function library")
+		sleep(ctx, wait)
+	}
+}
+
+// welcome tells someone who tries pushpod out what to do next.
+func (p *pod) welcome() {
+	fmt.Fprintf(p.stdout, `
+pushpod is running. Clients connect to   ws://%[1]s%[2]s?user=ID
+Redis (embedded) listens on              %[3]s
+The embedded Redis is for trying out: it forgets everything when pushpod ends.
+
+Connect as alice, in a second terminal:
+    go run . connect alice --url ws://%[1]s%[2]s
+Push to alice, in a third one:
+    go run . push alice '{"text":"hi"}' --redis.addresses %[3]s
+or, where you have redis-cli:
+    redis-cli -p %[4]s --eval scripts/push.lua 'push:user:{alice}' , '{"text":"hi"}'
+
+`, p.server.Addr(), conn.Path, p.redis[0], portOf(p.redis[0]))
+}
