@@ -1,0 +1,89 @@
+package presence_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pushpod/presence"
+)
+
+func TestTenThousandRegistrationsTakeFewRoundTrips(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", func(o *presence.Options) { o.PerUser, o.Timeout = 100, 10*time.Second })
+		const n = 10_000
+		entries := make([]presence.Entry, n)
+		outcomes := make(chan presence.Registered, n)
+		for i := range entries {
+			entries[i] = entry(fmt.Sprint("user", i))
+			s.Register(entries[i], func(r presence.Registered) { outcomes <- r })
+		}
+		for range n {
+			if r := wait(t, "an outcome", outcomes); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		registered := s.Stats()
+		t.Logf("%d registrations: %d round trips, %d commands", n, registered.Batches, registered.Commands)
+		if registered.Batches > 300 {
+			t.Errorf("%d round trips, want 300 at most", registered.Batches)
+		}
+		s.renewAndWait(entries...)
+		renewed := s.Stats()
+		commands := renewed.Commands - registered.Commands
+		t.Logf("%d renewals: %d round trips, %d commands", n, renewed.Batches-registered.Batches, commands)
+		if per := float64(commands) / n; renewed.PerFieldExpiry && per > 1.01 {
+			t.Errorf("a renewal takes %.2f commands where fields expire, want 1", per)
+		}
+		if h := renewed.Latency; h.Count != renewed.Batches || h.Sum <= 0 {
+			t.Errorf("%d latencies, %v s in all, for %d round trips", h.Count, h.Sum, renewed.Batches)
+		}
+		if renewed.Registered != n || renewed.Renewed != n || renewed.Errors != 0 {
+			t.Errorf("stats: %+v", renewed)
+		}
+	})
+}
+
+func TestOperationsOfOneUUIDAreCoalescedWhileTheyWait(t *testing.T) {
+	w := realWorld(t)
+	s := w.store("a:1", nil)
+	e := entry("alice")
+	s.mustRegister(e)
+	w.real.Pause()
+	s.Renew(entry("in flight"))
+	time.Sleep(50 * time.Millisecond)
+	for range 100_000 {
+		s.Renew(e)
+	}
+	if n := s.Stats().Waiting; n > 1 {
+		t.Errorf("%d operations wait for two connections", n)
+	}
+	gone := make(chan error, 1)
+	s.Unregister(e, func(err error) { gone <- err })
+	s.Renew(e) // comes too late: it must not bring the entry back
+	w.real.Resume()
+	if err := wait(t, "the removal", gone); err != nil {
+		t.Fatal(err)
+	}
+	s.idle()
+	w.want("unregistered last", "alice", s.channel)
+}
+
+func TestUnregistrationBeforeTheWriteEndsTheRegistration(t *testing.T) {
+	w := realWorld(t)
+	s := w.store("a:1", nil)
+	s.mustRegister(entry("warm-up"))
+	w.real.Pause()
+	s.Renew(entry("in flight"))
+	time.Sleep(50 * time.Millisecond)
+	e := entry("alice")
+	registered, gone := make(chan presence.Registered, 1), make(chan error, 1)
+	s.Register(e, func(r presence.Registered) { registered <- r })
+	s.Unregister(e, func(err error) { gone <- err })
+	w.real.Resume()
+	mustBe(t, "registration", wait(t, "its outcome", registered).Err, presence.ErrUnregistered)
+	if err := wait(t, "the removal", gone); err != nil {
+		t.Fatal(err)
+	}
+	w.want("never written", "alice", s.channel)
+}

@@ -1,0 +1,155 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	claimLooks = 10 // how often Claim looks at a score within a lease
+	claimKept  = 64 // how many scores of its own Claim remembers
+)
+
+// claim watches the score that stands under one's own address.
+type claim struct {
+	lease  time.Duration
+	maxGap time.Duration // between two looks
+	seen   bool
+	score  float64
+	since  time.Time // when the score was first seen
+	last   time.Time // of the last look
+	mine   []float64 // what this process itself has tried to write
+}
+
+// look takes in the score as read, and reports whether it has stood still for
+// a lease. A score that moved is another process's heartbeat. Where looks were
+// missed, the observation starts anew: a Redis that stalled, or a process that
+// did, must not take a living pod's address.
+func (c *claim) look(score float64, now time.Time) (free bool, err error) {
+	switch {
+	case slices.Contains(c.mine, score):
+		return true, nil // an answer was lost, but the write was done
+	case c.seen && score != c.score:
+		return false, ErrAddressTaken
+	case !c.seen || now.Sub(c.last) > c.maxGap:
+		c.seen, c.score, c.since = true, score, now
+	}
+	c.last = now
+	return now.Sub(c.since) >= c.lease, nil
+}
+
+// write takes in that this process is about to write a score. Only the latest
+// are kept: Redis may refuse for days.
+func (c *claim) write(score float64) {
+	if len(c.mine) == claimKept {
+		c.mine = slices.Delete(c.mine, 0, 1)
+	}
+	c.mine = append(c.mine, score)
+}
+
+// broken takes in that a look failed.
+func (c *claim) broken(now time.Time) { c.since = now }
+
+// Claim makes this pod's address its own in push:pods. Where the address stands
+// there already, it waits until its score has stood still for a lease, and then
+// takes over; it returns ErrAddressTaken, wrapped, only where it sees the score
+// move. While Redis is away it tries again, with jitter, until ctx ends.
+//
+// When it returns nil, the pod's score and description are written, and Started
+// is set. It is called once, before the pod's first entry is registered.
+func (p *Pods) Claim(ctx context.Context) error {
+	pause := p.opt.Lease / claimLooks
+	watch := claim{lease: p.opt.Lease, maxGap: pause + p.maxGap}
+	failures, waiting := 0, false
+	for {
+		done, err := p.claimOnce(ctx, &watch)
+		switch {
+		case errors.Is(err, ErrAddressTaken):
+			return fmt.Errorf("%w: another process keeps a heartbeat as %s", ErrAddressTaken, p.channel)
+		case ctx.Err() != nil:
+			return fmt.Errorf("presence: claim %s: %w", p.channel, ctx.Err())
+		case err != nil:
+			failures++
+			p.mu.Lock()
+			p.err = fmt.Errorf("presence: claim %s: %w", p.channel, err)
+			p.stats.Failures++
+			p.mu.Unlock()
+			if failures == 1 {
+				p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("cannot claim the pod's address yet, trying on")
+			}
+		case done:
+			p.opt.Log.Info().Str("pod", p.channel).Int64("started", p.Started()).Msg("claimed the pod's address")
+			return nil
+		default:
+			failures = 0
+			if !waiting {
+				waiting = true
+				p.opt.Log.Info().Str("pod", p.channel).Dur("lease", p.opt.Lease).
+					Msg("the pod's address stands in the list of pods, waiting whether it is alive")
+			}
+		}
+		wait := pause
+		if failures > 0 {
+			wait = firstBackoff + backoff(failures+1)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// claimOnce looks once, and takes the address where it is free. The score is
+// read and written under WATCH: of two processes that find it free at the same
+// moment, one takes it, and the other sees it move.
+func (p *Pods) claimOnce(ctx context.Context, watch *claim) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.opt.Timeout)
+	defer cancel()
+	key := p.opt.Keys.Pods()
+	var started int64
+	err = p.opt.Client.Watch(ctx, func(tx *redis.Tx) error {
+		free, err := p.isFree(ctx, tx, watch)
+		if err != nil || !free {
+			return err
+		}
+		micros, err := p.readTime(ctx, tx)
+		if err != nil {
+			return err
+		}
+		started = micros / 1000
+		watch.write(float64(started))
+		return transaction(ctx, tx, []any{"zadd", key, started, p.channel})
+	}, key)
+	switch {
+	case errors.Is(err, redis.TxFailedErr):
+		return false, nil // some pod's heartbeat came between
+	case errors.Is(err, ErrAddressTaken):
+		return false, err
+	case err != nil:
+		watch.broken(p.opt.Now())
+		return false, err
+	case started == 0:
+		return false, nil
+	}
+	p.mu.Lock()
+	p.started, p.score = started, float64(started)
+	p.mu.Unlock()
+	return true, p.Beat(ctx)
+}
+
+// isFree reports whether the own address is absent, or has stood still.
+func (p *Pods) isFree(ctx context.Context, tx *redis.Tx, watch *claim) (bool, error) {
+	score, err := tx.ZScore(ctx, p.opt.Keys.Pods(), p.channel).Result()
+	if errors.Is(err, redis.Nil) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return watch.look(score, p.opt.Now())
+}

@@ -1,0 +1,126 @@
+package presence
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// slot holds the commands for one entry of a batch. Slots are made once and
+// used again by every batch: the arguments are pointers to the slot's own
+// strings, so that an entry costs no allocation of its own.
+type slot struct {
+	item  *item
+	form  form
+	key   string // the user's key
+	field string // the UUID
+
+	set, expire, count, remove *redis.IntCmd
+	touch                      *redis.IntSliceCmd
+
+	// A transaction: its commands' replies are only "queued".
+	multi, queuedSet, queuedExpire, queuedPersist *redis.StatusCmd
+	exec                                          *redis.Cmd
+}
+
+// form says which commands of a slot are used.
+type form uint8
+
+const (
+	formKey    form = iota // HSET, PEXPIRE of the whole key
+	formFields             // MULTI, HSET, HEXPIRE, EXEC
+	formTouch              // HEXPIRE
+	formRemove             // HDEL
+)
+
+func intCmd(args ...any) *redis.IntCmd { return redis.NewIntCmd(context.Background(), args...) }
+
+func statusCmd(args ...any) *redis.StatusCmd {
+	return redis.NewStatusCmd(context.Background(), args...)
+}
+
+// use readies a command that has been used before.
+func use[C redis.Cmder](b *batch, c C) C {
+	c.SetErr(nil)
+	b.cmds = append(b.cmds, c)
+	return c
+}
+
+// addKeyed adds the write of an entry where the whole key expires.
+func (b *batch) addKeyed(s *slot, count bool) {
+	if s.set == nil {
+		s.set = intCmd("hset", &s.key, &s.field, &b.channel)
+		s.expire = intCmd("pexpire", &s.key, &b.ttlMillis)
+		s.count = intCmd("hlen", &s.key)
+	}
+	s.form = formKey
+	use(b, s.set)
+	use(b, s.expire)
+	if count {
+		use(b, s.count)
+	}
+}
+
+// addWhole adds the write of an entry where each field expires. HSET removes
+// the field's expiry, so that both stand in one transaction; persist also
+// removes the expiry of the whole key.
+func (b *batch) addWhole(s *slot, count, persist bool) {
+	if s.multi == nil {
+		s.multi = statusCmd("multi")
+		s.queuedSet = statusCmd("hset", &s.key, &s.field, &b.channel)
+		s.queuedExpire = statusCmd("hexpire", &s.key, &b.ttlSeconds, "fields", "1", &s.field)
+		s.queuedPersist = statusCmd("persist", &s.key)
+		s.exec = redis.NewCmd(context.Background(), "exec")
+	}
+	if s.count == nil {
+		s.count = intCmd("hlen", &s.key)
+	}
+	s.form = formFields
+	use(b, s.multi)
+	use(b, s.queuedSet)
+	use(b, s.queuedExpire)
+	if persist {
+		use(b, s.queuedPersist)
+	}
+	use(b, s.exec)
+	if count {
+		use(b, s.count)
+	}
+}
+
+// addTouch adds the renewal of an entry where each field expires.
+func (b *batch) addTouch(s *slot) {
+	if s.touch == nil {
+		s.touch = redis.NewIntSliceCmd(context.Background(), "hexpire", &s.key, &b.ttlSeconds, "fields", "1", &s.field)
+	}
+	s.form = formTouch
+	use(b, s.touch)
+}
+
+// addRemove adds the removal of an entry.
+func (b *batch) addRemove(s *slot) {
+	if s.remove == nil {
+		s.remove = intCmd("hdel", &s.key, &s.field)
+	}
+	s.form = formRemove
+	use(b, s.remove)
+}
+
+// written says how the write of an entry went: why the entry was refused, and
+// why its expiry was, in which case the entry may stand.
+func (s *slot) written() (set, expire error) {
+	if s.form == formKey {
+		return s.set.Err(), s.expire.Err()
+	}
+	if err := s.exec.Err(); err != nil {
+		// EXECABORT says only that one of the queued commands was refused.
+		for _, cmd := range []redis.Cmder{s.multi, s.queuedSet, s.queuedExpire} {
+			if cmd.Err() != nil {
+				return cmd.Err(), nil
+			}
+		}
+		return err, nil
+	}
+	replies, _ := s.exec.Val().([]any)
+	return replyError(replies, 0), replyError(replies, 1)
+}

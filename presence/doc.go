@@ -1,0 +1,60 @@
+// Package presence keeps, in Redis, which connections a user has and on which
+// pod each of them is, so that producers can find them.
+//
+// # Keys
+//
+// With the prefix "push:", one hash per user says where the user's connections
+// are, and two keys describe the pods:
+//
+//	push:user:{<userID>}  hash        connection UUID → the owning pod's channel, ready to PUBLISH to
+//	push:pods             sorted set  a pod's channel, by its last heartbeat: Unix ms by Redis's TIME
+//	push:pods:info        hash        a pod's channel → JSON: started, version, connections, draining
+//
+// Keys builds these names; nothing else does.
+//
+// # Entries and their expiry
+//
+// A Store writes the entries of one pod. An entry is registered before its
+// connection is told so, renewed every Options.Renew, and unregistered when the
+// connection ends; unless renewed, it is gone after Options.TTL. Where the server
+// has HEXPIRE (Redis 7.4, Valkey 9), each field expires by itself, and a renewal
+// is that one command. Elsewhere the hash expires as a whole, and a renewal
+// writes the field again (HSET, PEXPIRE). Which of the two it is, the store finds
+// out by calling, after every new connection to Redis.
+//
+// Everything is sent in pipelines, one at a time, while the next one gathers.
+//
+// # Stale entries
+//
+// An entry is stale when its pod is dead, or when its UUID is older than the
+// start of its pod: then a predecessor under the same address made it. A pod is
+// dead when its score in push:pods is absent, or has not changed for a lease by
+// the observer's own monotonic clock, while the observer's own heartbeats
+// succeeded. After a gap in those, observation starts anew, so that a Redis that
+// stalled does not make the pods kill each other. Who judges reads the hash first
+// and the scores after it; and a pod's score is written before its entries, in
+// every pipeline that writes any.
+//
+// Stale entries do not count against Options.PerUser. Where the hash expires as
+// a whole, those beside a live entry are removed by the pods that renew one, and
+// everywhere by Heal, which the pod calls that was addressed for a connection
+// that it does not hold.
+//
+// # Who calls what, and when
+//
+// A pod calls Pods.Claim first, then runs Pods.Run and Store.Run, then registers
+// connections. When it leaves, it unregisters all of them, ends Store.Run, calls
+// Pods.Leave, and ends Pods.Run. Register, Renew, Unregister and Heal never
+// block.
+//
+// # Rights
+//
+// Under an ACL a pod needs, on its prefix, HSET, HDEL, HLEN, HGETALL, PEXPIRE,
+// PERSIST, HEXPIRE, ZADD, ZREM, ZRANGE and ZSCORE, and also TIME, WATCH, UNWATCH,
+// MULTI and EXEC.
+//
+// # Limitation
+//
+// In a Redis Cluster, entries on a server with HEXPIRE would need each
+// transaction to be sent to its own node, which the store does not do yet.
+package presence

@@ -1,0 +1,245 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	examsAtOnce = 64   // hashes read in one pipeline, at most
+	staleAtOnce = 64   // users whose stale fields one pipeline removes, at most
+	choreRate   = 1000 // heals and sweeps a second, at most
+)
+
+// exam is the examination of one user's hash (HGETALL): for the registrations
+// that went over the limit, to heal misses, or to sweep what dead pods left.
+type exam struct {
+	user      string
+	newcomers []*item         // registrations that wait for it, in their order
+	held      func(UUID) bool // of the latest heal; nil where none was asked for
+	reply     *redis.MapStringStringCmd
+}
+
+// Heal reads the user's hash and removes the entries that name this pod and
+// that held reports as not held: a message for one of them has missed. It may
+// be asked for at every miss: while one waits for a user, another takes its
+// place; beyond a bound on users, and on removals a second, it does nothing, and
+// the next miss asks again.
+//
+// held is called from the store's goroutine. It must not block, nor call the
+// store, and must report every UUID from before its Register to its Unregister.
+func (s *Store) Heal(user string, held func(UUID) bool) {
+	s.mu.Lock()
+	if !s.q.closed {
+		s.q.chore(user, held)
+	}
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+// chore asks for a heal, or, where held is nil, for a sweep.
+func (q *queue) chore(user string, held func(UUID) bool) {
+	if e := q.examined[user]; e != nil {
+		if held != nil {
+			e.held = held
+		}
+		return
+	}
+	if q.chores.len() >= q.backlog {
+		q.dropped++
+		return
+	}
+	e := &exam{user: user, held: held}
+	q.examined[user] = e
+	q.chores.push(e)
+}
+
+// examineFor asks for an examination on behalf of a registration.
+func (q *queue) examineFor(it *item) {
+	e := q.examined[it.entry.User]
+	if e == nil || e.newcomers == nil {
+		// A chore that waits for the user is left alone: it may wait for long.
+		e = &exam{user: it.entry.User}
+		q.examined[it.entry.User] = e
+		q.exams.push(e)
+	}
+	e.newcomers = append(e.newcomers, it)
+}
+
+func (q *queue) takeExam(from *fifo[*exam]) *exam {
+	e := from.pop()
+	if q.examined[e.user] == e {
+		delete(q.examined, e.user)
+	}
+	return e
+}
+
+// postpone puts an examination back whose batch failed, or gives it up.
+func (q *queue) postpone(e *exam, giveUp bool, cause error) {
+	if giveUp {
+		for _, it := range e.newcomers {
+			q.giveUp(it, cause)
+		}
+		return
+	}
+	if len(e.newcomers) > 0 {
+		q.exams.pushFront(e)
+		return
+	}
+	if q.examined[e.user] == nil {
+		q.examined[e.user] = e
+		q.chores.pushFront(e)
+	}
+}
+
+// examine judges the hashes that a batch has read. Where a pod in one of them
+// seems dead, the scores are read anew first: after the hash.
+func (s *Store) examine(ctx context.Context) {
+	b := &s.batch
+	if len(b.exams) == 0 {
+		return
+	}
+	trusted := s.judges(ctx)
+	for _, e := range b.exams {
+		fields, err := e.reply.Result()
+		if err != nil {
+			s.count.errors.Add(1)
+			s.failExam(e, err)
+			continue
+		}
+		s.examineOne(e, fields, trusted)
+	}
+}
+
+// judges reports whether stale entries may be told from others now.
+func (s *Store) judges(ctx context.Context) bool {
+	if s.opt.Pods == nil {
+		return false
+	}
+	for _, e := range s.batch.exams {
+		for _, channel := range e.reply.Val() {
+			if channel != s.channel && s.opt.Pods.Dead(channel) {
+				err := s.opt.Pods.Refresh(ctx)
+				if err != nil {
+					s.count.errors.Add(1)
+				}
+				return err == nil
+			}
+		}
+	}
+	return true
+}
+
+func (s *Store) failExam(e *exam, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range e.newcomers {
+		s.q.giveUp(it, fmt.Errorf("%w: count connections: %w", ErrUnavailable, err))
+	}
+}
+
+func (s *Store) examineOne(e *exam, fields map[string]string, trusted bool) {
+	var stale []string
+	for field, channel := range fields {
+		u, ok := ParseUUID(field)
+		l := Located{UUID: u, Channel: channel}
+		switch {
+		case channel == s.channel && ok && e.held != nil && !s.holds(u, e.held):
+			stale = append(stale, field)
+		case trusted && ok && s.opt.Pods.Stale(l), trusted && !ok && s.opt.Pods.Dead(channel):
+			stale = append(stale, field)
+		}
+	}
+	for _, field := range stale {
+		delete(fields, field)
+	}
+	if len(stale) > 0 {
+		s.sweeper.stale = append(s.sweeper.stale, &staleFields{user: e.user, fields: stale})
+	}
+	if len(e.newcomers) > 0 {
+		s.admit(e.newcomers, locate(fields))
+	}
+}
+
+// holds reports whether this pod holds the connection, or is about to.
+func (s *Store) holds(u UUID, held func(UUID) bool) bool {
+	if held(u) {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.q.waiting[u]
+	return it != nil && it.op != unregistering
+}
+
+// admit decides about registrations that went over the user's limit, one after
+// the other, by the user's live entries.
+func (s *Store) admit(newcomers []*item, live []Located) {
+	all := make(map[UUID]Located, len(live)+len(newcomers))
+	for _, l := range live {
+		all[l.UUID] = l
+	}
+	for _, it := range newcomers {
+		delete(all, it.entry.UUID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range newcomers {
+		over := len(all) + 1 - s.opt.PerUser
+		if over > 0 && s.opt.OnExcess != OnExcessCloseOldest {
+			s.reject(it)
+			continue
+		}
+		var excess []Located
+		if over > 0 {
+			excess = slices.SortedFunc(maps.Values(all), func(a, b Located) int {
+				return slices.Compare(a.UUID[:], b.UUID[:])
+			})
+			excess = excess[:min(over, len(excess))]
+			for _, l := range excess {
+				delete(all, l.UUID)
+			}
+		}
+		all[it.entry.UUID] = Located{UUID: it.entry.UUID, Channel: s.channel}
+		s.registered(it, excess)
+	}
+}
+
+// reject removes a registration's entry again; the caller hears of it when the
+// entry is gone, or cannot be removed for now. The caller holds s.mu.
+func (s *Store) reject(it *item) {
+	s.count.rejected.Add(1)
+	it.op, it.cleanup = unregistering, true
+	if s.q.waiting[it.entry.UUID] != nil { // somebody has it removed already
+		s.q.removed(it, nil)
+		return
+	}
+	s.q.putRemoval(it)
+}
+
+// staleFields are fields to remove from a user's hash; or, with persist, an
+// expiry to take off a key that turned out not to be a hash.
+type staleFields struct {
+	user    string
+	fields  []string
+	persist bool
+	reply   *redis.IntCmd
+}
+
+func (f *staleFields) command(k Keys) *redis.IntCmd {
+	if f.persist {
+		f.reply = intCmd("persist", k.User(f.user))
+		return f.reply
+	}
+	args := make([]any, 0, len(f.fields)+2)
+	args = append(args, "hdel", k.User(f.user))
+	for _, field := range f.fields {
+		args = append(args, field)
+	}
+	f.reply = intCmd(args...)
+	return f.reply
+}

@@ -1,0 +1,66 @@
+package presence
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// How entries expire, as the server can.
+const (
+	expiryUnknown int32 = iota // to be found out, after each new connection
+	expiryKey                  // the whole hash: PEXPIRE
+	expiryFields               // each field: HEXPIRE (Redis 7.4, Valkey 9)
+)
+
+// expiry is how entries are made to expire. Owned by Run's goroutine.
+type expiry struct {
+	mode int32
+	// Until then writes also remove the expiry of the whole key, and renewals
+	// write: the server could not expire fields before (it has been upgraded),
+	// and what was written then would go with the key.
+	upgrading time.Duration
+	before    int32 // mode before it became unknown
+}
+
+// probeExpiry finds out by calling how entries can be made to expire. It asks
+// for the expiry of a field that does not exist, in a transaction, and so
+// changes nothing. The error is one of the link.
+func (s *Store) probeExpiry(ctx context.Context) error {
+	err := transaction(ctx, s.opt.Client, []any{"hexpire", s.opt.Keys.PodsInfo(), "1", "fields", "1", "-"})
+	switch {
+	case isLinkError(err):
+		return err
+	case isUnknownCommand(err), redis.HasErrorPrefix(err, "ERR"),
+		redis.HasErrorPrefix(err, "NOPERM"), redis.HasErrorPrefix(err, "NOAUTH"):
+		s.setExpiry(expiryKey)
+	default: // it is known, even where it is refused for now
+		s.setExpiry(expiryFields)
+	}
+	return nil
+}
+
+func (s *Store) setExpiry(mode int32) {
+	x := &s.expiry
+	if mode == x.mode {
+		return
+	}
+	if mode == expiryUnknown {
+		x.before, x.mode = x.mode, mode
+		return
+	}
+	before := x.mode
+	if before == expiryUnknown {
+		before = x.before
+	}
+	x.mode = mode
+	s.count.perField.Store(mode == expiryFields)
+	if before == mode {
+		return
+	}
+	if before == expiryKey {
+		x.upgrading = s.now() + s.opt.TTL
+	}
+	s.opt.Log.Info().Bool("per_field", mode == expiryFields).Msg("how presence entries expire")
+}

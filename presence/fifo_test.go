@@ -1,0 +1,40 @@
+package presence
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func TestFifoKeepsItsOrder(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var f fifo[int]
+	var model []int
+	for i := range 200_000 {
+		switch n := random.IntN(10); {
+		case n < 5 || len(model) == 0:
+			f.push(i)
+			model = append(model, i)
+		case n < 6:
+			f.pushFront(i)
+			model = slices.Insert(model, 0, i)
+		default:
+			if got := f.front(); got != model[0] {
+				t.Fatalf("front %d, want %d", got, model[0])
+			}
+			if got := f.pop(); got != model[0] {
+				t.Fatalf("pop %d, want %d", got, model[0])
+			}
+			model = model[1:]
+		}
+		if f.len() != len(model) {
+			t.Fatalf("length %d, want %d", f.len(), len(model))
+		}
+		if i%50_000 == 0 { // large, then empty
+			for f.len() > 0 {
+				f.pop()
+			}
+			model = nil
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxUser is the longest user id, in bytes.
+const MaxUser = 256
+
+// Keys builds the names of all keys and channels in Redis; nothing else does.
+// The braces around a user id are a Redis hash tag: all that belongs to one
+// user lies in one slot. The zero value has an empty prefix.
+type Keys struct{ prefix string }
+
+// NewKeys returns the names that begin with prefix, such as "push:". The prefix
+// has passed ValidPrefix.
+func NewKeys(prefix string) Keys { return Keys{prefix: prefix} }
+
+// User returns the key of a user's hash: connection UUID to pod channel.
+func (k Keys) User(id string) string { return k.prefix + "user:{" + id + "}" }
+
+// Pods returns the key of the sorted set of pods: channel by last heartbeat.
+func (k Keys) Pods() string { return k.prefix + "pods" }
+
+// PodsInfo returns the key of the hash that describes the pods: channel to
+// JSON.
+func (k Keys) PodsInfo() string { return k.prefix + "pods:info" }
+
+// Uplink returns the key of the stream of what clients sent.
+func (k Keys) Uplink() string { return k.prefix + "uplink" }
+
+// PodChannel returns the channel of the pod with this address (host:port).
+func (k Keys) PodChannel(address string) string { return k.prefix + "pod:" + address }
+
+// AllChannel returns the channel that every pod reads.
+func (k Keys) AllChannel() string { return k.prefix + "all" }
+
+// PodAddress returns the address in a pod's channel, and whether it is one.
+func (k Keys) PodAddress(channel string) (address string, ok bool) {
+	return strings.CutPrefix(channel, k.prefix+"pod:")
+}
+
+func (k Keys) appendUser(dst []byte, id string) []byte {
+	dst = append(dst, k.prefix...)
+	dst = append(dst, "user:{"...)
+	dst = append(dst, id...)
+	return append(dst, '}')
+}
+
+// ValidPrefix says why a prefix cannot be used, or nil. Braces in it would move
+// the hash tag away from the user id.
+func ValidPrefix(prefix string) error {
+	if strings.ContainsAny(prefix, "{}") {
+		return fmt.Errorf("presence: prefix %q holds a brace: allowed is any text without { and }", prefix)
+	}
+	if !utf8.ValidString(prefix) || strings.ContainsFunc(prefix, unicode.IsControl) {
+		return fmt.Errorf("presence: prefix %q: allowed is UTF-8 without control characters and without { and }", prefix)
+	}
+	return nil
+}
+
+// ValidUser says why a user id cannot be used, or nil. Allowed are 1 to 256
+// bytes of UTF-8 without control characters (Unicode Cc: C0, DEL, C1), not
+// beginning with }, which would make the hash tag empty.
+func ValidUser(id string) error {
+	switch {
+	case id == "":
+		return errors.New("presence: user id is empty: allowed are 1 to 256 bytes")
+	case len(id) > MaxUser:
+		return fmt.Errorf("presence: user id has %d bytes: allowed are 1 to %d", len(id), MaxUser)
+	case id[0] == '}':
+		return errors.New("presence: user id begins with }: that alone is not allowed there")
+	}
+	for i := 0; i < len(id); {
+		c := id[i]
+		if c < utf8.RuneSelf {
+			if c < ' ' || c == 0x7f {
+				return fmt.Errorf("presence: user id has the control character U+%04X at byte %d: none is allowed", c, i)
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(id[i:])
+		if r == utf8.RuneError && size == 1 {
+			return fmt.Errorf("presence: user id is not valid UTF-8 at byte %d", i)
+		}
+		if unicode.IsControl(r) {
+			return fmt.Errorf("presence: user id has the control character U+%04X at byte %d: none is allowed", r, i)
+		}
+		i += size
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package presence
+
+import "time"
+
+// settle is how long the link to Redis must have been good before doubtful
+// removals are repeated, and may be forgotten.
+const settle = time.Second
+
+// link is how the way to Redis has been. Owned by Run's goroutine.
+//
+// A batch that failed on the way may have been received all the same, and be
+// carried out later than the next one: its bytes lie in a connection that we
+// have given up and that Redis, once it runs again, still reads. So an entry
+// written in it may come to stand after its removal. Therefore all removals from
+// such a failure on are noted, and are repeated when the link has been good for
+// a while.
+type link struct {
+	failures int           // in a row, of the way: not replies
+	until    time.Duration // no attempt before
+
+	refusals int           // in a row: Redis answered, but refused
+	mendAt   time.Duration // when to try what was refused, or failed, again
+
+	doubt    bool // a batch failed that may yet be carried out
+	settleAt time.Duration
+	removed  []Entry // while in doubt
+}
+
+func (l *link) failed(now time.Duration, sent bool) {
+	l.failures++
+	l.until = now + backoff(l.failures)
+	l.mendAt = l.until
+	if sent {
+		l.doubt, l.settleAt = true, 0
+	}
+}
+
+// answered takes in that a batch got all its replies.
+func (l *link) answered(now time.Duration) {
+	if l.failures > 0 {
+		l.failures, l.until, l.mendAt = 0, 0, now
+	}
+	if l.doubt && l.settleAt == 0 {
+		l.settleAt = now + settle
+	}
+}
+
+func (l *link) refused(now time.Duration) {
+	l.refusals++
+	l.mendAt = now + firstBackoff/2 + backoff(l.refusals+1)
+}
+
+func (l *link) mended() { l.refusals, l.mendAt = 0, 0 }
+
+// note remembers a removal that may have to be repeated. Beyond the bound they
+// are left to healing by misses, and to their expiry.
+func (l *link) note(e Entry, bound int) {
+	if l.doubt && len(l.removed) < bound {
+		l.removed = append(l.removed, e)
+	}
+}
+
+// settled reports whether the doubt is over.
+func (l *link) settled(now time.Duration) bool {
+	return l.doubt && l.settleAt != 0 && now >= l.settleAt
+}
+
+// takeRemoved ends the doubt and returns the removals to repeat.
+func (l *link) takeRemoved() []Entry {
+	removed := l.removed
+	l.removed, l.doubt, l.settleAt = nil, false, 0
+	return removed
+}

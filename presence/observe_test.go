@@ -1,0 +1,204 @@
+package presence
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// sky is an observer of pods under a clock of its own.
+type sky struct {
+	t   *testing.T
+	now time.Time
+	o   observations
+}
+
+func newSky(t *testing.T) *sky {
+	return &sky{t: t, now: time.Unix(1e9, 0), o: newObservations(10*time.Second, 6*time.Second)}
+}
+
+// beats lets time pass with a heartbeat every three seconds, each of which sees
+// these scores.
+func (s *sky) beats(d time.Duration, scores func() map[string]float64) {
+	for end := s.now.Add(d); s.now.Before(end); {
+		s.now = s.now.Add(3 * time.Second)
+		s.o.scores(scores(), s.now)
+		s.o.beat(s.now)
+	}
+}
+
+func (s *sky) want(why, channel string, dead bool) {
+	s.t.Helper()
+	if got := s.o.dead(channel, s.now); got != dead {
+		s.t.Fatalf("%s: dead = %v, want %v", why, got, dead)
+	}
+}
+
+func still() map[string]float64 { return map[string]float64{"b": 1} }
+
+func moving() func() map[string]float64 {
+	score := 100.0
+	return func() map[string]float64 { score++; return map[string]float64{"b": score} }
+}
+
+func TestPodIsDeadWhenItsScoreStandsStillForALease(t *testing.T) {
+	s := newSky(t)
+	s.beats(6*time.Second, still)
+	s.want("seen for less than a lease", "b", false)
+	s.beats(9*time.Second, still)
+	s.want("still for a lease", "b", true)
+	s.beats(3*time.Second, moving())
+	s.want("it moves again", "b", false)
+	s.beats(time.Hour, moving())
+	s.want("it goes on moving", "b", false)
+}
+
+func TestPodIsDeadWhenItsScoreIsAbsent(t *testing.T) {
+	s := newSky(t)
+	s.beats(3*time.Second, still)
+	s.want("never seen", "c", true)
+	s.beats(3*time.Second, func() map[string]float64 { return nil })
+	s.want("gone", "b", true)
+	s.o.scores(still(), s.now)
+	s.want("back, with the score that it had", "b", false)
+	s.beats(9*time.Second, still)
+	s.want("and still since then, for less than a lease", "b", false)
+}
+
+func TestScoreThatGoesBackIsAHeartbeat(t *testing.T) {
+	s := newSky(t)
+	score := 1e12
+	s.beats(time.Minute, func() map[string]float64 { score -= 3600e3; return map[string]float64{"b": score} })
+	s.want("Redis's clock jumps back all the time", "b", false)
+}
+
+func TestNobodyIsDeadBeforeOnesOwnFirstHeartbeat(t *testing.T) {
+	s := newSky(t)
+	s.o.scores(still(), s.now)
+	s.now = s.now.Add(time.Hour)
+	s.want("no heartbeat yet", "b", false)
+	s.want("no heartbeat yet, absent", "c", false)
+}
+
+func TestObservationStartsAnewAfterAFailedHeartbeat(t *testing.T) {
+	s := newSky(t)
+	s.beats(9*time.Second, still)
+	s.o.fail()
+	s.now = s.now.Add(5 * time.Second) // still for more than a lease by now
+	s.want("a heartbeat failed", "b", false)
+	s.want("a heartbeat failed, absent", "c", false)
+	s.beats(9*time.Second, still)
+	s.want("less than a lease after the gap", "b", false)
+	s.beats(6*time.Second, still)
+	s.want("a lease after the gap", "b", true)
+}
+
+func TestObservationStartsAnewAfterTheObserverStoodStill(t *testing.T) {
+	s := newSky(t)
+	s.beats(6*time.Second, moving())
+	s.now = s.now.Add(20 * time.Second)
+	s.want("judged before the first heartbeat after it", "b", false)
+	s.o.scores(still(), s.now)
+	s.want("and after a reading", "b", false)
+	s.beats(3*time.Second, still)
+	s.want("right after the first heartbeat", "b", false)
+	s.beats(12*time.Second, still)
+	s.want("a lease later", "b", true)
+}
+
+func TestEntryOlderThanItsPodsStartIsOutdated(t *testing.T) {
+	s := newSky(t)
+	s.beats(3*time.Second, still)
+	s.o.infos(map[string]Info{"b": {Started: 1000}}, s.now)
+	for ms, want := range map[int64]bool{999: true, 1000: false, 1001: false} {
+		if got := s.o.outdated("b", NewUUID(ms)); got != want {
+			t.Errorf("made at %d: outdated = %v, want %v", ms, got, want)
+		}
+	}
+	if s.o.outdated("c", NewUUID(0)) {
+		t.Error("a pod that tells nothing of its start")
+	}
+}
+
+func TestPodsLongDeadAreForgettable(t *testing.T) {
+	s := newSky(t)
+	s.o.infos(map[string]Info{"gone": {}}, s.now)
+	s.beats(time.Minute, still)
+	if got := s.o.forgettable(s.now, time.Minute, 8); len(got) != 0 {
+		t.Fatalf("after a minute: %v", got)
+	}
+	s.beats(time.Minute, still)
+	s.o.infos(map[string]Info{"gone": {}}, s.now)
+	got := s.o.forgettable(s.now, time.Minute, 8)
+	if len(got) != 2 || got["b"] == nil || *got["b"] != 1 || got["gone"] != nil {
+		t.Fatalf("forgettable: %v, want b with its score, and gone without", got)
+	}
+	s.o.scores(nil, s.now)
+	s.o.infos(nil, s.now)
+	if len(s.o.pods) != 0 {
+		t.Fatalf("%d pods are remembered of which nothing is left", len(s.o.pods))
+	}
+}
+
+func TestClaimTakesWhatStoodStillForALease(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	c := claim{lease: 10 * time.Second, maxGap: 7 * time.Second}
+	look := func(after time.Duration, score float64) bool {
+		t.Helper()
+		now = now.Add(after)
+		free, err := c.look(score, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return free
+	}
+	for range 10 {
+		if look(time.Second, 5) {
+			t.Fatal("taken before a lease was over")
+		}
+	}
+	if !look(time.Second, 5) {
+		t.Fatal("not taken after a lease")
+	}
+	c.broken(now.Add(time.Second))
+	if look(2*time.Second, 5) {
+		t.Fatal("taken though a look had failed")
+	}
+	look(5*time.Second, 5)
+	if look(time.Minute, 5) {
+		t.Fatal("taken though looks were missed")
+	}
+	c.write(7)
+	if !look(time.Second, 7) {
+		t.Fatal("one's own score is not recognised")
+	}
+	if _, err := c.look(6, now); !errors.Is(err, ErrAddressTaken) {
+		t.Fatalf("it moved: %v", err)
+	}
+}
+
+func TestRedisClockFollowsJumpsAndIgnoresSlowAnswers(t *testing.T) {
+	var c redisClock
+	at := time.Unix(1e9, 0)
+	if got := c.now(at); got != at.UnixMicro() {
+		t.Fatalf("unmeasured: %d", got)
+	}
+	c.measure(5_000_000, at, at.Add(2*time.Millisecond))
+	at = at.Add(2 * time.Millisecond)
+	if got := c.now(at); got != 5_001_000 {
+		t.Fatalf("measured: %d, want the middle of the round trip", got)
+	}
+	// A slow answer that agrees changes nothing.
+	c.measure(7_000_000, at.Add(time.Second), at.Add(3*time.Second))
+	if got := c.now(at.Add(3 * time.Second)); got != 8_001_000 {
+		t.Fatalf("after a slow answer: %d", got)
+	}
+	// A jump is followed at once, back as well.
+	for _, jump := range []int64{3600e6, -7200e6} {
+		asked := at.Add(10 * time.Second)
+		c.measure(8_000_000+jump, asked, asked.Add(2*time.Millisecond))
+		if got, want := c.now(asked.Add(2*time.Millisecond)), 8_001_000+jump; got != want {
+			t.Fatalf("after a jump: %d, want %d", got, want)
+		}
+	}
+}

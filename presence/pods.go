@@ -1,0 +1,483 @@
+package presence
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+)
+
+// PodsOptions says who this pod is and how the pods watch each other.
+type PodsOptions struct {
+	Client redis.UniversalClient
+	Keys   Keys
+	Pod    string // own address, host:port
+
+	Heartbeat time.Duration // between two heartbeats; 0: 3 s
+	Lease     time.Duration // a score unchanged for so long is a dead pod's; 0: 10 s
+	TTL       time.Duration // of presence entries; 0: 90 s
+	Timeout   time.Duration // of one heartbeat, and of each other call; 0: 3 s
+
+	Version string
+	Info    func() Info // asked at each heartbeat for Connections and Draining, from its goroutine; nil: zeros
+
+	// Regained is called after the first heartbeat that succeeds when none had
+	// for the length of a lease: the other pods may have taken this one for
+	// dead and removed its entries, so they should be renewed, paced. It is
+	// called from the goroutine of the heartbeat and must not block. May be nil.
+	Regained func(away time.Duration)
+
+	Log zerolog.Logger
+	Now func() time.Time // the monotonic clock; nil: time.Now
+}
+
+// Info is what a pod tells of itself: its JSON in push:pods:info.
+type Info struct {
+	Started     int64  `json:"started"` // Unix ms by Redis's TIME; set by Pods
+	Version     string `json:"version"` // set by Pods
+	Connections int    `json:"connections"`
+	Draining    bool   `json:"draining"`
+}
+
+// Pods keeps this pod's heartbeat in push:pods, watches those of the others,
+// and judges which of them are dead. It also carries Redis's clock.
+//
+// Claim comes first, once; then Run, in a goroutine of its owner's, keeps the
+// heartbeat; Leave comes last. All other methods may be called from any
+// goroutine at any time.
+type Pods struct {
+	// Static after construction.
+	opt     PodsOptions
+	channel string
+	maxGap  time.Duration
+	kick    chan struct{} // asks Run for a heartbeat now
+	uuids   uuidSource
+
+	beating sync.Mutex // held during a heartbeat, so that none passes Leave
+
+	mu      sync.Mutex // protects what follows
+	clock   redisClock
+	seen    observations
+	started int64   // Redis's Unix ms; 0: not claimed
+	score   float64 // last one written
+	left    bool
+	err     error
+	stats   PodsStats
+}
+
+// PodsStats counts what a Pods has done.
+type PodsStats struct {
+	Beats    uint64        // heartbeats that succeeded
+	Failures uint64        // heartbeats that failed
+	Removed  uint64        // members of push:pods long dead and removed by this pod
+	Alive    int           // pods in push:pods that are not dead, this one included
+	Dead     int           // pods in push:pods that are dead
+	RTT      time.Duration // of the last TIME
+}
+
+// NewPods returns a Pods that has not spoken to Redis yet.
+func NewPods(o PodsOptions) *Pods {
+	o.Heartbeat = orDefault(o.Heartbeat, 3*time.Second)
+	o.Lease = orDefault(o.Lease, 10*time.Second)
+	o.TTL = orDefault(o.TTL, defaultTTL)
+	o.Timeout = orDefault(o.Timeout, defaultTimeout)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	maxGap := 2 * o.Heartbeat
+	return &Pods{
+		opt:     o,
+		channel: o.Keys.PodChannel(o.Pod),
+		maxGap:  maxGap,
+		kick:    make(chan struct{}, 1),
+		seen:    newObservations(o.Lease, maxGap),
+		err:     ErrNotClaimed,
+	}
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
+
+// Run keeps the heartbeat until ctx ends, and returns nil then. It logs only
+// when Redis goes away or comes back. Claim has succeeded before.
+func (p *Pods) Run(ctx context.Context) error {
+	timer := time.NewTimer(p.opt.Heartbeat)
+	defer timer.Stop()
+	failures := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.kick:
+		case <-timer.C:
+		}
+		err := p.Beat(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, ErrLeft):
+			<-ctx.Done()
+			return nil
+		case err == nil:
+			if failures > 0 {
+				p.opt.Log.Info().Str("pod", p.channel).Int("failures", failures).Msg("heartbeat succeeds again")
+			}
+			failures = 0
+			timer.Reset(p.opt.Heartbeat)
+		default:
+			failures++
+			if failures == 1 {
+				p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("heartbeat fails")
+			}
+			timer.Reset(min(p.opt.Heartbeat, firstBackoff+backoff(failures+1)))
+		}
+	}
+}
+
+// Beat makes one heartbeat now: it measures Redis's clock (TIME), writes the
+// own score and description (ZADD, HSET), and observes all other pods. Where
+// Redis has been emptied, that brings both back.
+//
+// It returns ErrNotClaimed before Claim and ErrLeft after Leave.
+func (p *Pods) Beat(ctx context.Context) error {
+	p.beating.Lock()
+	defer p.beating.Unlock()
+	if err := p.mayBeat(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.opt.Timeout)
+	defer cancel()
+	away, err := p.beat(ctx)
+	if err != nil {
+		p.mu.Lock()
+		p.seen.fail()
+		p.err = fmt.Errorf("presence: heartbeat: %w", err)
+		p.stats.Failures++
+		err = p.err
+		p.mu.Unlock()
+		return err
+	}
+	if away >= p.opt.Lease && p.opt.Regained != nil {
+		p.opt.Regained(away)
+	}
+	p.forget(ctx)
+	return nil
+}
+
+func (p *Pods) mayBeat() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.left:
+		return ErrLeft
+	case p.started == 0:
+		return ErrNotClaimed
+	}
+	return nil
+}
+
+// beat does the two round trips of a heartbeat: the score is Redis's own time.
+func (p *Pods) beat(ctx context.Context) (away time.Duration, err error) {
+	micros, err := p.readTime(ctx, p.opt.Client)
+	if err != nil {
+		return 0, err
+	}
+	score := float64(micros / 1000)
+	pipe := p.opt.Client.Pipeline()
+	pipe.ZAdd(ctx, p.opt.Keys.Pods(), redis.Z{Score: score, Member: p.channel})
+	pipe.HSet(ctx, p.opt.Keys.PodsInfo(), p.channel, p.describe())
+	scores := pipe.ZRangeWithScores(ctx, p.opt.Keys.Pods(), 0, -1)
+	infos := pipe.HGetAll(ctx, p.opt.Keys.PodsInfo())
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, err // the first command's that failed: a heartbeat is all four
+	}
+	now := p.opt.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.score = score
+	p.seen.scores(byChannel(scores.Val()), now)
+	p.seen.infos(parseInfos(infos.Val()), now)
+	p.err = nil
+	p.stats.Beats++
+	return p.seen.beat(now), nil
+}
+
+// readTime asks Redis for its time (TIME), in Unix microseconds, and sets the
+// clock by it.
+func (p *Pods) readTime(ctx context.Context, c interface {
+	Time(context.Context) *redis.TimeCmd
+}) (micros int64, err error) {
+	asked := p.opt.Now()
+	t, err := c.Time(ctx).Result()
+	if err != nil {
+		return 0, err
+	}
+	answered := p.opt.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clock.measure(t.UnixMicro(), asked, answered)
+	return t.UnixMicro(), nil
+}
+
+// describe returns the pod's own JSON.
+func (p *Pods) describe() string {
+	var info Info
+	if p.opt.Info != nil {
+		info = p.opt.Info()
+	}
+	info.Started, info.Version = p.Started(), p.opt.Version
+	text, _ := json.Marshal(info) // no member can fail
+	return string(text)
+}
+
+// Refresh reads the scores of all pods now (ZRANGE). Who has read a user's hash
+// and finds a pod in it that seems dead calls it before judging: the pod may
+// have come in between.
+func (p *Pods) Refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.opt.Timeout)
+	defer cancel()
+	scores, err := p.opt.Client.ZRangeWithScores(ctx, p.opt.Keys.Pods(), 0, -1).Result()
+	if err != nil {
+		return fmt.Errorf("presence: read scores of pods: %w", err)
+	}
+	now := p.opt.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen.scores(byChannel(scores), now)
+	return nil
+}
+
+// Dead reports whether the pod with this channel is dead by what was last read:
+// its score is absent, or has not changed for a lease. Nobody is dead while the
+// own heartbeats fail, and the own pod never is.
+func (p *Pods) Dead(channel string) bool {
+	now := p.opt.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return channel != p.channel && p.seen.dead(channel, now)
+}
+
+// Stale reports whether an entry is stale: its pod is dead, or its UUID is
+// older than the start of its pod, and so one of a predecessor's.
+func (p *Pods) Stale(l Located) bool {
+	now := p.opt.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.Channel == p.channel {
+		return UUIDTime(l.UUID) < p.started
+	}
+	return p.seen.dead(l.Channel, now) || p.seen.trusted(now) && p.seen.outdated(l.Channel, l.UUID)
+}
+
+// Channel returns the pod's own channel.
+func (p *Pods) Channel() string { return p.channel }
+
+// Started returns when this pod claimed its address, in Unix milliseconds by
+// Redis's clock, or 0 before it has.
+func (p *Pods) Started() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.started
+}
+
+// NowMs returns the Unix milliseconds of Redis's clock as measured at the last
+// heartbeat and carried on by the monotonic clock; never below Started. Before
+// the first measurement it is the local clock's.
+func (p *Pods) NowMs() int64 {
+	now := p.opt.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.clock.now(now)/1000, p.started)
+}
+
+// NewUUID returns a UUID for a connection: of version 7, made at NowMs.
+func (p *Pods) NewUUID() UUID { return p.uuids.make(p.NowMs()) }
+
+// Err returns why the last heartbeat failed, nil once one has succeeded.
+// Before Claim has succeeded it is ErrNotClaimed or what keeps it from that.
+func (p *Pods) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// Stats returns what has been counted so far.
+func (p *Pods) Stats() PodsStats {
+	now := p.opt.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stats := p.stats
+	stats.RTT = p.clock.rtt
+	for channel, o := range p.seen.pods {
+		switch {
+		case o.absent:
+		case channel != p.channel && p.seen.dead(channel, now):
+			stats.Dead++
+		default:
+			stats.Alive++
+		}
+	}
+	return stats
+}
+
+// Leave takes the pod out of push:pods (ZREM, HDEL). No heartbeat follows it,
+// whatever it returns; it may be called again where it failed.
+func (p *Pods) Leave(ctx context.Context) error {
+	p.mu.Lock()
+	p.left = true
+	p.mu.Unlock()
+	p.beating.Lock() // a heartbeat under way ends first
+	defer p.beating.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, p.opt.Timeout)
+	defer cancel()
+	pipe := p.opt.Client.Pipeline()
+	pipe.ZRem(ctx, p.opt.Keys.Pods(), p.channel)
+	pipe.HDel(ctx, p.opt.Keys.PodsInfo(), p.channel)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("presence: leave: %w", err)
+	}
+	return nil
+}
+
+// ownScore returns the score that is to be in push:pods before any entry of
+// this pod is written, and whether it may be written.
+func (p *Pods) ownScore() (text string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started == 0 || p.left {
+		return "", false
+	}
+	return strconv.FormatFloat(p.score, 'f', -1, 64), true
+}
+
+// missing is called by who found the own score absent: Redis has been emptied,
+// and the description is to be brought back too.
+func (p *Pods) missing() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// forgotten pods a heartbeat, at most: a crowd of them is no emergency.
+const forgetAtOnce = 8
+
+// forget removes the pods that have been dead for very long, by whoever notices.
+// A pod that lives after all comes back with its next heartbeat.
+func (p *Pods) forget(ctx context.Context) {
+	now := p.opt.Now()
+	p.mu.Lock()
+	gone := p.seen.forgettable(now, 10*p.opt.Lease+p.opt.TTL, forgetAtOnce)
+	delete(gone, p.channel)
+	p.mu.Unlock()
+	for channel, score := range gone {
+		if err := p.forgetOne(ctx, channel, score); err != nil {
+			p.opt.Log.Debug().Err(err).Str("channel", channel).Msg("remove a pod long dead")
+			return
+		}
+	}
+}
+
+var errMoved = errors.New("presence: score has changed")
+
+// forgetOne removes a pod's score, unless it has changed, and its description.
+// A nil score is an absent one.
+func (p *Pods) forgetOne(ctx context.Context, channel string, score *float64) error {
+	key := p.opt.Keys.Pods()
+	err := p.opt.Client.Watch(ctx, func(tx *redis.Tx) error {
+		now, err := tx.ZScore(ctx, key, channel).Result()
+		switch {
+		case errors.Is(err, redis.Nil):
+			if score == nil {
+				return nil
+			}
+			return errMoved
+		case err != nil:
+			return err
+		case score == nil || *score != now:
+			return errMoved
+		}
+		return transaction(ctx, tx, []any{"zrem", key, channel})
+	}, key)
+	switch {
+	case errors.Is(err, errMoved), errors.Is(err, redis.TxFailedErr):
+		return nil // another time
+	case err != nil:
+		return err
+	}
+	if err := p.opt.Client.HDel(ctx, p.opt.Keys.PodsInfo(), channel).Err(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.stats.Removed++
+	p.mu.Unlock()
+	p.opt.Log.Info().Str("channel", channel).Msg("removed a pod long dead")
+	return nil
+}
+
+func byChannel(scores []redis.Z) map[string]float64 {
+	m := make(map[string]float64, len(scores))
+	for _, z := range scores {
+		if channel, ok := z.Member.(string); ok {
+			m[channel] = z.Score
+		}
+	}
+	return m
+}
+
+// parseInfos leaves out what is not a pod's JSON: it tells nothing.
+func parseInfos(read map[string]string) map[string]Info {
+	m := make(map[string]Info, len(read))
+	for channel, text := range read {
+		var info Info
+		if json.Unmarshal([]byte(text), &info) == nil {
+			m[channel] = info
+		}
+	}
+	return m
+}
+
+// A Pod is one member of push:pods.
+type Pod struct {
+	Channel string
+	Address string        // as in the channel; empty where that is not a pod's
+	Beat    int64         // its score: last heartbeat, Unix ms by Redis's TIME
+	Age     time.Duration // since then, by Redis's TIME
+	Info    Info          // zero where it has none
+}
+
+// ListPods reads all pods from Redis (TIME, ZRANGE, HGETALL), sorted by
+// channel. It judges none of them: that takes having watched them for a lease,
+// as a Pods does.
+func ListPods(ctx context.Context, c redis.UniversalClient, k Keys) ([]Pod, error) {
+	pipe := c.Pipeline()
+	scores := pipe.ZRangeWithScores(ctx, k.Pods(), 0, -1)
+	infos := pipe.HGetAll(ctx, k.PodsInfo())
+	clock := pipe.Time(ctx)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("presence: list pods: %w", err)
+	}
+	now, described := clock.Val().UnixMilli(), parseInfos(infos.Val())
+	pods := make([]Pod, 0, len(scores.Val()))
+	for channel, score := range byChannel(scores.Val()) {
+		address, _ := k.PodAddress(channel)
+		pods = append(pods, Pod{
+			Channel: channel, Address: address, Beat: int64(score),
+			Age: time.Duration(now-int64(score)) * time.Millisecond, Info: described[channel],
+		})
+	}
+	slices.SortFunc(pods, func(a, b Pod) int { return strings.Compare(a.Channel, b.Channel) })
+	return pods, nil
+}

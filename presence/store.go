@@ -1,0 +1,324 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+)
+
+// What a registration beyond Options.PerUser does.
+const (
+	OnExcessReject      = "reject"       // it fails with ErrTooMany
+	OnExcessCloseOldest = "close_oldest" // it succeeds, and names the oldest to close
+)
+
+const (
+	defaultTTL     = 90 * time.Second
+	defaultRenew   = 30 * time.Second
+	defaultLease   = 10 * time.Second
+	defaultBatch   = 512
+	defaultPace    = time.Millisecond
+	defaultBacklog = 100_000
+)
+
+// Options says how a Store works.
+type Options struct {
+	// Client should not retry (ClientOptions.NoRetry): the store repeats by
+	// itself, and must know of every command that may have been sent twice.
+	Client redis.UniversalClient
+	Keys   Keys
+	Pod    string // own address, host:port
+
+	TTL     time.Duration // an entry that is not renewed is gone after it; 0: 90 s
+	Renew   time.Duration // how often the hub renews each entry; 0: 30 s
+	Lease   time.Duration // as for Pods; 0: 10 s
+	Timeout time.Duration // bound on a batch, and on the wait of a registration; 0: 3 s
+
+	PerUser  int    // connections of one user, over all pods; 0: any number
+	OnExcess string // "reject" (also where empty) or "close_oldest"
+
+	// Own returns how many connections of the user this pod holds. It is asked
+	// from the store's goroutine where a user's hash holds several fields, and
+	// must not block or call the store. Nil stands for 1.
+	Own func(user string) int
+
+	// Pods judges which pods are dead, and writes the own score before any
+	// entry is. Where it is nil, nobody is dead.
+	Pods *Pods
+
+	Log zerolog.Logger
+
+	Batch   int           // entries in one pipeline, at most; 0: 512
+	Pace    time.Duration // between the starts of two pipelines, unless the next is full; 0: 1 ms; negative: none
+	Backlog int           // renewals, and unregistrations, that may wait; 0: 100,000
+}
+
+func (o Options) withDefaults() Options {
+	o.TTL = orDefault(o.TTL, defaultTTL)
+	o.Renew = orDefault(o.Renew, defaultRenew)
+	o.Lease = orDefault(o.Lease, defaultLease)
+	o.Timeout = orDefault(o.Timeout, defaultTimeout)
+	if o.Pace == 0 {
+		o.Pace = defaultPace
+	}
+	if o.Batch <= 0 {
+		o.Batch = defaultBatch
+	}
+	o.Batch = max(o.Batch, 8) // every kind of operation has its share of a batch
+	if o.Backlog <= 0 {
+		o.Backlog = defaultBacklog
+	}
+	return o
+}
+
+// A Store writes this pod's presence entries: one field, the connection's UUID,
+// in the hash of its user, with the pod's channel as the value.
+//
+// Register, Renew, Unregister and Heal never block and may be called from any
+// goroutine. What they ask for is sent by Run in batches, one pipeline at a
+// time, while the next one gathers. Operations of one UUID never overtake each
+// other: while one waits, a later one takes its place, and an unregistration is
+// never undone by a renewal that was asked for before it. For one UUID the
+// caller calls Register first, Unregister last, and nothing after it.
+//
+// Callbacks are called from Run's goroutine, without any lock held; they must
+// not block. Once Run's context has ended, and only then, Register and Unregister
+// call them themselves, before they return.
+type Store struct {
+	// Static after construction.
+	opt     Options
+	channel string
+	epoch   time.Time
+	seed    maphash.Seed
+	wake    chan struct{} // something was queued
+
+	mu sync.Mutex // protects what follows
+	q  queue
+
+	// Owned by Run's goroutine.
+	link    link
+	expiry  expiry
+	batch   batch
+	sweeper sweeper
+	sent    time.Duration // when the last pipeline was
+	calls   []outcome     // being called
+
+	failure atomic.Pointer[error]
+	count   counters
+}
+
+// NewStore returns a Store whose Run has not been started. Lookup works without
+// Run.
+func NewStore(o Options) *Store {
+	o = o.withDefaults()
+	s := &Store{
+		opt:     o,
+		channel: o.Keys.PodChannel(o.Pod),
+		epoch:   time.Now(),
+		seed:    maphash.MakeSeed(),
+		wake:    make(chan struct{}, 1),
+		q:       newQueue(o.Backlog),
+		sweeper: newSweeper(o),
+		sent:    -time.Hour,
+	}
+	s.batch = newBatch(o, s.channel)
+	return s
+}
+
+// now returns the time since the store's epoch, by the monotonic clock.
+func (s *Store) now() time.Duration { return time.Since(s.epoch) }
+
+// Register writes an entry, and calls done once Redis has it, or when it is
+// known that it will not: within about Options.Timeout, exactly once. Where
+// Options.PerUser would be exceeded, see Options.OnExcess.
+//
+// The pod's address has been claimed before (Pods.Claim). Heal's held must
+// report the UUID from before this call on.
+func (s *Store) Register(e Entry, done func(Registered)) {
+	s.mu.Lock()
+	if s.q.closed {
+		s.mu.Unlock()
+		outcome{registered: done, result: Registered{Err: fmt.Errorf("%w: %w", ErrUnavailable, ErrClosed)}}.call()
+		return
+	}
+	s.q.register(e, done, s.now())
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+// Renew makes an entry live for another Options.TTL, and writes it again where
+// it is missing. A renewal that fails is not repeated: the next period brings
+// another.
+func (s *Store) Renew(e Entry) {
+	s.mu.Lock()
+	if s.q.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.q.renew(e, s.now())
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+// Unregister removes an entry, and calls done, which may be nil, once it is
+// gone. While Redis is away it waits, and is tried again until it succeeds; it
+// fails with ErrBacklog or ErrClosed, and the entry is then left to expire.
+func (s *Store) Unregister(e Entry, done func(error)) {
+	s.mu.Lock()
+	if s.q.closed {
+		s.mu.Unlock()
+		outcome{removed: done, err: ErrClosed}.call()
+		return
+	}
+	s.q.unregister(e, done, s.now())
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+func (s *Store) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Lookup reads where a user's connections are (HGETALL), oldest first. It may
+// hold stale entries. Fields that are no UUIDs are left out.
+func (s *Store) Lookup(ctx context.Context, user string) ([]Located, error) {
+	return Lookup(ctx, s.opt.Client, s.opt.Keys, user)
+}
+
+// Lookup reads where a user's connections are, without a Store.
+func Lookup(ctx context.Context, c redis.UniversalClient, k Keys, user string) ([]Located, error) {
+	if err := ValidUser(user); err != nil {
+		return nil, err
+	}
+	fields, err := c.HGetAll(ctx, k.User(user)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("%w: look up: %w", ErrUnavailable, err)
+	}
+	return locate(fields), nil
+}
+
+// locate returns the entries among a hash's fields, oldest first.
+func locate(fields map[string]string) []Located {
+	found := make([]Located, 0, len(fields))
+	for field, channel := range fields {
+		if u, ok := ParseUUID(field); ok {
+			found = append(found, Located{UUID: u, Channel: channel})
+		}
+	}
+	slices.SortFunc(found, func(a, b Located) int { return slices.Compare(a.UUID[:], b.UUID[:]) })
+	return found
+}
+
+// Err says why the last write was refused or failed; nil once one has
+// succeeded. While it is not nil, the store itself tries again, at least every
+// second: readiness may rest on it.
+func (s *Store) Err() error {
+	if p := s.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// setErr notes how writing goes, and logs when that changes.
+func (s *Store) setErr(err error) {
+	before := s.Err()
+	if err == nil {
+		if before != nil {
+			s.failure.Store(nil)
+			s.opt.Log.Info().Str("pod", s.channel).Msg("presence is written again")
+		}
+		return
+	}
+	s.failure.Store(&err)
+	if before == nil {
+		s.opt.Log.Warn().Str("pod", s.channel).Err(err).Msg("presence cannot be written")
+	}
+}
+
+// Run sends what is queued until ctx ends. Then it takes nothing more, still
+// sends what is queued, for up to Options.Timeout, and returns nil: all
+// callbacks have been called. It is called once.
+func (s *Store) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	done, deadline := ctx.Done(), time.Duration(1<<63-1)
+	// A batch under way is not broken off when ctx ends: what became of it
+	// would not be known.
+	work := context.WithoutCancel(ctx)
+	for {
+		s.callOutcomes()
+		now := s.now()
+		if now >= deadline || done == nil && s.finished() {
+			break
+		}
+		due := s.due(now, ctx.Err() != nil)
+		if due > now {
+			timer.Reset(min(due, deadline) - now)
+			select {
+			case <-s.wake:
+			case <-timer.C:
+			case <-done:
+				s.refuse()
+				done, deadline = nil, s.now()+s.opt.Timeout
+			}
+			continue
+		}
+		select {
+		case <-done:
+			s.refuse()
+			done, deadline = nil, s.now()+s.opt.Timeout
+		default:
+		}
+		s.turn(work, min(deadline, s.now()+s.opt.Timeout))
+	}
+	s.mu.Lock()
+	s.q.close(ErrClosed)
+	s.mu.Unlock()
+	s.callOutcomes()
+	return nil
+}
+
+// refuse makes the store take nothing more.
+func (s *Store) refuse() {
+	s.mu.Lock()
+	s.q.closed = true
+	s.mu.Unlock()
+}
+
+// finished reports whether an ending Run has nothing left that it could do.
+func (s *Store) finished() bool {
+	if s.link.failures > 1 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link.doubt { // there is no time to let it settle
+		s.repeatRemovals()
+	}
+	return s.q.joining.len()+s.q.staying.len()+s.q.leaving.len()+s.q.exams.len() == 0
+}
+
+func (s *Store) callOutcomes() {
+	for {
+		s.mu.Lock()
+		s.calls, s.q.outcomes = s.q.outcomes, s.calls[:0]
+		s.mu.Unlock()
+		if len(s.calls) == 0 {
+			return
+		}
+		for _, o := range s.calls {
+			o.call()
+		}
+		clear(s.calls)
+	}
+}

@@ -1,0 +1,321 @@
+package presence_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pushpod/presence"
+)
+
+func TestEntryStandsBeforeItsRegistrationIsToldOf(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", nil)
+		for range 50 {
+			e := entry("alice")
+			s.mustRegister(e)
+			w.want("told of its registration", "alice", s.channel, e)
+			s.mustUnregister(e)
+			w.want("told of its removal", "alice", s.channel)
+		}
+		if err := s.Err(); err != nil {
+			t.Fatalf("Err = %v", err)
+		}
+		if per := s.Stats().PerFieldExpiry; per != (w.mini != nil) {
+			t.Fatalf("PerFieldExpiry = %v", per)
+		}
+	})
+}
+
+func TestUnrenewedEntryExpiresBesideRenewedOne(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", nil)
+		kept, left := entry("alice"), entry("bob")
+		s.mustRegister(kept)
+		s.mustRegister(left)
+		for range 4 {
+			w.pass(testTTL / 2)
+			s.Renew(kept)
+			s.idle()
+			eventually(t, "the renewal is done", func() error {
+				if s.Stats().Waiting > 0 {
+					return errors.New("waiting")
+				}
+				return nil
+			})
+		}
+		w.want("renewed", "alice", s.channel, kept)
+		w.want("not renewed", "bob", s.channel)
+	})
+}
+
+func TestFieldsExpireOneByOneWhereTheServerCan(t *testing.T) {
+	w := miniWorld(t)
+	s := w.store("a:1", nil)
+	kept, left := entry("alice"), entry("alice")
+	s.mustRegister(kept)
+	s.mustRegister(left)
+	for range 3 {
+		w.pass(testTTL / 2)
+		s.renewAndWait(kept)
+	}
+	w.want("one renewed", "alice", s.channel, kept)
+}
+
+// renewAndWait renews entries and waits until it is done.
+func (s *testStore) renewAndWait(entries ...presence.Entry) {
+	s.w.t.Helper()
+	before := s.Stats().Renewed
+	for _, e := range entries {
+		s.Renew(e)
+	}
+	eventually(s.w.t, "the renewals are done", func() error {
+		if n := s.Stats().Renewed - before; n < uint64(len(entries)) {
+			return fmt.Errorf("%d of %d renewed, Err %v", n, len(entries), s.Err())
+		}
+		return nil
+	})
+}
+
+func TestRenewalWritesWhatIsMissing(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", nil)
+		a, b := entry("alice"), entry("alice")
+		s.mustRegister(a)
+		s.mustRegister(b)
+		ctx := context.Background()
+		if err := w.admin.HDel(ctx, w.keys.User("alice"), presence.FormatUUID(a.UUID)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		s.renewAndWait(a, b)
+		w.want("a field was missing", "alice", s.channel, a, b)
+		if err := w.admin.FlushAll(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
+		s.renewAndWait(a, b)
+		w.want("everything was missing", "alice", s.channel, a, b)
+		w.pass(testTTL + 100*time.Millisecond)
+		w.want("it expires as before", "alice", s.channel)
+	})
+}
+
+func TestUserIDsAreNotMixedUp(t *testing.T) {
+	hostile := []string{
+		"alice", "Alice", "alice ", " alice", "al ice", `"alice"`, `'alice'`, "alice:1", "alice}", "alice}:x", "{alice}",
+		"{", "a}{b", "*", "?", "[a-z]", "..", "../alice", "/", "\\", "%s", "$(id)", "`id`", "alice\u00a0", "\u2028", "\u200b",
+		"😀", "👩‍👩‍👧", "ä", "a\u0308", "0", "-1", "--help", "null", "push:user:{alice}", strings.Repeat("x", 256), strings.Repeat("é", 128),
+	}
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", func(o *presence.Options) { o.PerUser = 1 })
+		entries := make([]presence.Entry, len(hostile))
+		for i, user := range hostile {
+			if err := presence.ValidUser(user); err != nil {
+				t.Fatalf("%q is not valid: %v", user, err)
+			}
+			entries[i] = entry(user)
+			s.mustRegister(entries[i])
+		}
+		for i, user := range hostile {
+			w.want("registered", user, s.channel, entries[i])
+			got, err := s.Lookup(t.Context(), user)
+			if err != nil || !sameUUIDs(got, entries[i]) || got[0].Channel != s.channel {
+				t.Fatalf("Lookup(%q) = %v, %v", user, got, err)
+			}
+		}
+		s.renewAndWait(entries...)
+		if n, err := w.admin.DBSize(context.Background()).Result(); err != nil || int(n) != len(hostile) {
+			t.Fatalf("%d keys, %v; want %d", n, err, len(hostile))
+		}
+		for i, user := range hostile {
+			s.mustUnregister(entries[i])
+			w.want("unregistered", user, s.channel)
+		}
+	})
+}
+
+func TestLookupReturnsTheOldestFirstAndChecksTheUser(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", nil)
+		now := time.Now().UnixMilli()
+		var entries []presence.Entry
+		for i := range 5 {
+			entries = append(entries, presence.Entry{User: "alice", UUID: presence.NewUUID(now + int64(i))})
+		}
+		for _, i := range []int{3, 0, 4, 1, 2} {
+			s.mustRegister(entries[i])
+		}
+		if err := w.admin.HSet(t.Context(), w.keys.User("alice"), "not-a-uuid", "x").Err(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Lookup(t.Context(), "alice")
+		if err != nil || !sameUUIDs(got, entries...) {
+			t.Fatalf("Lookup = %v, %v; want %v", got, err, entries)
+		}
+		if got, err := s.Lookup(t.Context(), "nobody"); err != nil || len(got) != 0 {
+			t.Fatalf("Lookup of nobody = %v, %v", got, err)
+		}
+		if _, err := s.Lookup(t.Context(), "}x"); err == nil {
+			t.Fatal("an invalid user was looked up")
+		}
+	})
+}
+
+func TestRegistrationBeyondTheLimitIsRejectedAndLeavesNothing(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		limit := func(o *presence.Options) { o.PerUser = 3 }
+		a, b := w.store("a:1", limit), w.store("b:1", limit)
+		held := []presence.Entry{entry("alice"), entry("alice"), entry("alice")}
+		for _, e := range held {
+			a.mustRegister(e)
+		}
+		for range 5 {
+			mustBe(t, "the fourth, on the same pod", a.register(entry("alice")).Err, presence.ErrTooMany)
+			mustBe(t, "the fourth, on another pod", b.register(entry("alice")).Err, presence.ErrTooMany)
+		}
+		w.want("only the three stand", "alice", a.channel, held...)
+		b.mustRegister(entry("bob"))
+		a.mustUnregister(held[0])
+		b.mustRegister(entry("alice"))
+		if got := a.Stats().Rejected; got != 5 {
+			t.Fatalf("Rejected = %d, want 5", got)
+		}
+	})
+}
+
+func TestCrowdRegisteringAtOnceStaysWithinTheLimit(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", func(o *presence.Options) { o.PerUser = 10 })
+		outcomes := make(chan presence.Registered, 100)
+		for range 100 {
+			s.Register(entry("alice"), func(r presence.Registered) { outcomes <- r })
+		}
+		accepted := 0
+		for range 100 {
+			switch r := wait(t, "an outcome", outcomes); {
+			case r.Err == nil:
+				accepted++
+			case !errors.Is(r.Err, presence.ErrTooMany):
+				t.Fatal(r.Err)
+			}
+		}
+		if n := len(w.fields("alice")); accepted != 10 || n != 10 {
+			t.Fatalf("%d accepted, %d entries; want 10 of each", accepted, n)
+		}
+	})
+}
+
+func TestRegistrationBeyondTheLimitNamesTheOldest(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		limit := func(o *presence.Options) { o.PerUser, o.OnExcess = 2, presence.OnExcessCloseOldest }
+		a, b := w.store("a:1", limit), w.store("b:1", limit)
+		now := time.Now().UnixMilli()
+		var e []presence.Entry
+		for i := range 4 {
+			e = append(e, presence.Entry{User: "alice", UUID: presence.NewUUID(now + int64(i))})
+		}
+		a.mustRegister(e[1])
+		b.mustRegister(e[2])
+		if r := a.register(e[3]); r.Err != nil || !sameUUIDs(r.Excess, e[1]) || r.Excess[0].Channel != a.channel {
+			t.Fatalf("the third = %+v, want the oldest as excess", r)
+		}
+		// The hub has closed nothing yet: there are two too many now. The new
+		// one is never named, even where its UUID is the oldest.
+		if r := b.register(e[0]); r.Err != nil || !sameUUIDs(r.Excess, e[1], e[2]) {
+			t.Fatalf("the fourth = %+v, want the two oldest others as excess", r)
+		}
+	})
+}
+
+func TestHealRemovesWhatThisPodDoesNotHold(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", nil)
+		held := entry("alice")
+		s.mustRegister(held)
+		stale, foreign := entry("alice"), entry("alice")
+		w.put(stale, s.channel)
+		w.put(foreign, "push:pod:b:1")
+		if err := w.admin.HSet(t.Context(), w.keys.User("alice"), "no uuid", s.channel).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 { // as many as messages miss
+			s.Heal("alice", func(u presence.UUID) bool { return u == held.UUID })
+		}
+		eventually(t, "the stale entry is gone", func() error {
+			fields := w.fields("alice")
+			if _, there := fields[presence.FormatUUID(stale.UUID)]; there {
+				return errors.New("it stands")
+			}
+			return nil
+		})
+		s.idle()
+		if n := len(w.fields("alice")); n != 3 {
+			t.Fatalf("%d fields are left, want the held one, the foreign one and the one that is none", n)
+		}
+		if got := s.Stats().Stale; got != 1 {
+			t.Fatalf("Stale = %d, want 1", got)
+		}
+	})
+}
+
+func TestHealingIsCoalescedPerUser(t *testing.T) {
+	w := realWorld(t)
+	s := w.store("a:1", nil)
+	s.mustRegister(entry("warm-up"))
+	before := s.Stats().Commands
+	for range 10_000 {
+		s.Heal("alice", func(presence.UUID) bool { return false })
+	}
+	s.idle()
+	if n := s.Stats().Commands - before; n > 1000 {
+		t.Fatalf("10,000 misses of one user cost %d commands", n)
+	}
+}
+
+func TestStoppedStoreRefusesAtOnce(t *testing.T) {
+	w := realWorld(t)
+	s := w.store("a:1", nil)
+	e := entry("alice")
+	s.mustRegister(e)
+	s.stop()
+	r := s.register(entry("bob"))
+	mustBe(t, "register", r.Err, presence.ErrClosed)
+	mustBe(t, "register", r.Err, presence.ErrUnavailable)
+	mustBe(t, "unregister", s.unregister(e), presence.ErrClosed)
+	s.Renew(e)
+	s.Heal("alice", func(presence.UUID) bool { return false })
+	s.Unregister(e, nil)
+}
+
+func TestStoppingSendsWhatIsQueued(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", func(o *presence.Options) { o.Batch = 16 })
+		var entries []presence.Entry
+		for i := range 500 {
+			e := entry(fmt.Sprint("user", i))
+			entries = append(entries, e)
+			s.Register(e, func(presence.Registered) {})
+		}
+		s.stop()
+		n, err := w.admin.DBSize(context.Background()).Result()
+		if err != nil || n != 500 {
+			t.Fatalf("%d entries after the end, %v; want 500", n, err)
+		}
+		again := w.store("a:1", func(o *presence.Options) { o.Batch = 16 })
+		gone := make(chan error, 500)
+		for _, e := range entries {
+			again.Unregister(e, func(err error) { gone <- err })
+		}
+		again.stop()
+		for range 500 {
+			if err := wait(t, "an outcome", gone); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, _ := w.admin.DBSize(context.Background()).Result(); n != 0 {
+			t.Fatalf("%d entries are left", n)
+		}
+	})
+}

@@ -1,0 +1,120 @@
+package presence
+
+import (
+	"hash/maphash"
+	"time"
+)
+
+// sweptUsers bounds how many users are remembered as swept in a phase.
+const sweptUsers = 1 << 18
+
+// sweeper decides when a renewal also looks for what dead pods left in the
+// user's hash: where fields expire by themselves it never does. Owned by Run's
+// goroutine.
+//
+// Reading every hash at every renewal would cost Redis a third more. So time is
+// cut into phases of one and a half renewal periods, each user belongs to one of
+// them, by hash, and is read once in it at most. Every live entry is renewed in
+// every phase, so no dead pod's field outlives all of them; how many there may
+// be follows from the promise that it is gone within ttl + renew + lease.
+type sweeper struct {
+	phase  time.Duration
+	phases uint64
+	index  uint64              // of the phase of which swept tells
+	swept  map[uint64]struct{} // users, by hash
+
+	crowded []crowd        // users met in the batch whose hash holds several fields
+	stale   []*staleFields // to be removed
+	chores  bucket         // of heals and sweeps
+}
+
+// crowd is a user's hash that holds several fields.
+type crowd struct {
+	user   string
+	fields int64
+}
+
+func newSweeper(o Options) sweeper {
+	phase := o.Renew + o.Renew/2
+	// A death is known within two leases, of which one is in the promise.
+	phases := max((o.TTL+o.Renew-o.Lease)/phase, 1)
+	return sweeper{
+		phase: phase, phases: uint64(phases), swept: make(map[uint64]struct{}),
+		chores: bucket{rate: choreRate, tokens: choreRate},
+	}
+}
+
+// take returns up to n of the removals that wait.
+func (w *sweeper) take(n int) []*staleFields {
+	n = min(n, len(w.stale))
+	taken := w.stale[:n:n]
+	if w.stale = w.stale[n:]; len(w.stale) == 0 {
+		w.stale = nil
+	}
+	return taken
+}
+
+// wants reports whether it is the user's turn now, and that it has come.
+func (w *sweeper) wants(hash uint64, now time.Duration) bool {
+	index := uint64(now / w.phase)
+	if index != w.index {
+		w.index = index
+		clear(w.swept)
+	}
+	if hash%w.phases != index%w.phases {
+		return false
+	}
+	if _, done := w.swept[hash]; done || len(w.swept) >= sweptUsers {
+		return false
+	}
+	w.swept[hash] = struct{}{}
+	return true
+}
+
+// askSweeps asks for the sweeps that the batch's renewals gave cause to: where
+// a hash holds more fields than this pod holds connections of the user.
+func (s *Store) askSweeps(now time.Duration) {
+	w := &s.sweeper
+	for _, c := range w.crowded {
+		if s.opt.Own != nil && int64(s.opt.Own(c.user)) >= c.fields {
+			continue
+		}
+		if w.wants(maphash.String(s.seed, c.user), now) {
+			s.mu.Lock()
+			s.q.chore(c.user, nil)
+			s.mu.Unlock()
+		}
+	}
+	clear(w.crowded)
+	w.crowded = w.crowded[:0]
+}
+
+// bucket is a token bucket that holds a second's worth.
+type bucket struct {
+	rate   float64 // tokens a second
+	tokens float64
+	last   time.Duration
+}
+
+func (b *bucket) fill(now time.Duration) {
+	b.tokens = min(b.rate, b.tokens+b.rate*(now-b.last).Seconds())
+	b.last = now
+}
+
+func (b *bucket) take(now time.Duration) bool {
+	b.fill(now)
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// next returns when a token will be there.
+func (b *bucket) next(now time.Duration) time.Duration {
+	b.fill(now)
+	if b.tokens >= 1 {
+		return now
+	}
+	return now + time.Duration((1-b.tokens)/b.rate*float64(time.Second)) + time.Microsecond
+}
