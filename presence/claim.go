@@ -52,6 +52,12 @@ func (c *claim) write(score float64) {
 	c.mine = append(c.mine, score)
 }
 
+// unwrite takes in that a score was certainly not written: the same milliseconds
+// may be another process's.
+func (c *claim) unwrite(score int64) {
+	c.mine = slices.DeleteFunc(c.mine, func(s float64) bool { return s == float64(score) })
+}
+
 // broken takes in that a look failed.
 func (c *claim) broken(now time.Time) { c.since = now }
 
@@ -127,10 +133,14 @@ func (p *Pods) claimOnce(ctx context.Context, watch *claim) (done bool, err erro
 	}, key)
 	switch {
 	case errors.Is(err, redis.TxFailedErr):
+		watch.unwrite(started)
 		return false, nil // some pod's heartbeat came between
 	case errors.Is(err, ErrAddressTaken):
 		return false, err
 	case err != nil:
+		if !isLinkError(err) {
+			watch.unwrite(started)
+		}
 		watch.broken(p.opt.Now())
 		return false, err
 	case started == 0:

@@ -13,7 +13,8 @@ import (
 const (
 	defaultTimeout  = 3 * time.Second
 	defaultPoolSize = 8
-	clientBuffer    = 64 << 10
+	pipelines       = 4 // connections for pipelines, beside the others
+	pipelineBuffer  = 64 << 10
 )
 
 // ClientOptions says how to reach Redis.
@@ -31,7 +32,7 @@ type ClientOptions struct {
 	// repeats by itself and must know what may have been sent twice.
 	NoRetry bool
 
-	PoolSize int                                                               // connections at most; 0: 8
+	PoolSize int                                                               // connections at most, beside 4 for pipelines; 0: 8
 	Dialer   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the client's own
 }
 
@@ -73,11 +74,11 @@ func NewClient(o ClientOptions) redis.UniversalClient {
 
 		PoolSize:       pool,
 		MaxActiveConns: pool,
-		// Pipelines use the same connections: a second pool only for them
-		// would double the bound.
-		PipelinePoolSize: -1,
-		ReadBufferSize:   clientBuffer,
-		WriteBufferSize:  clientBuffer,
+		// Pipelines have connections of their own, so that presence never
+		// queues behind single commands.
+		PipelinePoolSize:        pipelines,
+		PipelineReadBufferSize:  pipelineBuffer,
+		PipelineWriteBufferSize: pipelineBuffer,
 
 		Protocol:        2,
 		DisableIdentity: true, // one round trip less, and no right to CLIENT needed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -291,4 +292,8 @@ func sameUUIDs(got []presence.Located, wanted ...presence.Entry) bool {
 		u = append(u, e.UUID)
 	}
 	return slices.Equal(uuids(got), u)
+}
+
+func contains(err error, text string) bool {
+	return err != nil && strings.Contains(err.Error(), text)
 }
