@@ -213,7 +213,11 @@ func (e *envelope) readCollapse(v []byte) string {
 	if v[0] != '"' {
 		return "collapse must be a string"
 	}
-	e.collapse = "=" + string(unquote(v))
+	key, ok := textOf(v)
+	if !ok {
+		return "collapse must be a string without lone surrogates"
+	}
+	e.collapse = "=" + string(key)
 	return ""
 }
 
@@ -235,8 +239,8 @@ func (e *envelope) readClose(v []byte) string {
 			if why || value[0] != '"' {
 				return bad
 			}
-			text := unquote(value)
-			if len(text) > maxCloseReason || !utf8.Valid(text) {
+			text, ok := textOf(value)
+			if !ok || len(text) > maxCloseReason {
 				return bad
 			}
 			why, e.reason = true, string(text)
@@ -288,6 +292,13 @@ func shortString(v []byte) bool {
 	if len(v)-2 <= maxIDBytes && bytes.IndexByte(v, '\\') < 0 {
 		return true
 	}
-	n := len(unquote(v))
-	return n >= 1 && n <= maxIDBytes
+	text, ok := textOf(v)
+	return ok && len(text) >= 1 && len(text) <= maxIDBytes
+}
+
+// textOf is unquote for what has to be text: two strings with lone surrogates
+// are not the same only because neither can be written in UTF-8.
+func textOf(v []byte) ([]byte, bool) {
+	text := unquote(v)
+	return text, len(text) == 0 || text[0] != notText
 }

@@ -291,9 +291,13 @@ func elements(b []byte, f func(value []byte) (reason string)) (reason string) {
 	return ""
 }
 
+// notText is what unquote makes of a string with a lone surrogate. No valid
+// UTF-8 begins with it.
+const notText = 0xff
+
 // unquote returns what the JSON string stands for: a part of it where nothing
 // is escaped, else new memory. A lone surrogate stands for nothing: the result
-// then is not valid UTF-8, so that what wants text refuses it.
+// then is notText, so that what wants text refuses it.
 func unquote(s []byte) []byte {
 	in := s[1 : len(s)-1]
 	for _, c := range in {
@@ -307,11 +311,11 @@ func unquote(s []byte) []byte {
 func unescape(s []byte) []byte {
 	var text string
 	if json.Unmarshal(s, &text) != nil {
-		return []byte{0xff}
+		return []byte{notText}
 	}
 	// Unmarshal writes U+FFFD for a lone surrogate, which may also be meant.
 	if strings.ContainsRune(text, utf8.RuneError) && strings.Count(text, "\ufffd") != countReplacement(s) {
-		return []byte{0xff}
+		return []byte{notText}
 	}
 	return []byte(text)
 }
@@ -347,7 +351,7 @@ func integer(b []byte) (int64, bool) {
 		}
 		n = n*10 + int64(c-'0')
 	}
-	if n >= 1<<53 {
+	if n >= 1<<53 || negative && n == 0 { // -0 is a number that no integer has
 		return 0, false
 	}
 	if negative {
