@@ -149,7 +149,7 @@ func TestCollapse(t *testing.T) {
 	push := func(data, key string) {
 		t.Helper()
 		publish(t, db, p.channel, fmt.Sprintf(`{"user":"alice","data":%s,"collapse":%q}`, data, key))
-		reader.wantMessage("where nothing waits", data)
+		reader.wantMessage("where nothing waits: "+data, data)
 	}
 	push(`1`, "k")
 	push(`"other"`, "other")

@@ -94,22 +94,53 @@ func TestFramingErrors(t *testing.T) {
 }
 
 // wantCode waits for a close frame of that code behind whatever was answered
-// before the fault, and for the end; it goes on with the test where it is wrong.
+// before the fault, and hangs up; it goes on with the test where it is wrong.
 func wantCode(t *testing.T, c *client, name string, code int) {
 	t.Helper()
 	f, ok := c.take(settle, func(f received) bool { return f.err == nil && f.opcode != opClose })
 	switch {
 	case !ok:
 		t.Errorf("%s: no close frame, want %d", name, code)
-		return
 	case f.err != nil:
 		t.Errorf("%s: %v, want close %d", name, f, code)
-		return
 	case f.code != code:
 		t.Errorf("%s: %v, want %d", name, f, code)
 	}
-	if end, ok := c.take(5*time.Second+slack, pings); !ok || end.err == nil {
-		t.Errorf("%s: %v (%v) after the close frame, want the end", name, end, ok)
+	c.vanish()
+}
+
+// Whatever the pod closes a connection for, TCP ends once the peer has answered
+// its close frame, not seconds later.
+func TestAnsweredCloseEndsTCP(t *testing.T) {
+	t.Parallel()
+	p := framingPod(t)
+	clients := make(map[string]*client)
+	for name, send := range map[string][]byte{
+		"1002, unmasked":       rawFrame{first: finBit | opText, unmasked: true, payload: []byte("{}")}.bytes(),
+		"1002, continuation":   part(opContinuation, true, "x").bytes(),
+		"1002, a close frame":  control(opClose, "\x03").bytes(),
+		"1003, binary":         rawFrame{first: finBit | opBinary, payload: []byte("{}")}.bytes(),
+		"1007, not UTF-8":      text("\xff").bytes(),
+		"1009, a whole frame":  text(strings.Repeat("x", 64<<10+1)).bytes(),
+		"1009, many fragments": join(part(opText, false, strings.Repeat("x", 64<<10)), part(opContinuation, true, "x")),
+	} {
+		clients[name] = dial(t, p, "alice")
+		_ = clients[name].trySend(send)
+	}
+	closed := dial(t, p, "bob")
+	publish(t, p.redisClient(), p.channel, `{"user":"bob","close":{"code":4100,"reason":"x"}}`)
+	clients["4100, by the producer"] = closed
+	for name, c := range clients {
+		f, ok := c.take(settle, pings)
+		if !ok || f.err != nil || f.opcode != opClose {
+			t.Errorf("%s: got %v (%v), want a close frame", name, f, ok)
+			continue
+		}
+		if end, ok := c.take(5*time.Second+slack, pings); !ok || end.err == nil {
+			t.Errorf("%s: %v (%v) after the close frame, want the end", name, end, ok)
+		} else if took := end.at.Sub(f.at); took > slack {
+			t.Errorf("%s: TCP ended %v after the answered close frame, want at once", name, took.Round(time.Millisecond))
+		}
 	}
 }
 

@@ -120,7 +120,11 @@ func launchPod(t testing.TB, r *redistest.Server, s settings) *pod {
 	if p.admin = s["admin.listen"]; p.admin == "" {
 		p.admin = freeAddr(t)
 	}
-	p.settings = s.with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+r.Addr()+"]")
+	redisAddr := r.Addr()
+	if given := s["redis.addresses"]; given != "" {
+		redisAddr = given // a proxy before it
+	}
+	p.settings = s.with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+redisAddr+"]")
 	address := p.listen
 	if given := s["pod.address"]; given != "" {
 		address = given

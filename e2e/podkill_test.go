@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -162,4 +163,37 @@ func TestForeignProbeIsAConflict(t *testing.T) {
 	alice.wantMessage("after the conflict", `1`)
 	dial(t, p, "bob")
 	wantBooks(t, p, books{published: 1, written: 1}) // probes are in no book
+}
+
+// A pod that was stopped for longer than its entries live (a suspended machine)
+// comes back: what was published meanwhile is delivered once.
+func TestPodStoppedForAWhile(t *testing.T) {
+	t.Parallel()
+	const ttl = 3500 * time.Millisecond
+	r := startRedis(t)
+	db := r.Client()
+	p, other := startPod(t, r, shortLived()), startPod(t, r, shortLived())
+	alice, bob := dial(t, p, "alice"), dial(t, other, "bob")
+
+	p.signal(syscall.SIGSTOP)
+	for i := range 3 {
+		publish(t, db, p.channel, to(fmt.Sprint(i), alice))
+	}
+	wantEntries(t, db, "alice", ttl+slack, nil)
+	bob.check("on the other pod")
+	p.signal(syscall.SIGCONT)
+
+	for i := range 3 {
+		alice.wantMessage("published while the pod was stopped", fmt.Sprint(i))
+	}
+	wantEntries(t, db, "alice", time.Second+slack, map[string]string{alice.uuid: p.channel})
+	p.waitReady()
+	if n := luaPush(t, r, "alice", `"again"`); n != 1 {
+		t.Errorf("push.lua returned %d, want 1", n)
+	}
+	alice.wantMessage("the pod goes on", `"again"`)
+	alice.wantNothing("once each", 100*time.Millisecond)
+	wantEntries(t, db, "bob", 0, map[string]string{bob.uuid: other.channel})
+	wantBooks(t, p, books{published: 4, written: 4})
+	wantBooks(t, other, books{})
 }

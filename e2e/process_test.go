@@ -20,6 +20,7 @@ type process struct {
 	cmd    *exec.Cmd
 	stdout output
 	stderr output
+	quiet  bool          // what it said is the test's to tell
 	ended  chan struct{} // closed once it has been reaped
 	status int           // valid once ended is closed; -1: by a signal
 }
@@ -30,8 +31,14 @@ func startProcess(t testing.TB, name string, env []string, args ...string) *proc
 	if program.err != nil {
 		t.Fatal(program.err)
 	}
-	p := &process{t: t, name: name, ended: make(chan struct{})}
-	p.cmd = exec.Command(program.path, args...)
+	return startCommand(t, name, env, exec.Command(program.path, args...))
+}
+
+// startCommand is startProcess for a command that becomes the program, such as
+// a shell that sets a limit before.
+func startCommand(t testing.TB, name string, env []string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Env = cleanEnv(env...)
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
@@ -68,7 +75,7 @@ func (p *process) cleanUp() {
 			p.t.Errorf("%s: its stderr holds %q", p.name, sign)
 		}
 	}
-	if p.t.Failed() || os.Getenv("PUSHPOD_E2E_LOGS") != "" {
+	if !p.quiet && p.t.Failed() || os.Getenv("PUSHPOD_E2E_LOGS") != "" {
 		p.t.Logf("%s (%s %s)\n%s", p.name, p.cmd.Path, strings.Join(p.cmd.Args[1:], " "), tail(p.stdout.String()+p.stderr.String()))
 	}
 }
@@ -152,6 +159,7 @@ type result struct {
 func run(t testing.TB, env []string, args ...string) result {
 	t.Helper()
 	p := startProcess(t, "pushpod "+strings.Join(args, " "), env, args...)
+	p.quiet = true
 	select {
 	case <-p.ended:
 	case <-time.After(30 * time.Second):
