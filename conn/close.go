@@ -23,11 +23,8 @@ func (c *Conn) closing(cause Cause) {
 	c.schedule()
 }
 
-// violate ends the connection because the peer broke the protocol or a bound:
-// nothing that it sends is looked at any more.
+// violate ends the connection because the peer broke the protocol or a bound.
 func (c *Conn) violate(code Code, reason string) {
-	c.set(flagDiscard)
-	c.in = nil
 	c.beginClose(code, reason, CauseProtocol)
 }
 
@@ -35,6 +32,7 @@ func (c *Conn) violate(code Code, reason string) {
 // waits for the peer is not wanted any more.
 func (c *Conn) peerClosed(code Code) {
 	c.set(flagPeerClosed | flagDiscard)
+	c.in = nil
 	if c.state == stateOpen {
 		c.forfeit()
 		c.discard(resultClosed, true)

@@ -5,6 +5,10 @@ package conn
 // may call only what says that it may be called there. They may be called from
 // several goroutines at once, for connections of different loops.
 type Handler interface {
+	// AllowOrigin says whether pages of this origin may connect to this host,
+	// and read why not.
+	AllowOrigin(origin, host string) bool
+
 	// Check says whether a request would be let in, without letting it in.
 	// nil means yes.
 	Check(r *Request) *Refusal

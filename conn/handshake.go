@@ -63,6 +63,12 @@ func hopeless(b []byte) *Refusal {
 func (c *Conn) decide(r *Request, refusal *Refusal) {
 	h := c.loop.srv.opts.Handler
 	c.in.hs = &handshake{request: r}
+	r.AllowOrigin = r.Origin != "" && h.AllowOrigin(r.Origin, r.Host)
+	var each uint16
+	var app bool
+	if refusal == nil {
+		each, app, refusal = c.loop.srv.pingOf(r)
+	}
 	switch {
 	case refusal != nil:
 	case !r.upgrade:
@@ -70,7 +76,7 @@ func (c *Conn) decide(r *Request, refusal *Refusal) {
 			refusal = &Refusal{Status: http.StatusUpgradeRequired, Error: "upgrade_required", Reason: "all is well: connect with a WebSocket"}
 		}
 	default:
-		refusal = c.upgrade(r)
+		refusal = c.upgrade(r, each, app)
 	}
 	if refusal != nil {
 		c.cause = CauseRefused
@@ -79,11 +85,7 @@ func (c *Conn) decide(r *Request, refusal *Refusal) {
 }
 
 // upgrade asks the handler, and prepares the answer.
-func (c *Conn) upgrade(r *Request) *Refusal {
-	each, app, refusal := c.loop.srv.pingOf(r)
-	if refusal != nil {
-		return refusal
-	}
+func (c *Conn) upgrade(r *Request, each uint16, app bool) *Refusal {
 	response, err := respond(r)
 	if err != nil {
 		return badRequest(err.Error())

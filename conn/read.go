@@ -11,6 +11,7 @@ import (
 type inbound struct {
 	buf  []byte // the request so far, or the first part of a frame
 	need int    // bytes of buf before it is worth looking at it again
+	skip uint64 // bytes of a frame that is thrown away, still to come
 	hs   *handshake
 
 	fragmented bool   // a text message is begun
@@ -36,7 +37,8 @@ func (c *Conn) input(b []byte) {
 // frames reads frames from b, behind what is half-read, and keeps what is not
 // complete.
 func (c *Conn) frames(b []byte) {
-	if c.has(flagDiscard) {
+	if c.state == stateClosing {
+		c.seekClose(b)
 		return
 	}
 	kept := false
@@ -49,25 +51,67 @@ func (c *Conn) frames(b []byte) {
 	}
 	for len(b) > 0 {
 		h, size := c.next(b)
-		if size == 0 {
-			return // the protocol was broken
-		}
 		if size > len(b) {
 			c.keepRest(b, size, kept)
 			return
 		}
-		payload := b[h.size:size]
-		b = b[size:]
-		ws.Cipher(payload, h.Mask, 0)
-		c.loop.framesReceived++
-		c.clear(flagAwaiting)
-		c.frame(h, payload)
-		if c.state != stateOpen && c.state != stateClosing || c.has(flagDiscard) {
+		if size > 0 {
+			payload := b[h.size:size]
+			b = b[size:]
+			ws.Cipher(payload, h.Mask, 0)
+			c.loop.framesReceived++
+			c.clear(flagAwaiting)
+			c.frame(h, payload)
+		}
+		if c.state != stateOpen {
+			if c.state == stateClosing {
+				c.in = nil
+				c.seekClose(b)
+			}
 			return
 		}
 	}
 	if in := c.in; in != nil && !in.fragmented {
 		c.in = nil
+	}
+}
+
+// seekClose reads from a peer to whom a close frame was sent: it looks for the
+// peer's, and throws everything else away, whatever is wrong with it.
+func (c *Conn) seekClose(b []byte) {
+	if c.has(flagDiscard) {
+		return
+	}
+	if c.in == nil {
+		c.in = &inbound{}
+	}
+	in := c.in
+	in.text = nil
+	for len(b) > 0 {
+		if in.skip > 0 {
+			n := min(in.skip, uint64(len(b)))
+			in.skip -= n
+			b = b[n:]
+			continue
+		}
+		if len(in.buf) > 0 {
+			b, in.buf = append(in.buf, b...), nil
+		}
+		h, whole := parseHeader(b)
+		switch {
+		case whole && h.Length < 0:
+			c.set(flagDiscard) // where the next frame begins can't be known
+			c.in = nil
+			return
+		case whole && (h.OpCode != ws.OpClose || h.Length > maxControl):
+			in.skip = uint64(h.size) + uint64(h.Length)
+		case whole && len(b) >= h.size+int(h.Length):
+			c.peerClosed(codeNone)
+			return
+		default:
+			in.buf = append([]byte(nil), b...)
+			return
+		}
 	}
 }
 
@@ -84,7 +128,8 @@ func (c *Conn) keepRest(b []byte, size int, kept bool) {
 }
 
 // next looks at the frame at the start of b, and returns its size; what b lacks
-// of it is still to come. 0: the frame is wrong, and the connection is closing.
+// of it is still to come. 0: the frame is wrong, and the connection is closing
+// or closed.
 func (c *Conn) next(b []byte) (header, int) {
 	h, whole := parseHeader(b)
 	if !whole {
@@ -124,9 +169,6 @@ func (c *Conn) frame(h header, payload []byte) {
 	if h.OpCode == ws.OpClose {
 		c.closeFrame(payload)
 		return
-	}
-	if c.state != stateOpen {
-		return // we are closing: nothing but the answer is of interest
 	}
 	limited := false
 	switch c.allow() {

@@ -16,9 +16,7 @@ type Request struct {
 	Origin string // "": none was sent
 	Query  Query
 
-	// AllowOrigin is set by the Handler where pages of this origin may read
-	// the answer.
-	AllowOrigin bool
+	AllowOrigin bool // what Handler.AllowOrigin said; false where there is no Origin
 
 	upgrade  bool // it asks for a WebSocket
 	key      string
@@ -44,14 +42,24 @@ func badRequest(reason string) *Refusal {
 func parseRequest(b []byte) (*Request, *Refusal) {
 	line, rest, _ := bytes.Cut(b, []byte("\r\n"))
 	r := &Request{}
-	if f := r.requestLine(string(line)); f != nil {
-		return r, f
-	}
+	first := r.requestLine(string(line))
+	// The header is read all the same: whose page it is decides who may read
+	// the refusal.
 	var h headers
-	if f := h.parse(rest); f != nil {
-		return r, f
+	f := h.parse(rest)
+	if h.origin != nil {
+		r.Origin = *h.origin
 	}
-	return r, r.check(&h)
+	if h.host != nil {
+		r.Host = *h.host
+	}
+	if first == nil {
+		first = f
+	}
+	if first == nil {
+		first = r.check(&h)
+	}
+	return r, first
 }
 
 func (r *Request) requestLine(line string) *Refusal {
@@ -195,10 +203,6 @@ func (r *Request) check(h *headers) *Refusal {
 	case h.encoding != nil || h.length != nil && *h.length != "0":
 		return badRequest("a handshake has no body")
 	}
-	r.Host = *h.host
-	if h.origin != nil {
-		r.Origin = *h.origin
-	}
 	if h.upgrade == nil || !hasToken([]string{*h.upgrade}, "websocket") {
 		return nil // no WebSocket is asked for
 	}
@@ -215,7 +219,7 @@ func (r *Request) check(h *headers) *Refusal {
 	}
 	r.key = *h.key
 	if len(h.protocol) > 0 {
-		if !hasToken(h.protocol, Subprotocol) {
+		if !offers(h.protocol, Subprotocol) {
 			return badRequest("none of the subprotocols is supported; " + Subprotocol + " is")
 		}
 		r.protocol = Subprotocol
@@ -230,6 +234,19 @@ func validKey(key string) bool {
 	}
 	n, err := base64.StdEncoding.Decode(nonce[:], []byte(key))
 	return err == nil && n == 16
+}
+
+// offers reports whether one of the comma-separated lists holds the protocol;
+// case matters (RFC 6455 section 4.1, 10).
+func offers(lists []string, protocol string) bool {
+	for _, list := range lists {
+		for one := range strings.SplitSeq(list, ",") {
+			if strings.Trim(one, " \t") == protocol {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // hasToken reports whether one of the comma-separated lists holds the token,

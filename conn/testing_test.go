@@ -71,6 +71,8 @@ func newFakeHub() *fakeHub {
 	return &fakeHub{conns: map[string]*Conn{}, received: map[string][]string{}, limited: map[string]int{}, closed: map[string]Cause{}, renewals: map[string]int{}}
 }
 
+func (f *fakeHub) AllowOrigin(origin, _ string) bool { return origin == "http://good" }
+
 func (f *fakeHub) Check(r *Request) *Refusal {
 	if f.check != nil {
 		return f.check(r)

@@ -150,10 +150,8 @@ func (h *Hub) welcome(c *conn.Conn) []byte {
 
 // who says whose connection a request asks for.
 func (h *Hub) who(r *conn.Request) (user string, _ *conn.Refusal) {
-	if r.Origin != "" {
-		if r.AllowOrigin = sameHost(r.Origin, r.Host); !r.AllowOrigin {
-			return "", &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
-		}
+	if r.Origin != "" && !r.AllowOrigin {
+		return "", &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
 	}
 	user, given := r.Query["user"]
 	if !given {
@@ -164,6 +162,9 @@ func (h *Hub) who(r *conn.Request) (user string, _ *conn.Refusal) {
 	}
 	return user, nil
 }
+
+// AllowOrigin allows the pages of the host itself; see conn.Handler.
+func (h *Hub) AllowOrigin(origin, host string) bool { return sameHost(origin, host) }
 
 // sameHost reports whether a page's origin has the host that it connects to,
 // on whatever port.
