@@ -89,6 +89,7 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 		{"push alice {\"a\":01}", "(byte 7)"},
 		{"push alice [1", "unexpected end of JSON input"},
 		{"push alice \"\xff\"", "push: the data is not JSON: it is not valid UTF-8"},
+		{"connect", "pushpod connect: USER is missing"},
 		{"presence", "pushpod presence: USER is missing"},
 		{"presence a b", `pushpod presence: unexpected argument "b"`},
 		{"presence " + strings.Repeat("x", 257), "user id has 257 bytes"},

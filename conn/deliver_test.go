@@ -245,13 +245,13 @@ func TestABroadcastJamsNoOne(t *testing.T) {
 func TestCollapseReplacesWhatWaits(t *testing.T) {
 	overBoth(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
-		c := s.connect(t, "u")
+		c, reader := s.connect(t, "u"), s.connect(t, "reader")
 		n := s.jam(t, "u")
-		s.push(t, Push{Collapse: "=k"}, "old", "u")
-		s.push(t, Push{Collapse: "=other"}, "other", "u")
-		s.push(t, Push{Collapse: "=k"}, "newer", "u")
-		s.push(t, Push{Collapse: "=k"}, "newest", "u")
-		s.flush()
+		for _, p := range [][2]string{{"=k", "old"}, {"=other", "other"}, {"=k", "newer"}, {"=k", "newest"}} {
+			s.push(t, Push{Collapse: p[0]}, p[1], "u", "reader")
+			s.flush()
+			reader.wantText("where nothing waits each is delivered", p[1])
+		}
 		s.push(t, Push{Collapse: "=k"}, "newest of all") // a broadcast collapses too
 		s.flush()
 		for range n {
@@ -259,7 +259,8 @@ func TestCollapseReplacesWhatWaits(t *testing.T) {
 		}
 		c.wantText("in the old one's place", "newest of all")
 		c.wantText("another key stays", "other")
-		s.wantBooks(t, Stats{Written: uint64(n) + 2, Collapsed: 3})
+		reader.wantText("where nothing waits", "newest of all")
+		s.wantBooks(t, Stats{Written: uint64(n) + 2 + 5, Collapsed: 3})
 	})
 }
 

@@ -35,8 +35,14 @@ func (m *Message) retain() {
 
 // release notes one holder less, and gives a pooled message back with the last.
 func (m *Message) release() {
-	if m.pool == nil || m.refs.Add(-1) != 0 {
+	if m.pool == nil {
 		return
+	}
+	switch n := m.refs.Add(-1); {
+	case n > 0:
+		return
+	case n < 0:
+		panic("conn: a message was released by one who did not hold it")
 	}
 	pool, seg := m.pool, m.seg
 	m.frame, m.collapse, m.pool, m.seg = nil, "", nil, nil

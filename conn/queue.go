@@ -182,6 +182,7 @@ func (c *Conn) collapse(m *Message) bool {
 		if old := n.m; !old.control && !old.closes && old.collapse == m.collapse {
 			q.bytes += len(m.frame) - len(old.frame)
 			c.loop.queued += int64(len(m.frame) - len(old.frame))
+			m.retain()
 			n.m = m.kept()
 			c.loop.count(old, resultCollapsed)
 			old.release()

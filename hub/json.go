@@ -1,7 +1,10 @@
 package hub
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,6 +19,26 @@ const maxLevels = 1000
 // plain reports whether a byte stands for itself in a string.
 func plain(c byte) bool { return c >= ' ' && c != '"' && c != '\\' }
 
+// skipPlain returns the position of the next byte that is not plain, or the
+// end. It looks at eight bytes at once: most of a message is plain.
+func skipPlain(b []byte, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, escape := w^(ones*'"'), w^(ones*'\\')
+		// A subtraction borrows into the top bit of a byte that is below what
+		// is subtracted; bytes above 0x7f, which have that bit, are plain.
+		special := ((w - ones*' ') | (quote - ones) | (escape - ones)) &^ w & tops
+		if special != 0 {
+			return i + bits.TrailingZeros64(special)/8 // borrows go upwards: the lowest is right
+		}
+	}
+	for i < len(b) && plain(b[i]) {
+		i++
+	}
+	return i
+}
+
 func skipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
 		i++
@@ -29,10 +52,7 @@ func skipString(b []byte, i int) int {
 		return -1
 	}
 	for i++; ; {
-		for i < len(b) && plain(b[i]) {
-			i++
-		}
-		if i >= len(b) {
+		if i = skipPlain(b, i); i >= len(b) {
 			return -1
 		}
 		switch b[i] {
@@ -300,10 +320,8 @@ const notText = 0xff
 // then is notText, so that what wants text refuses it.
 func unquote(s []byte) []byte {
 	in := s[1 : len(s)-1]
-	for _, c := range in {
-		if c == '\\' {
-			return unescape(s)
-		}
+	if bytes.IndexByte(in, '\\') >= 0 {
+		return unescape(s)
 	}
 	return in
 }

@@ -34,6 +34,7 @@ type batch struct {
 	// What the replies came to.
 	retry   []*item
 	refusal error // the last one that is not about one user's key
+	kept    bool  // a removal was refused
 	wrote   bool  // an entry was written
 	unknown bool  // HEXPIRE is not known any more
 }
@@ -53,7 +54,7 @@ func (b *batch) reset() {
 	clear(b.retry)
 	b.items, b.cmds, b.retry = b.items[:0], b.cmds[:0], b.retry[:0]
 	b.stale, b.exams = nil, nil
-	b.refusal, b.wrote, b.unknown, b.scoreUsed = nil, false, false, false
+	b.refusal, b.kept, b.wrote, b.unknown, b.scoreUsed = nil, false, false, false, false
 }
 
 // due returns when the next turn can do something; far away where nothing
@@ -75,7 +76,7 @@ func (s *Store) due(now time.Duration, ending bool) time.Duration {
 		at = min(at, max(paced, s.link.until))
 	}
 	if s.q.leaving.len() > 0 {
-		at = min(at, max(paced, s.link.until, s.link.mendAt))
+		at = min(at, max(paced, s.link.until, s.link.leaveAt))
 	}
 	if ending {
 		return at
@@ -97,7 +98,10 @@ func (s *Store) due(now time.Duration, ending bool) time.Duration {
 func (s *Store) turn(ctx context.Context, deadline time.Duration) {
 	now := s.now()
 	s.settle(now)
-	deadline = s.expire(now, deadline)
+	deadline, expired := s.expire(now, deadline)
+	if expired {
+		return // they are told first: what follows may take its time
+	}
 	ctx, cancel := context.WithDeadline(ctx, s.epoch.Add(deadline))
 	defer cancel()
 	if s.Err() != nil && now >= s.link.mendAt && now >= s.link.until {
@@ -105,7 +109,7 @@ func (s *Store) turn(ctx context.Context, deadline time.Duration) {
 			return
 		}
 	}
-	if s.expiry.mode == expiryUnknown {
+	if s.expiry.mode == expiryUnknown || s.dials.made.Load() != s.expiry.dials {
 		if err := s.probeExpiry(ctx); err != nil {
 			s.linkFailed(err)
 			return
@@ -143,7 +147,7 @@ func (s *Store) repeatRemovals() {
 // expire gives up the registrations whose time is as good as over, and returns
 // by when the turn must end, so that the oldest of the others is answered in
 // its time.
-func (s *Store) expire(now, deadline time.Duration) time.Duration {
+func (s *Store) expire(now, deadline time.Duration) (by time.Duration, expired bool) {
 	least := s.opt.Timeout / 20 // what a batch needs at least
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +158,7 @@ func (s *Store) expire(now, deadline time.Duration) time.Duration {
 			cause = context.DeadlineExceeded
 		}
 		s.q.failJoining(now+least-s.opt.Timeout, fmt.Errorf("%w: %w", ErrUnavailable, cause))
-		queued, ok = s.q.oldestJoining()
+		return deadline, true
 	}
 	if ok {
 		deadline = min(deadline, queued+s.opt.Timeout)
@@ -163,7 +167,7 @@ func (s *Store) expire(now, deadline time.Duration) time.Duration {
 		oldest := s.q.exams.front().newcomers[0]
 		deadline = min(deadline, max(oldest.queued+s.opt.Timeout, now+least))
 	}
-	return deadline
+	return deadline, false
 }
 
 // mend finds out whether Redis takes writes again, with a write of the same
@@ -212,7 +216,7 @@ func (s *Store) gather() {
 	b.stale = s.sweeper.take(staleAtOnce)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.items = s.q.take(b.items, s.opt.Batch, s.link.mendAt <= now)
+	b.items = s.q.take(b.items, s.opt.Batch, s.link.leaveAt <= now)
 	for s.q.exams.len() > 0 && len(b.exams) < examsAtOnce {
 		b.exams = append(b.exams, s.q.takeExam(&s.q.exams))
 	}
@@ -232,7 +236,8 @@ func (s *Store) build() {
 	}
 	text, from := string(b.text), 0 // one allocation for all of them
 	s.guard()
-	upgrading := s.now() < s.expiry.upgrading
+	now := s.now()
+	rewrite, inherited := now < s.expiry.rewrite, now < s.expiry.inherited
 	for i, it := range b.items {
 		if i == len(b.slots) {
 			b.slots = append(b.slots, new(slot))
@@ -245,14 +250,14 @@ func (s *Store) build() {
 			b.addRemove(slot)
 		case s.expiry.mode == expiryKey:
 			b.addKeyed(slot, count || it.op == renewing && s.opt.Pods != nil)
-		case it.op == renewing && !it.whole && !upgrading:
+		case it.op == renewing && !it.whole && !rewrite:
 			b.addTouch(slot)
 		default:
-			b.addWhole(slot, count && it.op == registering, upgrading)
+			b.addWhole(slot, count && it.op == registering, inherited)
 		}
 	}
 	for _, stale := range b.stale {
-		b.cmds = append(b.cmds, stale.command(s.opt.Keys))
+		b.cmds = append(b.cmds, stale.commands(s.opt.Keys, b.ttlSeconds)...)
 	}
 	for _, e := range b.exams {
 		e.reply = redis.NewMapStringStringCmd(context.Background(), "hgetall", s.opt.Keys.User(e.user))

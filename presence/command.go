@@ -19,8 +19,11 @@ type slot struct {
 	touch                      *redis.IntSliceCmd
 
 	// A transaction: its commands' replies are only "queued".
-	multi, queuedSet, queuedExpire, queuedPersist *redis.StatusCmd
-	exec                                          *redis.Cmd
+	multi, queuedSet, queuedExpire *redis.StatusCmd
+	exec                           *redis.Cmd
+
+	ttl     *redis.IntCmd // of the whole key
+	ttlUsed bool
 }
 
 // form says which commands of a slot are used.
@@ -62,15 +65,15 @@ func (b *batch) addKeyed(s *slot, count bool) {
 }
 
 // addWhole adds the write of an entry where each field expires. HSET removes
-// the field's expiry, so that both stand in one transaction; persist also
-// removes the expiry of the whole key.
-func (b *batch) addWhole(s *slot, count, persist bool) {
+// the field's expiry, so that both stand in one transaction. With inherited it
+// also asks for the expiry of the whole key.
+func (b *batch) addWhole(s *slot, count, inherited bool) {
 	if s.multi == nil {
 		s.multi = statusCmd("multi")
 		s.queuedSet = statusCmd("hset", &s.key, &s.field, &b.channel)
 		s.queuedExpire = statusCmd("hexpire", &s.key, &b.ttlSeconds, "fields", "1", &s.field)
-		s.queuedPersist = statusCmd("persist", &s.key)
 		s.exec = redis.NewCmd(context.Background(), "exec")
+		s.ttl = intCmd("pttl", &s.key)
 	}
 	if s.count == nil {
 		s.count = intCmd("hlen", &s.key)
@@ -79,10 +82,10 @@ func (b *batch) addWhole(s *slot, count, persist bool) {
 	use(b, s.multi)
 	use(b, s.queuedSet)
 	use(b, s.queuedExpire)
-	if persist {
-		use(b, s.queuedPersist)
-	}
 	use(b, s.exec)
+	if s.ttlUsed = inherited; inherited {
+		use(b, s.ttl)
+	}
 	if count {
 		use(b, s.count)
 	}
@@ -104,6 +107,11 @@ func (b *batch) addRemove(s *slot) {
 	}
 	s.form = formRemove
 	use(b, s.remove)
+}
+
+// inherits reports whether the key expires as a whole though its fields do.
+func (s *slot) inherits() bool {
+	return s.form == formFields && s.ttlUsed && s.ttl.Err() == nil && s.ttl.Val() >= 0
 }
 
 // written says how the write of an entry went: why the entry was refused, and

@@ -12,15 +12,17 @@ import (
 const (
 	examsAtOnce = 64   // hashes read in one pipeline, at most
 	staleAtOnce = 64   // users whose stale fields one pipeline removes, at most
-	choreRate   = 1000 // heals and sweeps a second, at most
+	choreRate   = 5000 // heals, sweeps and adoptions a second, at most
 )
 
 // exam is the examination of one user's hash (HGETALL): for the registrations
-// that went over the limit, to heal misses, or to sweep what dead pods left.
+// that went over the limit, to heal misses, to sweep what dead pods left, or to
+// adopt what was written when the whole key expired.
 type exam struct {
 	user      string
 	newcomers []*item         // registrations that wait for it, in their order
 	held      func(UUID) bool // of the latest heal; nil where none was asked for
+	adopt     bool
 	reply     *redis.MapStringStringCmd
 }
 
@@ -35,15 +37,17 @@ type exam struct {
 func (s *Store) Heal(user string, held func(UUID) bool) {
 	s.mu.Lock()
 	if !s.q.closed {
-		s.q.chore(user, held)
+		s.q.chore(user, held, false)
 	}
 	s.mu.Unlock()
 	s.wakeUp()
 }
 
-// chore asks for a heal, or, where held is nil, for a sweep.
-func (q *queue) chore(user string, held func(UUID) bool) {
+// chore asks for a heal, where held is not nil, for an adoption, or for no more
+// than a sweep.
+func (q *queue) chore(user string, held func(UUID) bool, adopt bool) {
 	if e := q.examined[user]; e != nil {
+		e.adopt = e.adopt || adopt
 		if held != nil {
 			e.held = held
 		}
@@ -53,7 +57,7 @@ func (q *queue) chore(user string, held func(UUID) bool) {
 		q.dropped++
 		return
 	}
-	e := &exam{user: user, held: held}
+	e := &exam{user: user, held: held, adopt: adopt}
 	q.examined[user] = e
 	q.chores.push(e)
 }
@@ -160,6 +164,10 @@ func (s *Store) examineOne(e *exam, fields map[string]string, trusted bool) {
 	if len(stale) > 0 {
 		s.sweeper.stale = append(s.sweeper.stale, &staleFields{user: e.user, fields: stale})
 	}
+	if e.adopt && len(fields) > 0 {
+		all := slices.Collect(maps.Keys(fields))
+		s.sweeper.stale = append(s.sweeper.stale, &staleFields{user: e.user, fields: all, fix: fixAdopt})
+	}
 	if len(e.newcomers) > 0 {
 		s.admit(e.newcomers, locate(fields))
 	}
@@ -219,27 +227,4 @@ func (s *Store) reject(it *item) {
 		return
 	}
 	s.q.putRemoval(it)
-}
-
-// staleFields are fields to remove from a user's hash; or, with persist, an
-// expiry to take off a key that turned out not to be a hash.
-type staleFields struct {
-	user    string
-	fields  []string
-	persist bool
-	reply   *redis.IntCmd
-}
-
-func (f *staleFields) command(k Keys) *redis.IntCmd {
-	if f.persist {
-		f.reply = intCmd("persist", k.User(f.user))
-		return f.reply
-	}
-	args := make([]any, 0, len(f.fields)+2)
-	args = append(args, "hdel", k.User(f.user))
-	for _, field := range f.fields {
-		args = append(args, field)
-	}
-	f.reply = intCmd(args...)
-	return f.reply
 }

@@ -2,6 +2,8 @@ package presence
 
 import (
 	"context"
+	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,22 +18,52 @@ const (
 
 // expiry is how entries are made to expire. Owned by Run's goroutine.
 type expiry struct {
-	mode int32
-	// Until then writes also remove the expiry of the whole key, and renewals
-	// write: the server could not expire fields before (it has been upgraded),
-	// and what was written then would go with the key.
-	upgrading time.Duration
-	before    int32 // mode before it became unknown
+	mode   int32
+	before int32  // mode before it became unknown
+	dials  uint64 // connections made when it was found out
+
+	// A server that has been upgraded holds keys that still expire as a whole,
+	// with the new entries in them. Until inherited is over, whoever writes an
+	// entry looks for that, and until rewrite is, renewals write too.
+	inherited, rewrite time.Duration
+}
+
+// dialCounter is a hook that counts the connections made: each may lead to
+// another server than the one before.
+type dialCounter struct{ made atomic.Uint64 }
+
+// DialHook counts.
+func (d *dialCounter) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		d.made.Add(1)
+		return next(ctx, network, addr)
+	}
+}
+
+// ProcessHook does nothing.
+func (d *dialCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+// ProcessPipelineHook does nothing.
+func (d *dialCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
 }
 
 // probeExpiry finds out by calling how entries can be made to expire. It asks
 // for the expiry of a field that does not exist, in a transaction, and so
 // changes nothing. The error is one of the link.
 func (s *Store) probeExpiry(ctx context.Context) error {
+	dials := s.dials.made.Load()
 	err := transaction(ctx, s.opt.Client, []any{"hexpire", s.opt.Keys.PodsInfo(), "1", "fields", "1", "-"})
 	switch {
 	case isLinkError(err):
 		return err
+	case s.dials.made.Load() != dials:
+		// The probe may itself have had a new connection made; it is not asked
+		// again for that one.
+		dials = s.dials.made.Load()
+	}
+	s.expiry.dials = dials
+	switch {
 	case isUnknownCommand(err), redis.HasErrorPrefix(err, "ERR"),
 		redis.HasErrorPrefix(err, "NOPERM"), redis.HasErrorPrefix(err, "NOAUTH"):
 		s.setExpiry(expiryKey)
@@ -59,8 +91,9 @@ func (s *Store) setExpiry(mode int32) {
 	if before == mode {
 		return
 	}
+	x.inherited = s.now() + s.opt.TTL
 	if before == expiryKey {
-		x.upgrading = s.now() + s.opt.TTL
+		x.rewrite = x.inherited
 	}
 	s.opt.Log.Info().Bool("per_field", mode == expiryFields).Msg("how presence entries expire")
 }

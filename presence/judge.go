@@ -26,12 +26,15 @@ func (s *Store) judge(now time.Duration) {
 	}
 	s.mu.Unlock()
 	for _, stale := range b.stale {
-		if !stale.persist {
+		if stale.fix == fixRemove {
 			s.count.stale.Add(uint64(max(stale.reply.Val(), 0)))
 		}
 	}
 	if b.unknown {
 		s.setExpiry(expiryKey)
+	}
+	if b.kept {
+		s.link.refusedRemoval(now)
 	}
 	switch {
 	case b.refusal != nil:
@@ -57,6 +60,9 @@ func (s *Store) judgeWrite(slot *slot) (err error, back bool) {
 	}
 	if set == nil && expire == nil {
 		b.wrote = true
+		if slot.inherits() {
+			s.q.chore(it.entry.User, nil, true)
+		}
 		return nil, false
 	}
 	it.sent = it.sent || set == nil // the entry stands, but without its expiry
@@ -66,7 +72,7 @@ func (s *Store) judgeWrite(slot *slot) (err error, back bool) {
 	}
 	if isWrongType(set) && slot.form == formKey && expire == nil && slot.expire.Val() == 1 {
 		// What stands under this key is not ours, and must not expire by us.
-		s.sweeper.stale = append(s.sweeper.stale, &staleFields{user: it.entry.User, persist: true})
+		s.sweeper.stale = append(s.sweeper.stale, &staleFields{user: it.entry.User, fix: fixPersist})
 	}
 	s.refused(err)
 	return err, false
@@ -148,6 +154,7 @@ func (s *Store) judgeRemoval(slot *slot) {
 	it, err := slot.item, slot.remove.Err()
 	if err != nil && !isWrongType(err) { // under a key of another type nothing of ours stands
 		s.refused(err)
+		s.batch.kept = true
 		s.q.tellRejected(it)
 		s.requeue(it, nil)
 		return

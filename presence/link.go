@@ -18,8 +18,11 @@ type link struct {
 	failures int           // in a row, of the way: not replies
 	until    time.Duration // no attempt before
 
-	refusals int           // in a row: Redis answered, but refused
-	mendAt   time.Duration // when to try what was refused, or failed, again
+	refusals int           // in a row: Redis answered, but refused to write
+	mendAt   time.Duration // when to try whether it writes again
+
+	kept    int           // in a row: Redis refused to remove
+	leaveAt time.Duration // no removal before
 
 	doubt    bool // a batch failed that may yet be carried out
 	settleAt time.Duration
@@ -29,7 +32,7 @@ type link struct {
 func (l *link) failed(now time.Duration, sent bool) {
 	l.failures++
 	l.until = now + backoff(l.failures)
-	l.mendAt = l.until
+	l.mendAt, l.leaveAt = l.until, l.until
 	if sent {
 		l.doubt, l.settleAt = true, 0
 	}
@@ -38,7 +41,7 @@ func (l *link) failed(now time.Duration, sent bool) {
 // answered takes in that a batch got all its replies.
 func (l *link) answered(now time.Duration) {
 	if l.failures > 0 {
-		l.failures, l.until, l.mendAt = 0, 0, now
+		l.failures, l.until, l.mendAt, l.leaveAt = 0, 0, now, 0
 	}
 	if l.doubt && l.settleAt == 0 {
 		l.settleAt = now + settle
@@ -50,7 +53,14 @@ func (l *link) refused(now time.Duration) {
 	l.mendAt = now + firstBackoff/2 + backoff(l.refusals+1)
 }
 
-func (l *link) mended() { l.refusals, l.mendAt = 0, 0 }
+func (l *link) mended() { l.refusals, l.mendAt, l.kept, l.leaveAt = 0, 0, 0, 0 }
+
+// refusedRemoval takes in that Redis refused to remove entries. Those it may
+// refuse while it writes, and the other way round: each waits for itself.
+func (l *link) refusedRemoval(now time.Duration) {
+	l.kept++
+	l.leaveAt = now + firstBackoff/2 + backoff(l.kept+1)
+}
 
 // note remembers a removal that may have to be repeated. Beyond the bound they
 // are left to healing by misses, and to their expiry.

@@ -7,10 +7,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // TestMain fails where a goroutine of this module is left behind.
 func TestMain(m *testing.M) {
+	logging.Disable() // go-redis tells of every dial that fails
 	code := m.Run()
 	if code == 0 {
 		if left := leaked(5 * time.Second); left != "" {

@@ -112,6 +112,7 @@ type Store struct {
 
 	failure atomic.Pointer[error]
 	count   counters
+	dials   dialCounter
 }
 
 // NewStore returns a Store whose Run has not been started. Lookup works without
@@ -129,6 +130,7 @@ func NewStore(o Options) *Store {
 		sent:    -time.Hour,
 	}
 	s.batch = newBatch(o, s.channel)
+	o.Client.AddHook(&s.dials)
 	return s
 }
 

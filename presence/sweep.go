@@ -81,7 +81,7 @@ func (s *Store) askSweeps(now time.Duration) {
 		}
 		if w.wants(maphash.String(s.seed, c.user), now) {
 			s.mu.Lock()
-			s.q.chore(c.user, nil)
+			s.q.chore(c.user, nil, false)
 			s.mu.Unlock()
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // LibraryVersion, then write the new sum here. (Until a first release, 1 may
 // stay.)
 func TestLibraryVersionGrowsWithItsCode(t *testing.T) {
-	const sums = "1 e489f8070e5b8ad647edb156a4cee5854f2612832eaff99c534b0e2d51bf765f"
+	const sums = "1 fe4c88fabb29ad59019b4c4a98a0c2d2ac953d05a89a4d674d7309a68dabe689"
 	code, version := Library()
 	sum := fmt.Sprintf("%d %x", version, sha256.Sum256([]byte(code)))
 	if sum != sums {

@@ -293,7 +293,7 @@ local function by_channel(entries)
       list[#list + 1] = pod
     end
     pod.uuids[#pod.uuids + 1] = uuid
-    pod.nameable = pod.nameable and #uuid == 36 and find(uuid, UUID) ~= nil and not find(uuid, '%u')
+    pod.nameable = pod.nameable and find(uuid, UUID) ~= nil and not find(uuid, '%u')
   end
   return list
 end

@@ -112,6 +112,28 @@ func TestPushHandsThePairsOn(t *testing.T) {
 	})
 }
 
+func TestPushTellsRedisTime(t *testing.T) {
+	forEachWay(t, func(t *testing.T, s server, push func(string, ...string) (int64, error)) {
+		s.connect(t, "alice", "push:pod:a", 1)
+		l := s.listen(t, "push:pod:a")
+		for range 3 { // a time without its milliseconds is right once in a thousand
+			before := s.client.Time(t.Context()).Val().UnixMilli()
+			if _, err := push(key("alice"), "1", "expires", "7"); err != nil {
+				t.Fatal(err)
+			}
+			after := s.client.Time(t.Context()).Val().UnixMilli()
+			var envelope struct{ At, Expires int64 }
+			_, text, _ := strings.Cut(l.next(), " ")
+			if err := json.Unmarshal([]byte(text), &envelope); err != nil {
+				t.Fatal(err)
+			}
+			if envelope.At < before || envelope.At > after || envelope.Expires != envelope.At+7 {
+				t.Errorf("%s, published from %d to %d", text, before, after)
+			}
+		}
+	})
+}
+
 func TestPushCountsConnectionsOnSubscribedPodsOnly(t *testing.T) {
 	forEachWay(t, func(t *testing.T, s server, push func(string, ...string) (int64, error)) {
 		want := func(why string, n int64) {
