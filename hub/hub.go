@@ -164,7 +164,8 @@ func (h *Hub) subscription(ctx context.Context, again bool) (established bool, _
 		return false, err
 	}
 	var once sync.Once
-	end := func() { once.Do(func() { owner.Close(); socket.Close() }) }
+	// The socket first: the library would wait for our read of it to end.
+	end := func() { once.Do(func() { socket.Close(); owner.Close() }) }
 	defer end()
 	defer context.AfterFunc(ctx, end)()
 
