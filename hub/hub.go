@@ -115,8 +115,12 @@ func (h *Hub) Attach(s *conn.Server) {
 // tries again whatever Redis answers; it returns early only with
 // presence.ErrAddressTaken. It waits for all that it has started.
 func (h *Hub) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	defer running.Wait()
+	defer func() {
+		cancel()
+		running.Wait()
+	}()
 	// Requests that wait when ctx ends still get their answer.
 	running.Go(func() { h.uplink.run(ctx) })
 
