@@ -28,8 +28,8 @@ type batch struct {
 	scoreAdd  *redis.IntCmd
 	scoreUsed bool
 
-	stale []*staleFields
-	exams []*exam
+	repairs []*repair
+	exams   []*exam
 
 	// What the replies came to.
 	retry   []*item
@@ -53,7 +53,7 @@ func (b *batch) reset() {
 	clear(b.cmds)
 	clear(b.retry)
 	b.items, b.cmds, b.retry = b.items[:0], b.cmds[:0], b.retry[:0]
-	b.stale, b.exams = nil, nil
+	b.repairs, b.exams = nil, nil
 	b.refusal, b.kept, b.wrote, b.unknown, b.scoreUsed = nil, false, false, false, false
 }
 
@@ -72,7 +72,7 @@ func (s *Store) due(now time.Duration, ending bool) time.Duration {
 		paced = 0
 	}
 	at := never
-	if s.q.joining.len() > 0 || s.q.staying.len() > 0 || s.q.exams.len() > 0 || len(s.sweeper.stale) > 0 {
+	if s.q.joining.len() > 0 || s.q.staying.len() > 0 || s.q.exams.len() > 0 || len(s.sweeper.repairs) > 0 {
 		at = min(at, max(paced, s.link.until))
 	}
 	if s.q.leaving.len() > 0 {
@@ -116,7 +116,7 @@ func (s *Store) turn(ctx context.Context, deadline time.Duration) {
 		}
 	}
 	s.gather()
-	if len(s.batch.items)+len(s.batch.stale)+len(s.batch.exams) > 0 {
+	if len(s.batch.items)+len(s.batch.repairs)+len(s.batch.exams) > 0 {
 		s.build()
 		s.send(ctx)
 	}
@@ -213,7 +213,7 @@ func (s *Store) mended() {
 // gather takes what the next pipeline is to carry.
 func (s *Store) gather() {
 	b, now := &s.batch, s.now()
-	b.stale = s.sweeper.take(staleAtOnce)
+	b.repairs = s.sweeper.take(repairsAtOnce)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b.items = s.q.take(b.items, s.opt.Batch, s.link.leaveAt <= now)
@@ -256,8 +256,8 @@ func (s *Store) build() {
 			b.addWhole(slot, count && it.op == registering, inherited)
 		}
 	}
-	for _, stale := range b.stale {
-		b.cmds = append(b.cmds, stale.commands(s.opt.Keys, b.ttlSeconds)...)
+	for _, fix := range b.repairs {
+		b.cmds = append(b.cmds, fix.commands(s.opt.Keys, b.ttlSeconds)...)
 	}
 	for _, e := range b.exams {
 		e.reply = redis.NewMapStringStringCmd(context.Background(), "hgetall", s.opt.Keys.User(e.user))

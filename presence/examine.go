@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	examsAtOnce = 64   // hashes read in one pipeline, at most
-	staleAtOnce = 64   // users whose stale fields one pipeline removes, at most
-	choreRate   = 5000 // heals, sweeps and adoptions a second, at most
+	examsAtOnce   = 64   // hashes read in one pipeline, at most
+	repairsAtOnce = 64   // users whose stale fields one pipeline removes, at most
+	choreRate     = 5000 // heals, sweeps and adoptions a second, at most
 )
 
 // exam is the examination of one user's hash (HGETALL): for the registrations
@@ -162,11 +162,11 @@ func (s *Store) examineOne(e *exam, fields map[string]string, trusted bool) {
 		delete(fields, field)
 	}
 	if len(stale) > 0 {
-		s.sweeper.stale = append(s.sweeper.stale, &staleFields{user: e.user, fields: stale})
+		s.sweeper.repairs = append(s.sweeper.repairs, &repair{user: e.user, fields: stale})
 	}
 	if e.adopt && len(fields) > 0 {
 		all := slices.Collect(maps.Keys(fields))
-		s.sweeper.stale = append(s.sweeper.stale, &staleFields{user: e.user, fields: all, fix: fixAdopt})
+		s.sweeper.repairs = append(s.sweeper.repairs, &repair{user: e.user, fields: all, kind: fixAdopt})
 	}
 	if len(e.newcomers) > 0 {
 		s.admit(e.newcomers, locate(fields))

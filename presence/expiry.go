@@ -52,17 +52,11 @@ func (d *dialCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 // for the expiry of a field that does not exist, in a transaction, and so
 // changes nothing. The error is one of the link.
 func (s *Store) probeExpiry(ctx context.Context) error {
-	dials := s.dials.made.Load()
 	err := transaction(ctx, s.opt.Client, []any{"hexpire", s.opt.Keys.PodsInfo(), "1", "fields", "1", "-"})
-	switch {
-	case isLinkError(err):
+	if isLinkError(err) {
 		return err
-	case s.dials.made.Load() != dials:
-		// The probe may itself have had a new connection made; it is not asked
-		// again for that one.
-		dials = s.dials.made.Load()
 	}
-	s.expiry.dials = dials
+	s.expiry.dials = s.dials.made.Load() // one for the probe itself counts as probed
 	switch {
 	case isUnknownCommand(err), redis.HasErrorPrefix(err, "ERR"),
 		redis.HasErrorPrefix(err, "NOPERM"), redis.HasErrorPrefix(err, "NOAUTH"):

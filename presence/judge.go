@@ -25,9 +25,9 @@ func (s *Store) judge(now time.Duration) {
 		slot.item = nil
 	}
 	s.mu.Unlock()
-	for _, stale := range b.stale {
-		if stale.fix == fixRemove {
-			s.count.stale.Add(uint64(max(stale.reply.Val(), 0)))
+	for _, fix := range b.repairs {
+		if fix.kind == fixRemove {
+			s.count.stale.Add(uint64(max(fix.reply.Val(), 0)))
 		}
 	}
 	if b.unknown {
@@ -72,7 +72,7 @@ func (s *Store) judgeWrite(slot *slot) (err error, back bool) {
 	}
 	if isWrongType(set) && slot.form == formKey && expire == nil && slot.expire.Val() == 1 {
 		// What stands under this key is not ours, and must not expire by us.
-		s.sweeper.stale = append(s.sweeper.stale, &staleFields{user: it.entry.User, fix: fixPersist})
+		s.sweeper.repairs = append(s.sweeper.repairs, &repair{user: it.entry.User, kind: fixPersist})
 	}
 	s.refused(err)
 	return err, false

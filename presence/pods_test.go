@@ -314,7 +314,7 @@ func TestPodIsToldWhenItWasAwayForALease(t *testing.T) {
 func TestPodsLongDeadAreRemovedAndLivingOnesNot(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
 		short := func(o *presence.PodsOptions) {
-			o.Heartbeat, o.Lease, o.TTL = 20*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+			o.Heartbeat, o.Lease, o.TTL = 60*time.Millisecond, 120*time.Millisecond, 100*time.Millisecond
 		}
 		p, q := w.pods("a:1", short), w.pods("b:1", short)
 		w.keepBeating(p)
@@ -421,7 +421,7 @@ func TestHeartbeatFailsWithWhatRedisSays(t *testing.T) {
 func acquaint(t *testing.T, pods ...*presence.Pods) {
 	t.Helper()
 	for _, p := range pods {
-		if err := p.Refresh(t.Context()); err != nil {
+		if err := p.Beat(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -23,9 +23,9 @@ type sweeper struct {
 	index  uint64              // of the phase of which swept tells
 	swept  map[uint64]struct{} // users, by hash
 
-	crowded []crowd        // users met in the batch whose hash holds several fields
-	stale   []*staleFields // to be removed
-	chores  bucket         // of heals and sweeps
+	crowded []crowd   // users met in the batch whose hash holds several fields
+	repairs []*repair // to be removed
+	chores  bucket    // of heals and sweeps
 }
 
 // crowd is a user's hash that holds several fields.
@@ -45,11 +45,11 @@ func newSweeper(o Options) sweeper {
 }
 
 // take returns up to n of the removals that wait.
-func (w *sweeper) take(n int) []*staleFields {
-	n = min(n, len(w.stale))
-	taken := w.stale[:n:n]
-	if w.stale = w.stale[n:]; len(w.stale) == 0 {
-		w.stale = nil
+func (w *sweeper) take(n int) []*repair {
+	n = min(n, len(w.repairs))
+	taken := w.repairs[:n:n]
+	if w.repairs = w.repairs[n:]; len(w.repairs) == 0 {
+		w.repairs = nil
 	}
 	return taken
 }

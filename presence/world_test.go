@@ -53,6 +53,7 @@ func miniWorld(t *testing.T) *world {
 
 // bothWorlds runs a test in each of them.
 func bothWorlds(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Parallel()
 	t.Run("key expiry", func(t *testing.T) { t.Parallel(); test(t, realWorld(t)) })
 	t.Run("field expiry", func(t *testing.T) { t.Parallel(); test(t, miniWorld(t)) })
 }

@@ -1,0 +1,139 @@
+package presence_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pushpod/presence"
+)
+
+// sweeping is a store that sweeps soon, with a Pods whose heartbeat runs.
+func (w *world) sweeping(pod string, change func(*presence.Options)) (*testStore, *presence.Pods) {
+	w.t.Helper()
+	p := w.pods(pod, nil)
+	w.keepBeating(p)
+	s := w.store(pod, func(o *presence.Options) {
+		o.Pods, o.TTL, o.Renew, o.Lease = p, 30*time.Second, 100*time.Millisecond, 500*time.Millisecond
+		if change != nil {
+			change(o)
+		}
+	})
+	return s, p
+}
+
+// renewUntil renews the entry, as the hub does, until check returns nil.
+func (s *testStore) renewUntil(what string, e presence.Entry, check func() error) {
+	s.w.t.Helper()
+	eventually(s.w.t, what, func() error {
+		s.Renew(e)
+		time.Sleep(20 * time.Millisecond)
+		return check()
+	})
+}
+
+func TestDeadPodsFieldsAreRemovedBesideALiveOne(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	s, p := w.sweeping("a:1", func(o *presence.Options) { o.TTL, o.Renew = 2*time.Second, 100*time.Millisecond })
+	q := w.pods("b:1", nil)
+	w.keepBeating(q)
+	acquaint(t, p, q)
+	silent := w.keys.PodChannel("c:1")
+	w.score(silent, 1)
+
+	mine, living, dying, unknown := entry("alice"), entry("alice"), entry("alice"), entry("alice")
+	s.mustRegister(mine)
+	w.put(living, q.Channel())
+	w.put(dying, silent)
+	w.put(unknown, w.keys.PodChannel("never:1"))
+	predecessor := presence.Entry{User: "alice", UUID: presence.NewUUID(q.Started() - 1)}
+	w.put(predecessor, q.Channel())
+	own := presence.Entry{User: "alice", UUID: presence.NewUUID(p.Started() - 1)}
+	w.put(own, s.channel)
+	s.renewUntil("only the living are left", mine, func() error {
+		fields := w.fields("alice")
+		if len(fields) == 2 && fields[presence.FormatUUID(mine.UUID)] == s.channel && fields[presence.FormatUUID(living.UUID)] == q.Channel() {
+			return nil
+		}
+		return fmt.Errorf("%v", fields)
+	})
+	if got := s.Stats().Stale; got != 4 {
+		t.Errorf("Stale = %d, want 4", got)
+	}
+}
+
+func TestDeadPodsEntriesDoNotCount(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s, p := w.sweeping("a:1", func(o *presence.Options) { o.PerUser = 2 })
+		q := w.pods("b:1", nil)
+		w.keepBeating(q)
+		acquaint(t, p, q)
+		w.put(entry("alice"), w.keys.PodChannel("gone:1"))
+		w.put(entry("alice"), w.keys.PodChannel("gone:2"))
+		w.put(presence.Entry{User: "alice", UUID: presence.NewUUID(q.Started() - 1)}, q.Channel())
+		living := entry("alice")
+		w.put(living, q.Channel())
+		s.mustRegister(entry("alice"))
+		mustBe(t, "a third living one", s.register(entry("alice")).Err, presence.ErrTooMany)
+	})
+}
+
+// A pod that has come in since the last heartbeat is unknown, but not dead: the
+// scores are read again after the hash.
+func TestNewcomersFieldsAreNotRemoved(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	p := w.pods("a:1", func(o *presence.PodsOptions) { o.Heartbeat, o.Lease = time.Minute, time.Hour })
+	s := w.store("a:1", func(o *presence.Options) { o.Pods, o.PerUser = p, 1 })
+	for i := range 20 {
+		q := w.pods(fmt.Sprint("b:", i), nil)
+		user := fmt.Sprint("user", i)
+		e := entry(user)
+		w.put(e, q.Channel())
+		mustBe(t, "a second one", s.register(entry(user)).Err, presence.ErrTooMany)
+		w.want("the newcomer's", user, q.Channel(), e)
+	}
+}
+
+func TestSweepsAreForCrowdedHashesOnlyAndRare(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	own := map[string]int{"alice": 2}
+	s, p := w.sweeping("a:1", func(o *presence.Options) {
+		o.Own = func(user string) int { return own[user] }
+		o.TTL, o.Renew = time.Hour, 10*time.Minute
+	})
+	q := w.pods("b:1", nil)
+	acquaint(t, p, q)
+	alices := []presence.Entry{entry("alice"), entry("alice")}
+	s.registerAll(alices)
+	before := s.Stats()
+	for range 20 {
+		s.renewAndWait(alices...)
+	}
+	s.idle()
+	middle := s.Stats()
+	if got, want := middle.Commands-before.Commands, 3*(middle.Entries-before.Entries)+middle.Batches-before.Batches; got != want {
+		t.Errorf("%d commands for renewals of connections that are all this pod's, want %d", got, want)
+	}
+	// Others have users with a second device: 1,000 of them, renewed 20 times.
+	var others []presence.Entry
+	for i := range 1000 {
+		e := entry(fmt.Sprint("user", i))
+		others = append(others, e)
+		w.put(presence.Entry{User: e.User, UUID: presence.NewUUID(time.Now().UnixMilli())}, q.Channel())
+	}
+	s.registerAll(others)
+	before = s.Stats()
+	for range 20 {
+		s.renewAndWait(others...)
+	}
+	s.idle()
+	after := s.Stats()
+	reads := after.Commands - before.Commands - 3*(after.Entries-before.Entries) - (after.Batches - before.Batches)
+	t.Logf("%d renewals read %d hashes", 20*len(others), reads)
+	if reads > 1000 {
+		t.Errorf("%d hashes were read in %d renewals: more than once a phase", reads, 20*len(others))
+	}
+}
