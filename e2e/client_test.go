@@ -234,11 +234,11 @@ func (c *client) readAll() {
 		case opClose:
 			f.code, f.reason = parseClose(payload)
 			if !c.mute {
-				_, _ = c.conn.Write(control(opClose, string(payload)).bytes())
+				_ = c.trySend(control(opClose, string(payload)).bytes())
 			}
 		case opPing:
 			if !c.mute {
-				_, _ = c.conn.Write(control(opPong, string(payload)).bytes())
+				_ = c.trySend(control(opPong, string(payload)).bytes())
 			}
 		}
 		c.record(f)
@@ -415,7 +415,8 @@ func (c *client) send(b []byte) {
 	}
 }
 
-// trySend is send where the server may have closed already.
+// trySend is send where the server may have closed already. It may be called
+// by several goroutines.
 func (c *client) trySend(b []byte) error {
 	_ = c.conn.SetWriteDeadline(time.Now().Add(settle))
 	_, err := c.conn.Write(b)

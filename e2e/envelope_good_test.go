@@ -124,7 +124,7 @@ func TestExpiryInTheQueue(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
 	db := r.Client()
-	p := startPod(t, r, quick().with("conn.queue_bytes", "1MiB"))
+	p := startPod(t, r, patient().with("conn.queue_bytes", "1MiB"))
 	c := dial(t, p, "alice", sleeper())
 	n := jam(t, p, db, c)
 	expires := redisNow(t, db) + 500
@@ -143,7 +143,7 @@ func TestCollapse(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
 	db := r.Client()
-	p := startPod(t, r, quick().with("conn.queue_bytes", "1MiB"))
+	p := startPod(t, r, patient().with("conn.queue_bytes", "1MiB"))
 	c, reader := dial(t, p, "alice", sleeper()), dial(t, p, "alice")
 	n := jam(t, p, db, c)
 	push := func(data, key string) {

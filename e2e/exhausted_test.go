@@ -17,9 +17,6 @@ import (
 // some for Redis and operators, and takes new ones when old ones have gone.
 func TestDescriptorsRunOut(t *testing.T) {
 	t.Parallel()
-	if program.err != nil {
-		t.Fatal(program.err)
-	}
 	const limit = 200
 	r := startRedis(t)
 	proxy := redistest.NewProxy(t, r.Addr())
@@ -31,7 +28,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.process = startCommand(t, "pod "+p.listen, nil, exec.Command("/bin/sh", "-c",
-		fmt.Sprintf(`ulimit -n %d && exec "$0" serve --config "$1"`, limit), program.path, p.config))
+		fmt.Sprintf(`ulimit -n %d && exec "$0" serve --config "$1"`, limit), program.get(t), p.config))
 	p.waitReady()
 
 	first := dial(t, p, "alice")
@@ -78,9 +75,6 @@ func TestDescriptorsRunOut(t *testing.T) {
 // A log that nobody reads any more does not end the pod.
 func TestLogThatNobodyReads(t *testing.T) {
 	t.Parallel()
-	if program.err != nil {
-		t.Fatal(program.err)
-	}
 	r := startRedis(t)
 	db := r.Client()
 	p := launchPod(t, r, quick())
@@ -92,7 +86,7 @@ func TestLogThatNobodyReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program.path, "serve", "--config", p.config)
+	cmd := exec.Command(program.get(t), "serve", "--config", p.config)
 	cmd.Env = cleanEnv()
 	cmd.Stdout, cmd.Stderr = writer, writer
 	startGroup(t, cmd)

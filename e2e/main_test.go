@@ -3,18 +3,25 @@ package e2e
 import (
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// program is what is under test. TestMain sets it once, before any test: go
-// test offers no other way from there to the tests.
-var program struct {
+// program is what is under test: package-level, since go test offers no other
+// way from TestMain to the tests.
+var program built
+
+// built is the program, built when the first test asks for it.
+type built struct {
+	dir  string // set by TestMain, which removes it
+	once sync.Once
 	path string
-	err  error // why there is none; the harness's own tests run without
+	err  error
 }
 
 func TestMain(m *testing.M) {
@@ -30,8 +37,32 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	program.path, program.err = build(dir)
+	program.dir = dir
 	return m.Run()
+}
+
+// get returns the program's path, and ends the test where it can't be built.
+//
+// It builds within the tests, not before them, for go test's cache: what tests
+// look at, the environment and the module's files, is what a cached result
+// depends on. Nothing else would tell it that the program has changed.
+func (b *built) get(t testing.TB) string {
+	t.Helper()
+	b.once.Do(func() { b.path, b.err = build(b.dir) })
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.path
+}
+
+// lookAtSources reads the module's directories, for get's sake.
+func lookAtSources() error {
+	return filepath.WalkDir(moduleRoot(), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "bin") {
+			return filepath.SkipDir
+		}
+		return err
+	})
 }
 
 // moreInParallel lets more tests run at a time than there are processors,
@@ -49,6 +80,9 @@ func moreInParallel() {
 func build(dir string) (string, error) {
 	if given := os.Getenv("PUSHPOD_E2E_BINARY"); given != "" {
 		return filepath.Abs(given)
+	}
+	if err := lookAtSources(); err != nil {
+		return "", fmt.Errorf("look at the sources: %w", err)
 	}
 	path := filepath.Join(dir, "pushpod")
 	race := os.Getenv("PUSHPOD_E2E_RACE") == "1"

@@ -38,6 +38,11 @@ func quick() settings {
 	}
 }
 
+// patient is quick for tests whose clients sleep: nobody is pinged.
+func patient() settings {
+	return quick().with("conn.ping", "5m", "presence.ttl", "10m")
+}
+
 // with returns a copy of s with pairs of keys and values on top.
 func (s settings) with(pairs ...string) settings {
 	c := make(settings, len(s)+len(pairs)/2)

@@ -28,10 +28,7 @@ type process struct {
 // startProcess runs the program with args and extra environment.
 func startProcess(t testing.TB, name string, env []string, args ...string) *process {
 	t.Helper()
-	if program.err != nil {
-		t.Fatal(program.err)
-	}
-	return startCommand(t, name, env, exec.Command(program.path, args...))
+	return startCommand(t, name, env, exec.Command(program.get(t), args...))
 }
 
 // startCommand is startProcess for a command that becomes the program, such as

@@ -56,7 +56,7 @@ func TestSlowConsumerIsDisconnected(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
 	db := r.Client()
-	p := startPod(t, r, quick().with("conn.queue_bytes", "64KiB"))
+	p := startPod(t, r, patient().with("conn.queue_bytes", "64KiB"))
 	slow, reader := dial(t, p, "slow", sleeper()), dial(t, p, "reader")
 	sent := overrun(t, p, db, slow, reader, func() bool { return lost(t, p) })
 	slow.read() // what the socket holds comes first
@@ -93,7 +93,7 @@ func TestSlowConsumerThatNeverReads(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
 	db := r.Client()
-	p := startPod(t, r, quick().with("conn.queue_bytes", "64KiB", "conn.ping", "60s", "presence.ttl", "90s"))
+	p := startPod(t, r, patient().with("conn.queue_bytes", "64KiB"))
 	slow, reader := dial(t, p, "slow", sleeper()), dial(t, p, "reader")
 	sent := overrun(t, p, db, slow, reader, func() bool { return lost(t, p) })
 	wantEntries(t, db, "slow", 5*time.Second+slack, nil)
@@ -115,7 +115,7 @@ func TestSlowConsumerLosesMessages(t *testing.T) {
 			t.Parallel()
 			r := startRedis(t)
 			db := r.Client()
-			p := startPod(t, r, quick().with("conn.queue_bytes", "256KiB", "conn.slow_consumer", policy))
+			p := startPod(t, r, patient().with("conn.queue_bytes", "256KiB", "conn.slow_consumer", policy))
 			slow, reader := dial(t, p, "slow", sleeper()), dial(t, p, "reader")
 			sent := overrun(t, p, db, slow, reader, func() bool {
 				return p.metric("pushpod_deliveries_total", "result", "dropped") >= 10
@@ -166,7 +166,7 @@ func TestSleepersDoNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
 	db := r.Client()
-	p := startPod(t, r, quick().with("conn.queue_bytes", "32KiB", "conn.slow_consumer", "drop_newest", "conn.ping", "60s", "presence.ttl", "90s"))
+	p := startPod(t, r, patient().with("conn.queue_bytes", "32KiB", "conn.slow_consumer", "drop_newest"))
 	var asleep []*client
 	for range 20 {
 		asleep = append(asleep, dial(t, p, "asleep", sleeper()))

@@ -25,7 +25,7 @@ func TestHostileUsers(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
 	db := r.Client()
-	p := startPod(t, r, quick().with("conn.ping", "60s", "presence.ttl", "90s"))
+	p := startPod(t, r, patient())
 	mustRun(t, cliEnv(r), "functions", "load")
 	users := hostileUsers()
 	var clients []*client
