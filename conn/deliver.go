@@ -20,7 +20,6 @@ type Deliverer struct {
 	arena   arena
 	pool    sync.Pool
 	pending [][]delivery // by loop
-	all     int          // broadcasts in pending
 	mark    uint32
 }
 

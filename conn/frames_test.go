@@ -181,8 +181,12 @@ func TestAMessageOfTheLargestSizeComesThrough(t *testing.T) {
 		s := startServer(t, o, echoing)
 		c := s.connect(t, "u")
 		large := strings.Repeat("x", 64<<10)
-		go c.send(text(large))
+		sent := make(chan error, 1)
+		go func() { _, err := c.sock.Write(text(large)); sent <- err }()
 		c.wantText("large", large)
+		if err := <-sent; err != nil {
+			t.Fatal(err)
+		}
 		c.closeNow()
 	})
 }

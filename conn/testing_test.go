@@ -144,12 +144,6 @@ func (f *fakeHub) cause(user string) (Cause, bool) {
 	return w, ok
 }
 
-func (f *fakeHub) messages(user string) []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return append([]string(nil), f.received[user]...)
-}
-
 // testServer is a server on a port of its own.
 type testServer struct {
 	*Server

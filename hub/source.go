@@ -63,8 +63,6 @@ func (s *source) read(b []byte, wait bool) (int, error) {
 	return s.n, s.err
 }
 
-func (s *source) close() { s.conn.Close() }
-
 // command writes a command; it is used for SUBSCRIBE only.
 func (s *source) command(timeout time.Duration, args ...string) error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
