@@ -52,6 +52,33 @@ func TestDeadPeerIsFound(t *testing.T) {
 	wantBooks(t, p, books{})
 }
 
+// Many that die one behind the other, amid their renewals: none is renewed
+// after its end.
+func TestDeadPeersLeaveNothing(t *testing.T) {
+	t.Parallel()
+	const peers = 800
+	r := startRedis(t)
+	db := r.Client()
+	p := startPod(t, r, pinging().with("presence.renew", "100ms", "presence.ttl", "60s"))
+	for i := range peers {
+		m, err := joinCrowd(p.listen, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.conn.Close()
+		time.Sleep(4 * time.Millisecond)
+	}
+	p.wantMetric("all are found dead", 0, "pushpod_connections")
+	eventually(t, "no entry is left", settle, func() (bool, any) {
+		keys := db.Keys(t.Context(), userKey("*")).Val()
+		return len(keys) == 0, keys
+	})
+	time.Sleep(300 * time.Millisecond) // three renewals later
+	if keys := db.Keys(t.Context(), userKey("*")).Val(); len(keys) != 0 {
+		t.Errorf("entries of the dead: %v", keys)
+	}
+}
+
 // With ?ping=app the server pings by a message, and a proxy's pong is no answer.
 func TestAppPing(t *testing.T) {
 	t.Parallel()

@@ -123,7 +123,7 @@ func TestSecondPodUnderOneAddressEnds(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	second.wantExit("the address is taken", 1, 0)
+	second.wantExit("the address is taken", 1, time.Second)
 	wantLine(t, "the second pod says why", second.stderr.String(), first.listen)
 
 	wantEntries(t, db, "alice", 0, map[string]string{alice.uuid: first.channel})
