@@ -27,9 +27,10 @@ type Proxy struct {
 	carried  int64
 }
 
-// link is one forwarded connection.
+// link is one forwarded connection; stranded is guarded by Proxy.mu.
 type link struct {
 	client, server net.Conn
+	stranded       bool
 }
 
 func (l *link) close() {
@@ -87,6 +88,27 @@ func (p *Proxy) Stall(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stalled = on
+	p.moved.Broadcast()
+}
+
+// Strand holds back all bytes of the connections that exist now, both ways, and
+// lets new ones pass. What was sent into a stranded connection reaches the target
+// at Release, even where the client has closed it meanwhile.
+func (p *Proxy) Strand() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.stranded = true
+	}
+}
+
+// Release lets the stranded connections' bytes go.
+func (p *Proxy) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.stranded = false
+	}
 	p.moved.Broadcast()
 }
 
@@ -202,7 +224,7 @@ func (p *Proxy) forward(l *link, from, to net.Conn, left *int64) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			allowed, cut := p.admit(n, left)
+			allowed, cut := p.admit(l, n, left)
 			if _, err := to.Write(buf[:allowed]); err != nil {
 				return
 			}
@@ -217,12 +239,12 @@ func (p *Proxy) forward(l *link, from, to net.Conn, left *int64) {
 	}
 }
 
-// admit waits while the proxy is stalled, then says how many of n bytes may
+// admit waits while the proxy is stalled, or the link is stranded, then says how many of n bytes may
 // pass, and whether all connections are to be cut behind them.
-func (p *Proxy) admit(n int, left *int64) (allowed int, cut bool) {
+func (p *Proxy) admit(l *link, n int, left *int64) (allowed int, cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.stalled && !p.closed {
+	for (p.stalled || l.stranded) && !p.closed {
 		p.moved.Wait()
 	}
 	allowed = n

@@ -126,3 +126,36 @@ func TestProxyRetargetLeadsToAnotherServer(t *testing.T) {
 	p.Retarget(echo(t))
 	exchange(t, dial(t, p.Addr()), "there")
 }
+
+func TestStrandedBytesArriveAtRelease(t *testing.T) {
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr())
+	old := dial(t, p.Addr())
+	if _, err := io.WriteString(old, "PING\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(old, make([]byte, 7)); err != nil { // it is linked now
+		t.Fatal(err)
+	}
+	p.Strand()
+	if _, err := io.WriteString(old, "SET k late\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = old.Close()
+	young := dial(t, p.Addr())
+	if _, err := io.WriteString(young, "SET k early\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(young, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.CLI("GET", "k"); got != "early" {
+		t.Fatalf("before the release: %q", got)
+	}
+	p.Release()
+	for deadline := time.Now().Add(10 * time.Second); s.CLI("GET", "k") != "late"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the stranded bytes did not arrive")
+		}
+	}
+}
