@@ -1,0 +1,72 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestImports holds the borders between the packages. Tests are exempt.
+func TestImports(t *testing.T) {
+	const (
+		redis     = "github.com/redis/go-redis"
+		gobwas    = "github.com/gobwas"
+		viper     = "github.com/spf13/viper"
+		miniredis = "github.com/alicebob/miniredis"
+		zerolog   = "github.com/rs/zerolog"
+	)
+	rules := []struct {
+		imported string
+		only     []string // folders that may import it
+		why      string
+	}{
+		{redis, []string{".", "presence", "hub", "cli", "scripts", "internal/redistest"}, "Redis is known to presence, to the hub's subscriber and uplink, and to tools"},
+		{gobwas, []string{"conn", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
+		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
+		{miniredis, []string{"embedded"}, "the embedded Redis is for trying out"},
+		{"pushpod/config", []string{".", "cli"}, "packages get their own options, not the configuration"},
+		{"pushpod/conn", []string{".", "hub", "admin"}, "presence knows no WebSocket"},
+		{"pushpod/presence", []string{".", "hub", "admin", "cli"}, "conn knows no Redis"},
+		{"pushpod/hub", []string{".", "admin"}, "the hub ties the others, who do not know it"},
+		{zerolog, []string{".", "conn", "hub", "presence"}, "what runs in a pod logs; tools print"},
+	}
+	used := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		for _, i := range f.Imports {
+			name := strings.Trim(i.Path.Value, `"`)
+			for _, r := range rules {
+				if name != r.imported && !strings.HasPrefix(name, r.imported+"/") {
+					continue
+				}
+				used[r.imported] = true
+				allowed := false
+				for _, only := range r.only {
+					allowed = allowed || dir == only
+				}
+				if !allowed {
+					t.Errorf("%s imports %s: %s", path, name, r.why)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		if !used[r.imported] {
+			t.Errorf("nothing imports %s: is the rule still true?", r.imported)
+		}
+	}
+}
