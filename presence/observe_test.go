@@ -172,6 +172,10 @@ func TestClaimTakesWhatStoodStillForALease(t *testing.T) {
 	if !look(time.Second, 7) {
 		t.Fatal("one's own score is not recognised")
 	}
+	c.unwrite(7)
+	if _, err := c.look(7, now); !errors.Is(err, ErrAddressTaken) {
+		t.Fatalf("a score that was not written after all: %v", err)
+	}
 	if _, err := c.look(6, now); !errors.Is(err, ErrAddressTaken) {
 		t.Fatalf("it moved: %v", err)
 	}

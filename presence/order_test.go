@@ -127,3 +127,31 @@ func realWorldOrMini(t *testing.T, kind string) *world {
 	}
 	return realWorld(t)
 }
+
+// A registration is sent, and gets stuck on the way: its connection is given up,
+// and its entry removed over another. Then what was stuck arrives after all.
+func TestWriteThatArrivesAfterItsRemovalIsRemovedAgain(t *testing.T) {
+	for _, kind := range []string{"key expiry", "field expiry"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := realWorldOrMini(t, kind)
+			proxy := redistest.NewProxy(t, w.addr)
+			s := w.store("a:1", func(o *presence.Options) {
+				o.Client, o.TTL, o.Timeout = w.client(proxy.Addr()), time.Minute, 300*time.Millisecond
+			})
+			s.mustRegister(entry("warm-up"))
+			proxy.Strand()
+			mustBe(t, "register", s.register(entry("alice")).Err, presence.ErrUnavailable)
+			s.idle()
+			w.want("removed, as far as the store knows", "alice", s.channel)
+			proxy.Release()
+			eventually(t, "the late write is there", func() error {
+				if len(w.fields("alice")) == 0 {
+					return errors.New("it is not")
+				}
+				return nil
+			})
+			eventually(t, "it is removed again", func() error { return w.has("alice", s.channel) })
+		})
+	}
+}

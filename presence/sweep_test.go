@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,18 +100,26 @@ func TestNewcomersFieldsAreNotRemoved(t *testing.T) {
 func TestSweepsAreForCrowdedHashesOnlyAndRare(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
-	own := map[string]int{"alice": 2}
 	s, p := w.sweeping("a:1", func(o *presence.Options) {
-		o.Own = func(user string) int { return own[user] }
+		o.Own = func(user string) int {
+			if strings.HasPrefix(user, "twice") {
+				return 2
+			}
+			return 1
+		}
 		o.TTL, o.Renew = time.Hour, 10*time.Minute
 	})
 	q := w.pods("b:1", nil)
 	acquaint(t, p, q)
-	alices := []presence.Entry{entry("alice"), entry("alice")}
-	s.registerAll(alices)
+	var twice []presence.Entry
+	for i := range 50 {
+		user := fmt.Sprint("twice", i)
+		twice = append(twice, entry(user), entry(user))
+	}
+	s.registerAll(twice)
 	before := s.Stats()
 	for range 20 {
-		s.renewAndWait(alices...)
+		s.renewAndWait(twice...)
 	}
 	s.idle()
 	middle := s.Stats()
