@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net"
 	"os"
@@ -36,4 +37,12 @@ func isTerminal(w io.Writer) bool {
 func portOf(address string) string {
 	_, port, _ := net.SplitHostPort(address)
 	return port
+}
+
+// redisLog takes what the Redis library wants to say, which is mostly that a
+// dial failed: whoever needed the connection says so too, and better.
+type redisLog struct{ log zerolog.Logger }
+
+func (r redisLog) Printf(_ context.Context, format string, v ...any) {
+	r.log.Debug().Str("from", "go-redis").Msgf(format, v...)
 }

@@ -51,6 +51,7 @@ var errSecondSignal = errors.New("a second signal: ended at once, connections we
 // run serves until a signal, and leaves.
 func (p *pod) run(ctx context.Context) error {
 	p.log = newLogger(p.cfg.Log, p.stderr)
+	redis.SetLogger(redisLog{p.log}) // the library has one logger for all its clients
 	if err := p.startRedis(); err != nil {
 		return err
 	}
@@ -82,6 +83,7 @@ func (p *pod) serve(ctx context.Context) error {
 		}
 	})
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
+	others.Go(func() { giveBackMemory(hubCtx, p.server.Len) })
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
 	}
