@@ -15,7 +15,8 @@ func (c *Conn) onDue() {
 	if c.pingAt != 0 && c.pingAt <= now {
 		c.onPing(now)
 	}
-	if c.renewAt != 0 && c.renewAt <= now {
+	// Not for one that has just ended: it would come back into presence.
+	if c.state == stateOpen && c.renewAt != 0 && c.renewAt <= now {
 		c.renewAt = now + spread(c.loop.srv.opts.Renew, renewJitter)
 		c.loop.srv.opts.Handler.Renew(c)
 	}

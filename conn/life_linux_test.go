@@ -290,3 +290,23 @@ func TestAStalledProcessCallsNobodyDead(t *testing.T) {
 		t.Fatal("called dead though it answered")
 	}
 }
+
+func TestADeadPeerIsNotRenewed(t *testing.T) {
+	hub := newFakeHub()
+	s := New(Options{Handler: hub, Loops: 1, Renew: time.Second})
+	l := s.loops[0]
+	l.io = sink{}
+	c := l.add(-1, nil, [16]byte{})
+	s.conns.Add(1)
+	l.pending--
+	l.open++
+	c.state, c.pingEach = stateOpen, 25
+	c.set(flagPinged | flagAwaiting)
+	c.pingAt, c.renewAt = l.wheel.now+1, l.wheel.now+1 // both at once
+	c.schedule()
+	l.wheel.last = time.Now().Add(-2 * tick)
+	l.advance()
+	if c.state != stateClosed || hub.renewals[""] != 0 {
+		t.Fatalf("state %d, %d renewals", c.state, hub.renewals[""])
+	}
+}
