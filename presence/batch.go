@@ -57,42 +57,6 @@ func (b *batch) reset() {
 	b.refusal, b.kept, b.wrote, b.unknown, b.scoreUsed = nil, false, false, false, false
 }
 
-// due returns when the next turn can do something; far away where nothing
-// waits.
-func (s *Store) due(now time.Duration, ending bool) time.Duration {
-	const never = time.Duration(1<<63 - 1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.q.outcomes) > 0 {
-		return now
-	}
-	full := s.q.joining.len()+s.q.staying.len() >= s.opt.Batch
-	paced := s.sent + s.opt.Pace
-	if full || ending {
-		paced = 0
-	}
-	at := never
-	if s.q.joining.len() > 0 || s.q.staying.len() > 0 || s.q.exams.len() > 0 || len(s.sweeper.repairs) > 0 {
-		at = min(at, max(paced, s.link.until))
-	}
-	if s.q.leaving.len() > 0 {
-		at = min(at, max(paced, s.link.until, s.link.leaveAt))
-	}
-	if ending {
-		return at
-	}
-	if s.q.chores.len() > 0 {
-		at = min(at, max(paced, s.link.until, s.sweeper.chores.next(now)))
-	}
-	if s.Err() != nil {
-		at = min(at, max(s.link.until, s.link.mendAt))
-	}
-	if s.link.doubt && s.link.settleAt != 0 {
-		at = min(at, s.link.settleAt)
-	}
-	return at
-}
-
 // turn does what is due: at most one pipeline of entries, preceded by what has
 // to be found out first. All of it ends by deadline.
 func (s *Store) turn(ctx context.Context, deadline time.Duration) {

@@ -22,7 +22,14 @@
 // writes the field again (HSET, PEXPIRE). Which of the two it is, the store finds
 // out by calling, after every new connection to Redis.
 //
-// Everything is sent in pipelines, one at a time, while the next one gathers.
+// A server that is upgraded from the second kind to the first still expires the
+// hashes that it holds as a whole, with the new entries in them. For a while
+// after the change the store looks for such hashes, gives each of their fields an
+// expiry of its own, and takes the whole one off.
+//
+// Everything is sent in pipelines, one at a time, while the next one gathers. An
+// operation after a quiet time is sent at once; under load, pipelines start at a
+// pace (Options.Pace), since a round trip costs far more than an entry in it.
 //
 // # Stale entries
 //
@@ -50,8 +57,9 @@
 // # Rights
 //
 // Under an ACL a pod needs, on its prefix, HSET, HDEL, HLEN, HGETALL, PEXPIRE,
-// PERSIST, HEXPIRE, ZADD, ZREM, ZRANGE and ZSCORE, and also TIME, WATCH, UNWATCH,
-// MULTI and EXEC.
+// PTTL, PERSIST, HEXPIRE, ZADD, ZREM, ZRANGE and ZSCORE, and also TIME, WATCH,
+// UNWATCH, MULTI and EXEC. HELLO and, for a database other than 0, SELECT are the
+// client's.
 //
 // # Limitation
 //

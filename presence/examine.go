@@ -36,11 +36,12 @@ type exam struct {
 // store, and must report every UUID from before its Register to its Unregister.
 func (s *Store) Heal(user string, held func(UUID) bool) {
 	s.mu.Lock()
-	if !s.q.closed {
-		s.q.chore(user, held, false)
+	if s.q.closed {
+		s.mu.Unlock()
+		return
 	}
-	s.mu.Unlock()
-	s.wakeUp()
+	s.q.chore(user, held, false)
+	s.queued(s.alarm.stay)
 }
 
 // chore asks for a heal, where held is not nil, for an adoption, or for no more

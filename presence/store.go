@@ -24,7 +24,7 @@ const (
 	defaultRenew   = 30 * time.Second
 	defaultLease   = 10 * time.Second
 	defaultBatch   = 512
-	defaultPace    = time.Millisecond
+	defaultPace    = 4 * time.Millisecond
 	defaultBacklog = 100_000
 )
 
@@ -55,9 +55,13 @@ type Options struct {
 
 	Log zerolog.Logger
 
-	Batch   int           // entries in one pipeline, at most; 0: 512
-	Pace    time.Duration // between the starts of two pipelines, unless the next is full; 0: 1 ms; negative: none
-	Backlog int           // renewals, and unregistrations, that may wait; 0: 100,000
+	Batch int // entries in one pipeline, at most; 0: 512
+
+	// Pace is the time between the starts of two pipelines, unless much waits.
+	// An operation after a quiet time does not wait. 0: 4 ms; negative: none.
+	Pace time.Duration
+
+	Backlog int // renewals, and unregistrations, that may wait; 0: 100,000
 }
 
 func (o Options) withDefaults() Options {
@@ -99,8 +103,9 @@ type Store struct {
 	seed    maphash.Seed
 	wake    chan struct{} // something was queued
 
-	mu sync.Mutex // protects what follows
-	q  queue
+	mu    sync.Mutex // protects what follows
+	q     queue
+	alarm alarm
 
 	// Owned by Run's goroutine.
 	link    link
@@ -151,8 +156,7 @@ func (s *Store) Register(e Entry, done func(Registered)) {
 		return
 	}
 	s.q.register(e, done, s.now())
-	s.mu.Unlock()
-	s.wakeUp()
+	s.queued(s.alarm.join)
 }
 
 // Renew makes an entry live for another Options.TTL, and writes it again where
@@ -165,8 +169,7 @@ func (s *Store) Renew(e Entry) {
 		return
 	}
 	s.q.renew(e, s.now())
-	s.mu.Unlock()
-	s.wakeUp()
+	s.queued(s.alarm.stay)
 }
 
 // Unregister removes an entry, and calls done, which may be nil, once it is
@@ -180,15 +183,7 @@ func (s *Store) Unregister(e Entry, done func(error)) {
 		return
 	}
 	s.q.unregister(e, done, s.now())
-	s.mu.Unlock()
-	s.wakeUp()
-}
-
-func (s *Store) wakeUp() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.queued(s.alarm.leave)
 }
 
 // Lookup reads where a user's connections are (HGETALL), oldest first. It may
@@ -253,7 +248,7 @@ func (s *Store) setErr(err error) {
 func (s *Store) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	done, deadline := ctx.Done(), time.Duration(1<<63-1)
+	done, deadline := ctx.Done(), never
 	// A batch under way is not broken off when ctx ends: what became of it
 	// would not be known.
 	work := context.WithoutCancel(ctx)
