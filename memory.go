@@ -3,33 +3,44 @@ package main
 import (
 	"context"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
 const (
-	memoryLook   = time.Second
-	memoryCalm   = 50   // connections that may come or go in a look, and it is still calm
-	memoryChange = 1000 // connections that have come or gone since memory was last given back
+	memoryLook  = time.Second
+	memoryCalm  = 1 << 20 // bytes that are allocated in a look, and it is still calm
+	memorySpare = 4 << 20 // bytes that Go may keep beyond what is in use
 )
 
-// giveBackMemory returns memory to the system once a crowd of connections has
-// come or gone, and it is calm again: what their handshakes needed is garbage,
-// which Go would keep for minutes.
-func giveBackMemory(ctx context.Context, connections func() int) {
+// giveBackMemory returns memory to the system once it is calm after a crowd of
+// connections or a burst of messages: what those needed is garbage by then,
+// which Go would keep for minutes, or for ever where nothing more is allocated.
+func giveBackMemory(ctx context.Context) {
+	s := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+	}
 	t := time.NewTicker(memoryLook)
 	defer t.Stop()
-	last, given := 0, 0
+	var last, given uint64 // bytes allocated in all: at the last look, and when memory was given back
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		n := connections()
-		calm := max(n-last, last-n) <= memoryCalm
-		last = n
-		if calm && max(n-given, given-n) >= memoryChange {
-			given = n
+		metrics.Read(s)
+		allocated, free := s[0].Value.Uint64(), s[1].Value.Uint64()+s[2].Value.Uint64()
+		garbage := s[3].Value.Uint64() - min(s[3].Value.Uint64(), s[4].Value.Uint64())
+		calm := allocated-last < memoryCalm
+		last = allocated
+		// Not again before as much has been allocated: it would be in vain.
+		if calm && free+garbage > memorySpare && allocated-given > memorySpare {
+			given = allocated
 			debug.FreeOSMemory()
 		}
 	}
