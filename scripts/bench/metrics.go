@@ -1,0 +1,79 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// podMetrics reads a pod's admin listener. The zero value has none.
+type podMetrics struct {
+	admin  string // such as http://127.0.0.1:9090; empty: there is none
+	client *http.Client
+}
+
+func newPodMetrics(admin string) podMetrics {
+	return podMetrics{strings.TrimSuffix(admin, "/"), &http.Client{
+		Timeout: 5 * time.Second,
+		// Straight to the address given: no proxy, no redirects.
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+func (m podMetrics) known() bool { return m.admin != "" }
+
+func (m podMetrics) get(ctx context.Context, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.admin+path, nil)
+	if err != nil {
+		return "", fmt.Errorf("bench: admin address: %w", err)
+	}
+	answer, err := m.client.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("bench: read the pod's %s: %w", path, err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
+	if err != nil {
+		return "", fmt.Errorf("bench: read the pod's %s: %w", path, err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("bench: the pod answered %s with %s: %.100q", path, answer.Status, body)
+	}
+	return string(body), nil
+}
+
+// writes returns how many write calls the pod has made, and how many messages
+// it has written with them.
+func (m podMetrics) writes(ctx context.Context) (writes, written float64, err error) {
+	text, err := m.get(ctx, "/metrics")
+	if err != nil {
+		return 0, 0, err
+	}
+	if writes, err = metric(text, "pushpod_writes_total"); err != nil {
+		return 0, 0, err
+	}
+	written, err = metric(text, `pushpod_deliveries_total{result="written"}`)
+	return writes, written, err
+}
+
+// metric finds one value in Prometheus's text format.
+func metric(text, name string) (float64, error) {
+	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
+			if err != nil {
+				return 0, fmt.Errorf("bench: metric %s is %q", name, rest)
+			}
+			return v, nil
+		}
+	}
+	return 0, fmt.Errorf("bench: the pod's metrics lack %s", name)
+}

@@ -1,0 +1,81 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// subscriber receives a channel and tallies it: the limit of what a pod can
+// do, since it is the way to a pod and nothing else.
+type subscriber struct {
+	c      *redisClient
+	tally  *tally
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	err    error // why it ended; valid after wg.Wait
+}
+
+// subscribe subscribes and begins to receive, until close.
+func subscribe(ctx context.Context, s redisServer, channel string) (*subscriber, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.do(ctx, "SUBSCRIBE", channel); err != nil {
+		c.close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	b := &subscriber{c: c, tally: new(tally), cancel: cancel}
+	b.wg.Go(func() { b.err = b.run(ctx) })
+	return b, nil
+}
+
+// close stops receiving and returns what ended it before, if anything did.
+func (b *subscriber) close() error {
+	b.cancel()
+	b.wg.Wait()
+	b.c.close()
+	return b.err
+}
+
+func (b *subscriber) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if poll(b.c.fd, unix.POLLIN, 100*time.Millisecond) == 0 {
+			continue
+		}
+		if err := b.receive(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receive tallies what has arrived.
+func (b *subscriber) receive() error {
+	b.tally.mu.Lock()
+	defer b.tally.mu.Unlock()
+	now := time.Now().UnixNano()
+	for {
+		before := b.c.off
+		r, err := b.c.next()
+		if errors.Is(err, errWouldBlock) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if b.c.off < before { // it was read just now
+			now = time.Now().UnixNano()
+		}
+		if len(r.fields) == 3 { // "message", channel, data
+			b.tally.add(r.fields[2], now)
+		}
+	}
+}
