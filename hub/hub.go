@@ -218,7 +218,7 @@ func (h *Hub) watch(ctx context.Context, confirmed <-chan struct{}, again bool) 
 	h.status.update(func(s *status) { s.subscribed, s.proved = true, false })
 	for first := true; ; first = false {
 		asked := time.Now()
-		h.probe(ctx)
+		h.probe(ctx, asked.Add(timeout))
 		if !h.echoed(ctx, asked, timeout) {
 			if ctx.Err() != nil {
 				return nil
@@ -236,13 +236,19 @@ func (h *Hub) watch(ctx context.Context, confirmed <-chan struct{}, again bool) 
 	}
 }
 
-// probe publishes the pod's name on its own channel (contract: `probe`).
-func (h *Hub) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
+// probe publishes the pod's name on its own channel (contract: `probe`). It
+// tries until the time given: a client's connection that was cut does not mean
+// that the subscription is.
+func (h *Hub) probe(ctx context.Context, until time.Time) {
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	err := h.opts.Uplink.Publish(ctx, string(h.router.own), `{"probe":"`+h.instance+`"}`).Err()
-	if err != nil && ctx.Err() == nil {
+	for {
+		err := h.opts.Uplink.Publish(ctx, string(h.router.own), `{"probe":"`+h.instance+`"}`).Err()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
 		h.log.Warn().Err(err).Msg("can't publish a probe")
+		pause(ctx, h.opts.Redis.Timeout/8)
 	}
 }
 
