@@ -1,0 +1,181 @@
+package hub
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"pushpod/presence"
+)
+
+func TestOnlyPagesOfTheSameHostMayConnect(t *testing.T) {
+	for _, c := range []struct {
+		origin, host string
+		want         bool
+	}{
+		{"http://example.com", "example.com", true},
+		{"https://example.com", "example.com:8080", true},
+		{"https://example.com:444", "example.com:8080", true},
+		{"https://EXAMPLE.com", "example.COM", true},
+		{"http://127.0.0.1:3000", "127.0.0.1:8080", true},
+		{"http://[::1]:3000", "[::1]:8080", true},
+		{"http://[::1]", "[::2]", false},
+		{"https://evil.com", "example.com", false},
+		{"https://example.com.evil.com", "example.com", false},
+		{"https://evil-example.com", "example.com", false},
+		{"https://sub.example.com", "example.com", false},
+		{"https://example.com@evil.com", "example.com", false},
+		{"null", "example.com", false},
+		{"null", "null", false},
+		{"", "", false},
+		{"file://", "", false},
+		{"http://", "", false},
+		{"chrome-extension://example.com", "example.com", false},
+		{"example.com", "example.com", false},
+		{"http://%zz", "example.com", false},
+		{"http://example.com", "exa mple.com", false},
+	} {
+		if got := sameHost(c.origin, c.host); got != c.want {
+			t.Errorf("origin %q to host %q: %v", c.origin, c.host, got)
+		}
+	}
+}
+
+func TestOriginsAndUsersAtTheDoor(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	c, err := p.dial("alice", http.Header{"Origin": {"http://127.0.0.1:3000"}})
+	if err != nil {
+		t.Fatalf("a page of the same host: %v", err)
+	}
+	c.Close(1000, "")
+	if _, err := p.dial("alice", http.Header{"Origin": {"http://example.com"}}); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("a page of another host: %v", err)
+	}
+	p.wantHandshakeRefused("", http.StatusUnauthorized)
+	p.wantHandshakeRefused("}x", http.StatusBadRequest)
+	p.wantHandshakeRefused(strings.Repeat("x", 257), http.StatusBadRequest)
+	if got := p.get("alice"); got != http.StatusUpgradeRequired {
+		t.Errorf("a plain GET, where all is well: %d", got)
+	}
+}
+
+func TestConnectionsAreLimited(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{hub: func(o *Options) { o.Limits.Connections = 2 }})
+	a := p.connect("alice")
+	p.connect("bob")
+	p.wantRefused("carol", http.StatusServiceUnavailable)
+	a.close()
+	p.eventually("one has left", func() bool { return p.Len() == 1 })
+	p.connect("carol")
+	p.wantRefused("dave", http.StatusServiceUnavailable)
+}
+
+func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{hub: func(o *Options) { o.Limits.PerIP = 2 }})
+	a := p.connect("alice")
+	p.connect("bob")
+	p.wantRefused("carol", http.StatusTooManyRequests)
+	a.close()
+	p.eventually("one has left", func() bool { return p.Len() == 1 })
+	p.connect("carol")
+}
+
+func TestConnectionsOfOneUserAreLimited(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{hub: func(o *Options) { o.Limits.PerIP = 10 }, presence: func(o *presence.Options) { o.PerUser = 2 }})
+	a := p.connect("alice")
+	p.connect("alice")
+	for range 20 { // a refused one gives back what it had taken at the gate
+		p.wantHandshakeRefused("alice", http.StatusTooManyRequests)
+	}
+	p.connect("bob")
+	a.close()
+	p.eventually("one has left", func() bool { return len(p.entries("alice")) == 1 })
+	p.connect("alice")
+}
+
+func TestTheOldestConnectionOfAUserGivesWay(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{presence: func(o *presence.Options) { o.PerUser, o.OnExcess = 2, presence.OnExcessCloseOldest }})
+	oldest := p.connect("alice")
+	p.connect("alice")
+	p.connect("alice")
+	oldest.wantClosed(4501, "replaced by a newer connection")
+	p.eventually("two are left", func() bool { return len(p.entries("alice")) == 2 && p.CountUser("alice") == 2 })
+}
+
+func TestHandshakesPerSecondAreLimited(t *testing.T) {
+	ip := netip.MustParseAddr("192.0.2.1")
+	g := newGate(Limits{HandshakesPerSecond: 3})
+	for i := range 3 {
+		if r := g.enter(ip, true); r != nil {
+			t.Fatalf("handshake %d: %+v", i, r)
+		}
+	}
+	r := g.enter(ip, true)
+	if r == nil || r.Status != http.StatusTooManyRequests || r.RetryAfter == 0 {
+		t.Fatalf("one too many: %+v", r)
+	}
+	if r := g.enter(ip, false); r == nil {
+		t.Error("a plain GET is not told what the handshake is")
+	}
+	g.at = g.at.Add(-time.Second / 2) // half a second goes by
+	if r := g.enter(ip, true); r != nil {
+		t.Errorf("after half a second: %+v", r)
+	}
+	if r := g.enter(ip, true); r == nil {
+		t.Error("one and a half handshakes are two")
+	}
+	g.at = g.at.Add(-time.Hour)
+	for range 3 {
+		g.enter(ip, true)
+	}
+	if r := g.enter(ip, true); r == nil {
+		t.Error("what was not used in an hour comes all at once")
+	}
+	if g.total != 7 {
+		t.Errorf("%d are in, want 7", g.total)
+	}
+}
+
+func TestTheGateForgetsAddressesThatHaveLeft(t *testing.T) {
+	g := newGate(Limits{PerIP: 2, Connections: 3})
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	for _, ip := range []netip.Addr{a, b, a} {
+		if r := g.enter(ip, true); r != nil {
+			t.Fatalf("%v: %+v", ip, r)
+		}
+	}
+	if r := g.enter(b, true); r == nil || r.Status != http.StatusServiceUnavailable {
+		t.Errorf("the pod is full: %+v", r)
+	}
+	g.leave(b)
+	if r := g.enter(a, true); r == nil || r.Status != http.StatusTooManyRequests {
+		t.Errorf("the address is full: %+v", r)
+	}
+	g.leave(a)
+	g.leave(a)
+	if len(g.perIP) != 0 || g.total != 0 {
+		t.Errorf("left: %v, %d", g.perIP, g.total)
+	}
+}
+
+func TestALeavingPodTakesNobody(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	a := p.connect("alice")
+	p.StartDraining()
+	if !p.has("draining") || !p.Draining() {
+		t.Error("a draining pod is ready")
+	}
+	p.connect("bob") // while balancers notice
+	p.Refuse()
+	p.wantRefused("carol", http.StatusServiceUnavailable)
+	p.publish(`{"user":"alice","data":1}`)
+	a.want("1")
+}

@@ -1,0 +1,259 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"pushpod/conn"
+	"pushpod/presence"
+)
+
+func TestAForeignProbeIsAConflict(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	a := p.connect("alice")
+	stale := p.stale("bob")
+	// As the other instance would: its probes come again and again.
+	ctx, stop := context.WithCancel(context.Background())
+	var others = make(chan struct{})
+	go func() {
+		defer close(others)
+		for ctx.Err() == nil {
+			p.admin.Publish(ctx, p.channel, `{"probe":"another instance"}`)
+			pause(ctx, 50*time.Millisecond)
+		}
+	}()
+	p.eventually("the conflict is seen", func() bool { return p.has("conflict") && p.Hub.Stats().Conflict })
+	p.wantRefused("carol", http.StatusServiceUnavailable)
+	p.publish(`{"user":["alice","bob"],"data":1}`)
+	a.want("1") // who is there stays, and is served
+	p.wantBooks(1, 1, 0)
+	if heals := p.Hub.Stats().Heals; heals != 0 {
+		t.Errorf("%d heals during a conflict", heals)
+	}
+	stop()
+	<-others
+	p.wantReady() // once no foreign probe has come for a while
+	if p.entries("bob")[stale] == "" {
+		t.Error("an entry was removed during the conflict")
+	}
+	p.connect("carol")
+	p.publish(`{"user":"bob","data":2}`)
+	p.eventually("the entry is removed after the conflict", func() bool { return p.entries("bob")[stale] == "" })
+	if s := p.Hub.Stats(); s.Gaps != 0 || s.EnvelopesBad != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestALostSubscriptionIsOneGapAndPresenceIsRewritten(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	a := p.connect("alice")
+	for n := uint64(1); n <= 3; n++ {
+		p.feed.Refuse(true)
+		p.eventually("the loss is noticed", func() bool { return p.has("unsubscribed") && !p.Hub.Stats().RedisUp })
+		p.wantRefused("bob", http.StatusServiceUnavailable)
+		p.admin.Del(context.Background(), p.keys.User("alice"))
+		time.Sleep(100 * time.Millisecond) // several attempts fail
+		if gaps := p.Hub.Stats().Gaps; gaps != n {
+			t.Fatalf("%d gaps after %d losses", gaps, n)
+		}
+		p.feed.Refuse(false)
+		p.wantReady()
+		p.eventually("presence is rewritten", func() bool { return p.entries("alice")[a.uuid] == p.channel })
+		p.publish(`{"user":"alice","data":1}`)
+		a.want("1")
+	}
+	if gaps := p.Hub.Stats().Gaps; gaps != 3 {
+		t.Errorf("%d gaps after 3 losses", gaps)
+	}
+}
+
+// TestCutRepliesLoseExactlyTheGap cuts the subscription at random bytes of what
+// is published, many times.
+func TestCutRepliesLoseExactlyTheGap(t *testing.T) {
+	t.Parallel()
+	const rounds, each = 100, 8
+	// One probe for each subscription, so that it is known what passes.
+	p := startPod(t, set{hub: func(o *Options) { o.Redis.Probe = time.Hour }})
+	a := p.connect("alice")
+	random := rand.New(rand.NewPCG(3, 3))
+	lost, sent, total := 0, 0, 0
+	for range rounds {
+		p.eventually("the subscription is proved", func() bool { return p.Hub.Stats().RedisUp })
+		envelope := func(i int) string { return fmt.Sprintf(`{"user":"alice","data":"message %08d"}`, i) }
+		wire := len(message(p.channel, envelope(0)))
+		cut := random.IntN(wire * each)
+		p.feed.CutAfter(int64(cut))
+		pipe := p.admin.Pipeline()
+		for i := range each {
+			pipe.Publish(context.Background(), p.channel, envelope(sent+i))
+		}
+		gaps := p.Hub.Stats().Gaps
+		if _, err := pipe.Exec(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		whole := cut / wire
+		for i := range whole {
+			a.want(fmt.Sprintf(`"message %08d"`, sent+i))
+		}
+		sent += each
+		total += whole
+		lost += each - whole
+		p.eventually("the gap is counted", func() bool { return p.Hub.Stats().Gaps == gaps+1 })
+	}
+	p.eventually("the subscription is proved", func() bool { return p.Hub.Stats().RedisUp })
+	p.publish(`{"user":"alice","data":"end"}`)
+	a.want(`"end"`)
+	p.wantBooks(total+1, 0, 0)
+	if gaps := p.Hub.Stats().Gaps; gaps != rounds {
+		t.Errorf("%d gaps after %d cuts", gaps, rounds)
+	}
+	t.Logf("%d cuts, %d of %d messages lost in them, every other one delivered", rounds, lost, sent)
+}
+
+// silent holds that a pod is not ready within the bound of the contract, and
+// ready again once what hinders it has ended.
+func silent(t *testing.T, p *pod, on, off func()) {
+	t.Helper()
+	a := p.connect("alice")
+	gaps := p.Hub.Stats().Gaps
+	start := time.Now()
+	on()
+	p.eventually("not ready", func() bool { return !p.Hub.Stats().RedisUp })
+	if took, bound := time.Since(start), testProbe+testTimeout+time.Second; took > bound { // a second: this machine is shared
+		t.Errorf("noticed after %v, bound %v", took, bound)
+	}
+	p.wantRefused("bob", http.StatusServiceUnavailable)
+	off()
+	p.wantReady()
+	p.publish(`{"user":"alice","data":1}`)
+	a.want("1")
+	if s := p.Hub.Stats(); s.Gaps != gaps+1 || s.ProbeFailures == 0 {
+		t.Errorf("gaps %d, probe failures %d", s.Gaps-gaps, s.ProbeFailures)
+	}
+}
+
+func TestASilentRedisIsNoticed(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	silent(t, p, p.redis.Pause, p.redis.Resume)
+}
+
+func TestASilentSubscriptionIsNoticed(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	silent(t, p, func() { p.feed.Stall(true) }, func() { p.feed.Stall(false) })
+}
+
+func TestProbesThatCannotBeSentForAMomentAreNoGap(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	for range 3 {
+		p.once.Refuse(true)
+		time.Sleep(testProbe + testTimeout/4)
+		p.once.Refuse(false)
+		time.Sleep(testProbe)
+	}
+	p.wantReady()
+	if s := p.Hub.Stats(); s.Gaps != 0 || s.ProbeFailures != 0 {
+		t.Errorf("%d gaps, %d failed probes", s.Gaps, s.ProbeFailures)
+	}
+}
+
+func TestAKilledRedisThatComesBackEmptyIsWholeAgain(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	users := map[string]*wsClient{}
+	for i := range 50 {
+		user := fmt.Sprint("user", i)
+		users[user] = p.connect(user)
+	}
+	p.redis.Kill()
+	p.eventually("not ready", func() bool { return len(p.Problems()) > 0 })
+	p.wantRefused("late", http.StatusServiceUnavailable)
+	p.redis.Restart()
+	p.wantReady()
+	for user, c := range users {
+		p.eventually(user+" is in Redis", func() bool { return p.entries(user)[c.uuid] == p.channel })
+	}
+	p.publishAll(`{"all":true,"data":1}`)
+	for _, c := range users {
+		c.want("1")
+	}
+	p.wantBooks(len(users), 0, 0)
+	if gaps := p.Hub.Stats().Gaps; gaps != 1 {
+		t.Errorf("%d gaps", gaps)
+	}
+}
+
+func TestUsersWhoseKeyIsSpoiltDisturbNobody(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	p.admin.Set(context.Background(), p.keys.User("mallory"), "x", 0)
+	p.wantHandshakeRefused("mallory", http.StatusServiceUnavailable)
+	a := p.connect("alice")
+	p.publish(`{"user":["alice","mallory"],"data":1}`)
+	a.want("1")
+	p.wantReady()
+	if p.CountUser("mallory") != 0 {
+		t.Error("a refused connection is held")
+	}
+	p.untidy = true
+}
+
+func TestConnectionsThatComeAndGoAreAllUnregistered(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{conn: func(o *conn.Options) { o.Loops = 3 }})
+	done := make(chan error, 8)
+	for i := range cap(done) {
+		go func() {
+			for n := range 25 {
+				c, err := p.dial(fmt.Sprint("user", i%3), nil)
+				if err != nil {
+					done <- err
+					return
+				}
+				if n%2 == 0 {
+					c.NetConn().Close() // perhaps before it is registered
+				} else if err := c.Close(1000, ""); err != nil && !strings.Contains(err.Error(), "closed") {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range cap(done) {
+		p.publishAll(`{"all":true,"user":["user0","user1"],"data":1}`)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// takenPods are Pods whose address is taken.
+type takenPods struct{ Pods }
+
+func (takenPods) Claim(context.Context) error { return presence.ErrAddressTaken }
+
+func TestRunEndsWhereTheAddressIsTaken(t *testing.T) {
+	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Pods: takenPods{}, Log: zerolog.Nop()})
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(context.Background()) }()
+	select {
+	case err := <-ended:
+		if err != presence.ErrAddressTaken {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Run goes on")
+	}
+}
