@@ -235,9 +235,10 @@ func TestABroadcastJamsNoOne(t *testing.T) {
 				fast.wantText("the fast one gets every message", body)
 			}
 		}
-		st := s.Stats()
-		if st.Dropped == 0 || st.QueuedBytes > 64<<10 {
-			t.Fatalf("the stuck one: %+v", st)
+		// The fast one's last messages may still be in a writer's hands.
+		eventually(t, "only the stuck one's queue is left, within its bound", func() bool { return s.Stats().QueuedBytes <= 64<<10 })
+		if s.Stats().Dropped == 0 {
+			t.Fatal("nothing was dropped for the stuck one")
 		}
 	})
 }
