@@ -1,0 +1,141 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"pushpod/conn"
+	"pushpod/presence"
+)
+
+// feedHub runs a subscriber over what Redis sends, in pieces, and returns the
+// hub whose books tell what was read, and how the subscriber ended.
+func feedHub(t *testing.T, maxPayload int, stream string, piece func() int) (h *Hub, confirmed int, _ error) {
+	t.Helper()
+	h = New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.Nop()})
+	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
+	ours, redis := net.Pipe()
+	s := &subscriber{src: newSource(ours), router: h.router, maxPayload: maxPayload}
+	s.subscribed = func() { confirmed++ }
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		defer redis.Close()
+		for rest := stream; rest != ""; {
+			n := min(piece(), len(rest))
+			if _, err := io.WriteString(redis, rest[:n]); err != nil {
+				return
+			}
+			rest = rest[n:]
+		}
+	}()
+	err := s.run()
+	ours.Close()
+	<-written
+	return h, confirmed, err
+}
+
+// books are the router's.
+func books(h *Hub) string {
+	return fmt.Sprint(h.router.ok.Load(), " ok, ", h.router.bad.Load(), " bad, ", h.router.misses.Load(), " misses")
+}
+
+// stray is an envelope of n bytes for a UUID that no pod holds: a miss.
+func stray(n int) string {
+	const empty = `{"to":"` + someUUID + `","data":""}`
+	return empty[:len(empty)-2] + strings.Repeat("x", max(0, n-len(empty))) + empty[len(empty)-2:]
+}
+
+func TestSubscriberReadsMessagesOfEverySizeInPiecesOfEverySize(t *testing.T) {
+	const bound = 300_000
+	random := rand.New(rand.NewPCG(5, 5))
+	subscriptions := "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n"
+	for _, size := range []int{1, 7, 100, 4096, 65536, 1 << 20} {
+		var b strings.Builder
+		b.WriteString(subscriptions)
+		good, bad, total := 0, 0, 0
+		for limit := min(size*4000, 4<<20); total < limit; {
+			n := []int{0, 10, 1000, minRead - 100, minRead, minRead + 1, bound - 1, bound, bound + 1, bound + 2, 3 * bound}[random.IntN(11)]
+			if size == 1 && n > 1000 {
+				continue // too many pieces
+			}
+			text := stray(n)
+			spoilt := random.IntN(10) == 0
+			if spoilt {
+				text = "[" + text[1:]
+			}
+			if spoilt || len(text) > bound {
+				bad++
+			} else {
+				good++
+			}
+			total += len(text)
+			b.WriteString(message("a", text))
+			if random.IntN(5) == 0 {
+				b.WriteString("*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+			}
+		}
+		h, confirmed, err := feedHub(t, bound, b.String(), func() int { return 1 + random.IntN(size) })
+		if !errors.Is(err, io.EOF) || confirmed != 1 {
+			t.Fatalf("pieces up to %d: %v, confirmed %d times", size, err, confirmed)
+		}
+		if got, want := books(h), fmt.Sprint(good, " ok, ", bad, " bad, ", good, " misses"); got != want {
+			t.Errorf("pieces up to %d: %s, want %s", size, got, want)
+		}
+	}
+}
+
+func TestSubscriberSkipsWhatIsTooLargeWithoutHoldingIt(t *testing.T) {
+	const huge = 8 << 20
+	stream := message("a", stray(100)) + message("a", strings.Repeat("z", huge)) + message("a", stray(100))
+	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.Nop()})
+	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
+	ours, redis := net.Pipe()
+	defer ours.Close()
+	s := &subscriber{src: newSource(ours), router: h.router, maxPayload: 1000}
+	go func() { defer redis.Close(); _, _ = io.WriteString(redis, stream) }()
+	if err := s.run(); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if got := books(h); got != "2 ok, 1 bad, 2 misses" {
+		t.Error(got)
+	}
+	if len(s.buf) > maxRead {
+		t.Errorf("the buffer has grown to %d bytes", len(s.buf))
+	}
+}
+
+func TestSubscriberEndsWithWhatRedisSays(t *testing.T) {
+	for stream, want := range map[string]string{
+		"-NOPERM this user has no permissions\r\n":                "NOPERM",
+		"*3\r\n$7\r\nmessage\r\n":                                 "EOF",
+		"HTTP/1.1 400 Bad Request\r\n":                            "malformed",
+		message("a", stray(0)) + "*-1\r\n":                        "malformed",
+		">3\r\n$7\r\nmessage\r\n":                                 "malformed", // RESP3 is not spoken
+		"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$9999999999999999\r\n": "malformed",
+	} {
+		_, _, err := feedHub(t, 1000, stream, func() int { return len(stream) })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", stream, err, want)
+		}
+	}
+}
+
+func FuzzSubscriber(f *testing.F) {
+	f.Add([]byte(message("a", stray(0))+message("a", stray(2000))+subscribed), uint8(3))
+	f.Add([]byte(fmt.Sprint("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5000\r\n", strings.Repeat("x", 5000), "\r\n")), uint8(200))
+	f.Fuzz(func(t *testing.T, b []byte, piece uint8) {
+		whole, _, err1 := feedHub(t, 1000, string(b), func() int { return len(b) })
+		split, _, err2 := feedHub(t, 1000, string(b), func() int { return 1 + int(piece) })
+		if fmt.Sprint(err1) != fmt.Sprint(err2) || books(whole) != books(split) {
+			t.Fatalf("whole: %v, %s\nsplit: %v, %s", err1, books(whole), err2, books(split))
+		}
+	})
+}
