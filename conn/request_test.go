@@ -118,10 +118,15 @@ func FuzzRequest(f *testing.F) {
 			c.loop.open--
 			c.loop.pending++
 		}
-		one.input(append([]byte(nil), b...))
+		feed := func(c *Conn, b []byte) { // as a transport does: with the loop locked
+			c.loop.mu.Lock()
+			defer c.loop.mu.Unlock()
+			c.input(append([]byte(nil), b...))
+		}
+		feed(one, b)
 		for split = max(1, split%64); len(b) > 0; {
 			n := min(split, len(b))
-			two.input(append([]byte(nil), b[:n]...))
+			feed(two, b[:n])
 			b = b[n:]
 		}
 		one.loop.mu.Lock()
