@@ -156,11 +156,11 @@ func (x *exchange) Write(p []byte) (int, error) {
 }
 
 // early keeps what comes before the connection is open: a client that does not
-// wait for the answer.
+// wait for the answer. What waits is bounded as what waits for it is.
 func (c *Conn) early(b []byte) {
-	if len(c.in.buf)+len(b) > c.loop.srv.opts.MaxHeader {
+	if len(c.in.buf)+len(b) > c.loop.srv.opts.QueueBytes {
 		c.cause = CauseRefused
-		c.refuse(badRequest("frames were sent before the handshake's answer"))
+		c.refuse(badRequest("too much was sent before the handshake's answer"))
 		return
 	}
 	c.in.buf = append(c.in.buf, b...)
