@@ -3,7 +3,9 @@ package hub
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"pushpod/conn"
 )
@@ -51,5 +53,65 @@ func TestRegistryAgreesWithAModel(t *testing.T) {
 	}
 	if err := r.ConsistencyCheck(); err != nil || r.len() != 0 || len(r.byUser) != 0 {
 		t.Fatalf("left: %d by UUID, %d by user, %v", r.len(), len(r.byUser), err)
+	}
+}
+
+// TestTheRegistryKeepsNoMemoryOfConnectionsThatHaveGone: a map's key is the
+// string of one of the user's connections, and must be that of one still there.
+func TestTheRegistryKeepsNoMemoryOfConnectionsThatHaveGone(t *testing.T) {
+	r := newRegistry()
+	var in []*conn.Conn
+	for i := range 6 {
+		c := &conn.Conn{}
+		c.Identify(conn.UUID{byte(i)}, strings.Clone("alice"))
+		r.add(c)
+		in = append(in, c)
+	}
+	for _, i := range []int{5, 0, 2, 4, 1} { // the newest, the oldest, one between
+		gone := in[i]
+		r.remove(gone)
+		for key := range r.byUser {
+			held := false
+			for c := r.byUser[key]; c != nil; c = c.Link {
+				held = held || unsafe.StringData(key) == unsafe.StringData(c.User())
+			}
+			if !held {
+				t.Errorf("without connection %d the key is that of one that has gone", i)
+			}
+		}
+		if gone.Link != nil {
+			t.Error("a connection that has gone keeps another's memory")
+		}
+		if err := r.ConsistencyCheck(); err != nil {
+			t.Error(err)
+		}
+	}
+	if r.count("alice") != 1 {
+		t.Errorf("%d are left", r.count("alice"))
+	}
+}
+
+func TestTheConsistencyCheckSeesWhatIsWrong(t *testing.T) {
+	newOne := func(user string, n byte) *conn.Conn {
+		c := &conn.Conn{}
+		c.Identify(conn.UUID{n}, user)
+		return c
+	}
+	for name, spoil := range map[string]func(*registry){
+		"listed under another user":  func(r *registry) { r.byUser["bob"] = newOne("alice", 9) },
+		"not by UUID":                func(r *registry) { delete(r.byUUID, conn.UUID{1}) },
+		"not by user":                func(r *registry) { delete(r.byUser, "alice") },
+		"another one under its UUID": func(r *registry) { r.byUUID[conn.UUID{1}] = newOne("alice", 1) },
+	} {
+		r := newRegistry()
+		r.add(newOne("alice", 1))
+		r.add(newOne("alice", 2))
+		if err := r.ConsistencyCheck(); err != nil {
+			t.Fatal(err)
+		}
+		spoil(r)
+		if r.ConsistencyCheck() == nil {
+			t.Errorf("%s: not seen", name)
+		}
 	}
 }
