@@ -102,3 +102,99 @@ func TestMetricsAreNamedAsPromised(t *testing.T) {
 		t.Errorf("lint: %s: %s", p.Metric, p.Text)
 	}
 }
+
+func TestEveryMetricHasItsHelpAndNoLabelNamesAnyone(t *testing.T) {
+	_, body := get(t, start(t, func() []hub.Problem { return nil })+"/metrics")
+	help, seen := map[string]bool{}, map[string]bool{}
+	labels := map[string]bool{"result": true, "reason": true, "operation": true, "version": true, "le": true}
+	for _, line := range strings.Split(body, "\n") {
+		if rest, is := strings.CutPrefix(line, "# HELP "); is {
+			name, text, _ := strings.Cut(rest, " ")
+			help[name] = strings.HasSuffix(text, ".")
+			continue
+		}
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name := line[:strings.IndexAny(line, "{ ")]
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			if base := strings.TrimSuffix(name, suffix); help[base] {
+				name = base
+			}
+		}
+		seen[name] = true
+		if !help[name] || !strings.HasPrefix(name, "pushpod_") {
+			t.Errorf("%s has no help, or not our prefix", name)
+		}
+		if open, shut := strings.Index(line, "{"), strings.LastIndex(line, "}"); open >= 0 {
+			for _, pair := range strings.Split(line[open+1:shut], ",") {
+				if label, _, _ := strings.Cut(pair, "="); !labels[label] {
+					t.Errorf("%s: a label %s", line, label)
+				}
+			}
+		}
+	}
+	for _, m := range descriptions() {
+		if !seen[m[0]] {
+			t.Errorf("%s is described, and not there", m[0])
+		}
+	}
+}
+
+func TestHistogramsAddUp(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	s := conn.Stats{LatencySum: 12.5}
+	for i := range s.Latency {
+		s.Latency[i] = uint64(i + 1)
+	}
+	bounds := len(conn.LatencyBounds())
+	registry.MustRegister(NewCollector(Sources{
+		Conn:     func() conn.Stats { return s },
+		Hub:      func() hub.Stats { return hub.Stats{} },
+		Presence: func() presence.Stats { return presence.Stats{} },
+	}))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "pushpod_publish_to_write_seconds" {
+			continue
+		}
+		h := f.GetMetric()[0].GetHistogram()
+		total := uint64((bounds + 1) * (bounds + 2) / 2)
+		if h.GetSampleCount() != total || h.GetSampleSum() != 12.5 || len(h.GetBucket()) != bounds {
+			t.Fatalf("%v", h)
+		}
+		for i, b := range h.GetBucket() {
+			if b.GetCumulativeCount() != uint64((i+1)*(i+2)/2) || b.GetUpperBound() != conn.LatencyBounds()[i] {
+				t.Errorf("bucket %d: %v", i, b)
+			}
+		}
+		return
+	}
+	t.Error("no such metric")
+}
+
+func TestProfilesWhereTheyAreSwitchedOn(t *testing.T) {
+	s := New(Options{Listen: "127.0.0.1:0", Pprof: true, Registry: prometheus.NewRegistry(), Problems: func() []hub.Problem { return nil }})
+	if err := s.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	url := "http://" + s.Addr().String()
+	for path, want := range map[string]int{"/debug/pprof/": 200, "/debug/pprof/goroutine?debug=1": 200, "/": 200, "/nothing": 404} {
+		if status, _ := get(t, url+path); status != want {
+			t.Errorf("%s: %d, want %d", path, status, want)
+		}
+	}
+	taken := New(Options{Listen: s.Addr().String(), Registry: prometheus.NewRegistry()})
+	if err := taken.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "admin: listen") {
+		t.Errorf("a taken port: %v", err)
+	}
+	s.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
