@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -68,5 +69,52 @@ func TestImports(t *testing.T) {
 		if !used[r.imported] {
 			t.Errorf("nothing imports %s: is the rule still true?", r.imported)
 		}
+	}
+}
+
+// TestImportsOfOurOwn holds which of our packages each of them may know. Tests
+// are exempt.
+func TestImportsOfOurOwn(t *testing.T) {
+	rules := map[string]struct {
+		may []string
+		why string
+	}{
+		".":                  {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "presence", "scripts"}, "main ties all of them together"},
+		"admin":              {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
+		"cli":                {[]string{"clients/go", "config", "presence", "scripts"}, "the commands beside serve need no pod"},
+		"clients/go":         {nil, "others copy it into their own programs"},
+		"config":             {nil, "it is plain structs that main copies"},
+		"conn":               {nil, "connections know neither Redis nor users' rules"},
+		"e2e":                {nil, "it sees pods from outside only"},
+		"embedded":           {nil, "it stands in for a Redis, which knows nothing of us"},
+		"hub":                {[]string{"conn", "presence"}, "it ties these two, and main copies its options"},
+		"internal/redistest": {nil, "every package's tests may use it"},
+		"presence":           {nil, "presence knows no WebSocket and no configuration"},
+		"scripts":            {nil, "producers' scripts stand alone"},
+		"scripts/bench":      {nil, "it measures from outside"},
+	}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		rule, known := rules[dir]
+		if !known {
+			t.Errorf("%s: say here which of our packages %s may import", path, dir)
+		}
+		for _, i := range f.Imports {
+			ours, is := strings.CutPrefix(strings.Trim(i.Path.Value, `"`), "pushpod/")
+			if is && !slices.Contains(rule.may, ours) {
+				t.Errorf("%s imports pushpod/%s: %s", path, ours, rule.why)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
