@@ -74,19 +74,20 @@ func (p *parser) next(in []byte) (f frame, rest []byte, ok bool, err error) {
 
 // takeHeader takes the header off in, which may bring it in pieces.
 func (p *parser) takeHeader(in []byte) (length uint64, rest []byte, ok bool) {
-	need := uint8(2)
 	for {
+		need := uint8(2) // which tell the rest
+		if p.nHeader >= need {
+			need = headerSize(p.header[1])
+		}
 		n := copy(p.header[p.nHeader:need], in)
 		p.nHeader += uint8(n)
 		in = in[n:]
 		if p.nHeader < need {
 			return 0, nil, false
 		}
-		size := headerSize(p.header[1])
-		if need == size {
+		if p.nHeader == headerSize(p.header[1]) {
 			break
 		}
-		need = size
 	}
 	p.op, p.fin = p.header[0]&0x0f, p.header[0]&finBit != 0
 	p.nHeader = 0

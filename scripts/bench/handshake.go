@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -48,7 +49,7 @@ func newTarget(s string) (t target, hostPort string, err error) {
 	if port == "" {
 		port = "80"
 	}
-	return target{host: u.Host, path: path + sep + "user="}, u.Hostname() + ":" + port, nil
+	return target{host: u.Host, path: path + sep + "user="}, net.JoinHostPort(u.Hostname(), port), nil
 }
 
 // user is the name of the i-th connection's user.

@@ -61,7 +61,7 @@ func (r row) drawn(chart, series string) row {
 
 // figures is what one stretch of load gave.
 type figures struct {
-	sent     int
+	unheard  int           // messages that Redis had no subscriber for
 	expected uint64        // receipts
 	took     time.Duration // from the first PUBLISH to the last receipt
 	cpu      time.Duration // of the server; 0 where it is not known

@@ -203,10 +203,12 @@ func (m *session) publish(ctx context.Context, k kind, n int, do func(*publisher
 		expected *= uint64(m.clients.open.Load())
 	}
 	f, err := watch(ctx, m.setting.server, m.clients.tally, k, expected, func() error { return do(p) })
-	f.sent = n
-	if err == nil && p.receivers < int64(n) {
-		err = fmt.Errorf("bench: only %d of %d messages had a subscriber: is %s this pod's channel, and --prefix its prefix?", p.receivers, n, m.channel)
+	if err == nil && p.receivers == 0 {
+		err = fmt.Errorf("bench: none of %d messages had a subscriber: is %s this pod's channel, and --prefix its prefix?", n, m.channel)
 	}
+	// Some without one: the pod was cut off from Redis meanwhile, which drops
+	// a subscriber that is too far behind. That is a result, not a mistake.
+	f.unheard = max(0, n-int(p.receivers))
 	return f, err
 }
 

@@ -211,4 +211,7 @@ func (m *session) addLost(stage, at string, f figures) {
 	if n := f.lost(); n > 0 {
 		m.add(row{Stage: stage, Measure: at + ": LOST, of " + group(int64(f.expected)), Value: float64(n)})
 	}
+	if f.unheard > 0 {
+		m.add(row{Stage: stage, Measure: at + ": PUBLISHes while Redis had cut the pod off", Value: float64(f.unheard)})
+	}
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -93,7 +94,7 @@ func digits(v float64) string {
 	abs := max(v, -v)
 	switch {
 	case abs >= 100:
-		return group(int64(v + 0.5))
+		return group(int64(math.Round(v)))
 	case abs >= 10:
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	case abs >= 1:

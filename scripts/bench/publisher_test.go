@@ -1,0 +1,190 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestThePacerIsEvenAndNeverAhead(t *testing.T) {
+	const start = int64(1_700_000_000_000_000_000)
+	for _, rate := range []float64{0.3, 6, 200, 2000, 10_000, 33_333.3} {
+		p := pacer{start, rate}
+		for i := range 5000 {
+			if got := p.reached(p.due(i)); got != i+1 {
+				t.Fatalf("rate %v: %d are due when number %d is, want %d", rate, got, i, i+1)
+			}
+			if got := p.reached(p.due(i+1) - 1); got != i+1 {
+				t.Fatalf("rate %v: %d are due just before number %d is, want %d", rate, got, i+1, i+1)
+			}
+		}
+		if got := p.reached(start - 1e9); got != 0 {
+			t.Errorf("rate %v: %d are due before the start", rate, got)
+		}
+	}
+}
+
+// fakeRedis answers every command with reply, and keeps what it was sent.
+type fakeRedis struct {
+	listener net.Listener
+	wg       sync.WaitGroup
+	mu       sync.Mutex
+	got      []string // the last argument of each PUBLISH
+}
+
+func newFakeRedis(t *testing.T, reply string) *fakeRedis {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeRedis{listener: l}
+	f.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			f.wg.Go(func() { f.serve(c, reply) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		f.wg.Wait()
+	})
+	return f
+}
+
+func (f *fakeRedis) serve(c net.Conn, answer string) {
+	defer c.Close()
+	var in []byte
+	var r reply // a command looks like an array in a reply
+	for buf := make([]byte, 4096); ; {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		in = append(in, buf[:n]...)
+		for {
+			taken, err := parseReply(in, &r)
+			if err != nil || taken == 0 {
+				break
+			}
+			say := answer
+			if string(r.fields[0]) == "PUBLISH" {
+				f.mu.Lock()
+				f.got = append(f.got, string(r.fields[2]))
+				f.mu.Unlock()
+			} else {
+				say = "+PONG\r\n"
+			}
+			in = in[taken:]
+			if _, err := c.Write([]byte(say)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (f *fakeRedis) server(t *testing.T) redisServer {
+	t.Helper()
+	return redisServer{addr: netip.MustParseAddrPort(f.listener.Addr().String())}
+}
+
+func (f *fakeRedis) wantNumbers(t *testing.T, n int) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.got) != n {
+		t.Fatalf("%d messages were published, want %d", len(f.got), n)
+	}
+	for i, text := range f.got {
+		if text != strconv.Itoa(i) {
+			t.Fatalf("message %d is %q: out of order", i, text)
+		}
+	}
+}
+
+func numbers(dst []byte, i int, _ int64) []byte {
+	return appendPublish(dst, "c", []byte(strconv.Itoa(i)))
+}
+
+func TestEachMessageIsPublishedOnceInOrder(t *testing.T) {
+	t.Run("paced", func(t *testing.T) {
+		f := newFakeRedis(t, ":1\r\n")
+		p, err := newPublisher(t.Context(), f.server(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.close()
+		start := time.Now()
+		if err := p.paced(t.Context(), 1000, 300, numbers); err != nil {
+			t.Fatal(err)
+		}
+		f.wantNumbers(t, 300)
+		// The last is due after 299 ms; a bound below only: above it is the machine's.
+		if took := time.Since(start); took < 299*time.Millisecond {
+			t.Errorf("300 messages at 1,000/s took %v: too fast", took)
+		}
+		if p.receivers != 300 || p.waiting != 0 {
+			t.Errorf("receivers %d, waiting %d; want 300, 0", p.receivers, p.waiting)
+		}
+	})
+	t.Run("flat out", func(t *testing.T) {
+		f := newFakeRedis(t, ":2\r\n")
+		p, err := newPublisher(t.Context(), f.server(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.close()
+		if err := p.flat(t.Context(), 10*window+3, time.Minute, numbers); err != nil {
+			t.Fatal(err)
+		}
+		f.wantNumbers(t, 10*window+3)
+		if want := int64(2 * (10*window + 3)); p.receivers != want {
+			t.Errorf("receivers %d, want %d", p.receivers, want)
+		}
+	})
+}
+
+func TestPublishingEndsWhereRedisRefusesOrIsSilent(t *testing.T) {
+	refusing, err := newPublisher(t.Context(), newFakeRedis(t, "-NOPERM no\r\n").server(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer refusing.close()
+	if err := refusing.flat(t.Context(), 5, time.Minute, numbers); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("error %v, want what Redis said", err)
+	}
+
+	silent, err := newPublisher(t.Context(), newFakeRedis(t, "").server(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.close()
+	if err := silent.flat(t.Context(), 5, 200*time.Millisecond, numbers); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("error %v, want that it takes too long", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := silent.paced(ctx, 1, 100, numbers); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+}
+
+func TestAPublishIsACommandInRESP(t *testing.T) {
+	const want = "*3\r\n$7\r\nPUBLISH\r\n$1\r\nc\r\n$4\r\na\r\nb\r\n"
+	if got := appendPublish(nil, "c", []byte("a\r\nb")); !bytes.Equal(got, []byte(want)) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
