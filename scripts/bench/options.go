@@ -71,7 +71,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.quick, "quick", false, "short stages: to see that it works, not to be quoted")
 	only := f.String("only", "", "run these `stages`: "+strings.Join(stageNames(), ","))
 	f.BoolVar(&o.json, "json", false, "print JSON (base units: seconds, bytes) instead of a table")
-	f.Uint64Var(&o.seed, "seed", 1, "of the payload and the order of users")
+	f.Uint64Var(&o.seed, "seed", 0, "of the payload and of the order in which users are pushed to; 0: as they were opened")
 	curveText := f.String("curve", "", "measure at several points: `connections=1000,5000` or size=16,128,1024")
 	f.StringVar(&o.out, "out", ".", "the `directory` for a curve's pictures")
 	if err := f.Parse(args); err != nil {

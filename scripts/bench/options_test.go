@@ -4,6 +4,8 @@ package main
 
 import (
 	"io"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -93,5 +95,23 @@ func TestLargeMessagesLowerTheLoad(t *testing.T) {
 	}
 	if large.broadcasts < 1 || large.flat < 1 || len(large.rates) < 1 || count(large.broadcastRate, large.phase) < 2 {
 		t.Errorf("plan for 64 KiB: %+v: nothing left", large)
+	}
+}
+
+func TestTheSeedShufflesWhoseTurnItIs(t *testing.T) {
+	order := func(seed uint64) []int {
+		return turns(options{connections: 100, seed: seed}, rand.New(rand.NewPCG(seed, seed)))
+	}
+	opened := order(0)
+	if !slices.IsSorted(opened) || len(opened) != 100 {
+		t.Errorf("seed 0: %v, want as opened", opened)
+	}
+	shuffled := order(7)
+	if slices.IsSorted(shuffled) || !slices.Equal(shuffled, order(7)) {
+		t.Errorf("seed 7: %v, want a shuffled order that can be repeated", shuffled)
+	}
+	slices.Sort(shuffled)
+	if !slices.Equal(shuffled, opened) {
+		t.Error("seed 7: not everyone has one turn")
 	}
 }
