@@ -83,10 +83,13 @@ func (c *Conn) catchUp() {
 	}
 }
 
-// forfeit books what c has not been given of the log as closed.
+// forfeit books what c has not been given of the log as closed. To one whose
+// handshake is not complete nothing of it was addressed.
 func (c *Conn) forfeit() {
 	g := &c.loop.log
-	c.loop.delivered[resultClosed] += uint64(g.end - c.seen)
+	if c.state != stateHandshaking {
+		c.loop.delivered[resultClosed] += uint64(g.end - c.seen)
+	}
 	c.seen = g.end
 }
 

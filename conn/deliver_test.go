@@ -354,6 +354,23 @@ func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
 	})
 }
 
+func TestARefusedHandshakeIsInNoBook(t *testing.T) {
+	overBoth(t, func(t *testing.T, o Options) {
+		s := startServer(t, o)
+		s.connect(t, "u")
+		for range 5 {
+			s.push(t, Push{}, "for all")
+		}
+		s.flush()
+		for range 4 { // on each loop
+			c := s.dial(t)
+			c.send([]byte("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"))
+			c.wantRefusal(404)
+		}
+		s.wantBooks(t, Stats{Written: 5})
+	})
+}
+
 func TestAPeerThatGoesAwayWhileItRegistersIsForgotten(t *testing.T) {
 	overBoth(t, func(t *testing.T, o Options) {
 		hold := make(chan struct{})
