@@ -32,7 +32,7 @@ func TestImports(t *testing.T) {
 		{"pushpod/conn", []string{".", "hub", "admin"}, "presence knows no WebSocket"},
 		{"pushpod/presence", []string{".", "hub", "admin", "cli"}, "conn knows no Redis"},
 		{"pushpod/hub", []string{".", "admin"}, "the hub ties the others, who do not know it"},
-		{zerolog, []string{".", "conn", "hub", "presence"}, "what runs in a pod logs; tools print"},
+		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

@@ -290,7 +290,7 @@ func (p *pod) build() {
 		Presence: p.store,
 		Pods:     p.pods,
 		Redis: hub.Redis{
-			Options:     subscriberOptions(c, p.redis),
+			Client:      p.clientOptions(true),
 			MaxEnvelope: int(c.Redis.MaxEnvelope),
 			Timeout:     c.Redis.Timeout,
 			Probe:       c.Redis.Probe,
@@ -318,7 +318,6 @@ func (p *pod) build() {
 		Renew:            c.Presence.Renew,
 		FramesPerSecond:  c.Limits.FramesPerSecond,
 		Now:              p.pods.NowMs,
-		Log:              p.log,
 	})
 	p.hub.Attach(p.server)
 
@@ -329,21 +328,6 @@ func (p *pod) build() {
 		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats}),
 	)
 	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
-}
-
-// subscriberOptions are those of the connection on which the hub reads what is
-// published.
-func subscriberOptions(c *config.Config, addresses []string) *redis.Options {
-	return &redis.Options{
-		Addr:                  addresses[0],
-		Username:              c.Redis.Username,
-		Password:              c.Redis.Password,
-		DB:                    c.Redis.DB,
-		DialTimeout:           c.Redis.Timeout,
-		ReadTimeout:           c.Redis.Timeout,
-		WriteTimeout:          c.Redis.Timeout,
-		ContextTimeoutEnabled: true,
-	}
 }
 
 func policy(name string) conn.Policy {

@@ -3,8 +3,6 @@ package conn
 import (
 	"runtime"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 // Policy says what happens to a connection whose send queue is full.
@@ -59,8 +57,6 @@ type Options struct {
 	AppPing []byte
 	// Now is the clock for messages' expiry and age: Unix milliseconds.
 	Now func() int64
-
-	Log zerolog.Logger
 }
 
 const (

@@ -203,12 +203,12 @@ func (r *Request) check(h *headers) *Refusal {
 	case h.encoding != nil || h.length != nil && *h.length != "0":
 		return badRequest("a handshake has no body")
 	}
-	if h.upgrade == nil || !hasToken([]string{*h.upgrade}, "websocket") {
+	if h.upgrade == nil || !lists([]string{*h.upgrade}, "websocket", strings.EqualFold) {
 		return nil // no WebSocket is asked for
 	}
 	r.upgrade = true
 	switch {
-	case !hasToken(h.connection, "upgrade"):
+	case !lists(h.connection, "upgrade", strings.EqualFold):
 		return badRequest("the header field Connection must hold Upgrade")
 	case h.version == nil || *h.version == "":
 		return badRequest("the header field Sec-WebSocket-Version is missing")
@@ -219,7 +219,7 @@ func (r *Request) check(h *headers) *Refusal {
 	}
 	r.key = *h.key
 	if len(h.protocol) > 0 {
-		if !offers(h.protocol, Subprotocol) {
+		if !lists(h.protocol, Subprotocol, exactly) {
 			return badRequest("none of the subprotocols is supported; " + Subprotocol + " is")
 		}
 		r.protocol = Subprotocol
@@ -236,12 +236,13 @@ func validKey(key string) bool {
 	return err == nil && n == 16
 }
 
-// offers reports whether one of the comma-separated lists holds the protocol;
-// case matters (RFC 6455 section 4.1, 10).
-func offers(lists []string, protocol string) bool {
-	for _, list := range lists {
+// lists reports whether one of the comma-separated lists holds the token, as
+// same compares: most tokens are the same in any case (RFC 9110), but a
+// subprotocol is not (RFC 6455 section 4.1, 10).
+func lists(all []string, token string, same func(a, b string) bool) bool {
+	for _, list := range all {
 		for one := range strings.SplitSeq(list, ",") {
-			if strings.Trim(one, " \t") == protocol {
+			if same(strings.Trim(one, " \t"), token) {
 				return true
 			}
 		}
@@ -249,20 +250,7 @@ func offers(lists []string, protocol string) bool {
 	return false
 }
 
-// hasToken reports whether one of the comma-separated lists holds the token,
-// in whatever case.
-func hasToken(lists []string, token string) bool {
-	for _, list := range lists {
-		for list != "" {
-			var one string
-			one, list, _ = strings.Cut(list, ",")
-			if strings.EqualFold(strings.Trim(one, " \t"), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
+func exactly(a, b string) bool { return a == b }
 
 // isToken reports whether s is a token (RFC 9110 section 5.6.2).
 func isToken(s string) bool {

@@ -162,7 +162,7 @@ func (h *Hub) subscriptions(ctx context.Context) {
 // subscription subscribes once, and reads until it ends.
 func (h *Hub) subscription(ctx context.Context, again bool) (established bool, _ error) {
 	dialing, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
-	socket, owner, err := dial(dialing, h.opts.Redis.Options)
+	socket, owner, err := dial(dialing, h.opts.Redis.Client)
 	cancel()
 	if err != nil {
 		return false, err

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/presence"
 )
 
 // Redis says what the hub needs to reach Redis.
 type Redis struct {
-	// Options of a client for one standalone Redis.
-	Options *redis.Options
+	// Client says how to reach it; the subscription has a client of its own.
+	Client presence.ClientOptions
 	// MaxEnvelope bounds a published message, in bytes.
 	MaxEnvelope int
 	// Timeout bounds each command.
@@ -28,19 +30,21 @@ type Redis struct {
 // and takes the connection over from it: what is published is read by the hub
 // itself, since the library's own reader drops messages where it stalls, and
 // says nothing of what is lost when it reconnects.
-func dial(ctx context.Context, o *redis.Options) (net.Conn, io.Closer, error) {
+func dial(ctx context.Context, o presence.ClientOptions) (net.Conn, io.Closer, error) {
 	var taken net.Conn
-	opt := *o
-	opt.Protocol = 2
-	opt.MaxRetries = -1
-	opt.PoolSize, opt.MinIdleConns = 1, 0
-	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := (&net.Dialer{Timeout: opt.DialTimeout}).DialContext(ctx, network, addr)
+	o.NoRetry, o.PoolSize = true, 1
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{Timeout: o.Timeout}).DialContext(ctx, network, addr)
 		taken = c
 		return c, err
 	}
-	client := redis.NewClient(&opt)
-	one := client.Conn()
+	client := presence.NewClient(o)
+	single, ok := client.(*redis.Client)
+	if !ok {
+		client.Close()
+		return nil, nil, errors.New("hub: a subscription needs one server to speak to")
+	}
+	one := single.Conn()
 	if err := one.Ping(ctx).Err(); err != nil {
 		one.Close()
 		client.Close()

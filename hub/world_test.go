@@ -105,9 +105,7 @@ func startPod(t *testing.T, s set) *pod {
 	ho := Options{
 		Pod: testPod, Keys: p.keys, Presence: store, Pods: pods,
 		Redis: Redis{
-			Options: &redis.Options{
-				Addr: p.feed.Addr(), DialTimeout: testTimeout, ReadTimeout: testTimeout, WriteTimeout: testTimeout, ContextTimeoutEnabled: true,
-			},
+			Client:      presence.ClientOptions{Addresses: []string{p.feed.Addr()}, Timeout: testTimeout},
 			MaxEnvelope: 1 << 20, Timeout: testTimeout, Probe: testProbe,
 		},
 		Uplink: newClient(p.once.Addr()), UplinkMaxLength: 100_000, MaxMessage: 64 << 10, Log: zerolog.Nop(),
@@ -116,7 +114,7 @@ func startPod(t *testing.T, s set) *pod {
 		s.hub(&ho)
 	}
 	p.Hub = New(ho)
-	co := conn.Options{Handler: p.Hub, Loops: 2, Renew: 30 * time.Second, QueueBytes: 8 << 20, Now: pods.NowMs, Log: zerolog.Nop()}
+	co := conn.Options{Handler: p.Hub, Loops: 2, Renew: 30 * time.Second, QueueBytes: 8 << 20, Now: pods.NowMs}
 	if s.conn != nil {
 		s.conn(&co)
 	}
