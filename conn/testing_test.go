@@ -167,8 +167,8 @@ func startServer(t *testing.T, o Options, set ...func(*Options, *fakeHub)) *test
 	}
 	ts := &testServer{Server: s, hub: hub, d: s.NewDeliverer()}
 	t.Cleanup(func() {
+		s.Close() // first: no handshake comes in while its goroutines are waited for
 		hub.pending.Wait()
-		s.Close()
 		if n := s.Len(); n != 0 {
 			t.Errorf("%d connections are left after Close", n)
 		}
