@@ -87,7 +87,7 @@ func (a *epollAcceptor) accept() {
 		l := a.s.loops[a.next%len(a.s.loops)]
 		a.next++
 		e := l.io.(*epoll)
-		if !a.s.admitSocket(l, int32(fd), nil, remoteOf(&addr), e.register) {
+		if !a.s.admitSocket(l, int32(fd), remoteOf(&addr), e.register) {
 			syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
 		}
 	}

@@ -8,7 +8,8 @@ import (
 // UUID names a connection.
 type UUID = [16]byte
 
-// Conn is one end user's WebSocket connection. All of it is guarded by its
+// Conn is one end user's WebSocket connection. There may be a million of them,
+// so its size matters (a test says how large it may be). All of it is guarded by its
 // loop's lock, but where a group says otherwise. Methods lock by themselves
 // unless they say that they may be called from a [Handler], which holds the
 // lock already.
@@ -30,13 +31,12 @@ type Conn struct {
 	cause    Cause
 	flags    flags
 	pingEach uint16
-	fd       int32 // Linux; the portable transport keeps its socket in sock
+	fd       int32 // Linux; the portable transport keeps sockets by itself
 	slot     uint32
 	gen      uint32
 	seen     uint32 // position in the loop's broadcast log
 
 	// Due times, in ticks of the loop; 0: none.
-	inWheel                bool
 	due                    uint32 // when the wheel looks at this connection
 	wheelNext, wheelPrev   uint32
 	pingAt, renewAt, endAt uint32
@@ -45,9 +45,8 @@ type Conn struct {
 	bucket   int32
 	bucketAt uint32
 
-	in   *inbound // nil while nothing is half-read
-	out  *queue   // nil while nothing waits
-	sock any      // the portable transport's; nil on Linux
+	in  *inbound // nil while nothing is half-read
+	out *queue   // nil while nothing waits
 }
 
 type flags uint16
@@ -63,6 +62,7 @@ const (
 	flagPeerClosed                   // the peer's close frame has been seen
 	flagCloseNext                    // a close waits for the connection to be open
 	flagIdentified                   // the handler knows it: Closed must be called
+	flagInWheel                      // something is due for it
 )
 
 func (c *Conn) has(f flags) bool { return c.flags&f != 0 }

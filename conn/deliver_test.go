@@ -458,7 +458,7 @@ func sinkServer(n int) (*Server, []*Conn) {
 	l.io = sink{}
 	var conns []*Conn
 	for range n {
-		c := l.add(-1, nil, [16]byte{})
+		c := l.add(-1, [16]byte{})
 		c.state = stateOpen
 		conns = append(conns, c)
 	}

@@ -252,7 +252,7 @@ func fuzzConn() (*Conn, *fakeHub) {
 	s := New(Options{Handler: hub, Loops: 1, MaxMessage: 1000})
 	l := s.loops[0]
 	l.io = sink{}
-	c := l.add(-1, nil, [16]byte{})
+	c := l.add(-1, [16]byte{})
 	s.conns.Add(1)
 	l.pending--
 	l.open++

@@ -261,7 +261,7 @@ func TestAStalledProcessCallsNobodyDead(t *testing.T) {
 	s := New(Options{Handler: hub, Loops: 1, Ping: 2 * time.Second, PingTimeout: 1500 * time.Millisecond})
 	l := s.loops[0]
 	l.io = sink{}
-	c := l.add(-1, nil, [16]byte{})
+	c := l.add(-1, [16]byte{})
 	l.pending--
 	l.open++
 	c.state, c.pingEach = stateOpen, 2
@@ -296,7 +296,7 @@ func TestADeadPeerIsNotRenewed(t *testing.T) {
 	s := New(Options{Handler: hub, Loops: 1, Renew: time.Second})
 	l := s.loops[0]
 	l.io = sink{}
-	c := l.add(-1, nil, [16]byte{})
+	c := l.add(-1, [16]byte{})
 	s.conns.Add(1)
 	l.pending--
 	l.open++

@@ -58,12 +58,12 @@ func newLoop(s *Server) *Loop {
 }
 
 // add makes a connection of an accepted socket.
-func (l *Loop) add(fd int32, sock any, remote [16]byte) *Conn {
+func (l *Loop) add(fd int32, remote [16]byte) *Conn {
 	l.lastGen++
 	if l.lastGen == 0 {
 		l.lastGen++
 	}
-	c := &Conn{loop: l, fd: fd, sock: sock, remote: remote, gen: l.lastGen}
+	c := &Conn{loop: l, fd: fd, remote: remote, gen: l.lastGen}
 	if n := len(l.free); n > 0 {
 		c.slot = l.free[n-1]
 		l.free = l.free[:n-1]

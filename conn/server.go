@@ -180,7 +180,7 @@ const overflowConns = 64
 
 // admitSocket makes a connection of an accepted socket on the loop l, which is
 // not locked. false: there are too many even to say so, close it.
-func (s *Server) admitSocket(l *Loop, fd int32, sock any, remote [16]byte, register func(*Conn) error) bool {
+func (s *Server) admitSocket(l *Loop, fd int32, remote [16]byte, register func(*Conn) error) bool {
 	n := s.conns.Add(1)
 	if n > int64(s.opts.MaxConns)+overflowConns {
 		s.conns.Add(-1)
@@ -191,7 +191,7 @@ func (s *Server) admitSocket(l *Loop, fd int32, sock any, remote [16]byte, regis
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.add(fd, sock, remote)
+	c := l.add(fd, remote)
 	if err := register(c); err != nil {
 		l.acceptErrors++
 		c.end(CauseRefused)

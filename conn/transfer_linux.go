@@ -51,7 +51,7 @@ func (s *Server) Adopt(fd int, state []byte, introduce func(*Conn)) error {
 		return errors.ErrUnsupported
 	}
 	s.conns.Add(1)
-	c := l.add(int32(fd), nil, [16]byte{})
+	c := l.add(int32(fd), [16]byte{})
 	c.fillBucket()
 	if err := unix.SetNonblock(fd, true); err != nil {
 		c.end(CauseRefused)

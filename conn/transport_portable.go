@@ -14,11 +14,14 @@ type portable struct {
 	l       *Loop
 	done    chan struct{}
 	running sync.WaitGroup // readers and writers
+
+	// Under the loop's lock.
+	socks   map[*Conn]*net.TCPConn
 	ticking bool
 }
 
 func newPortable(l *Loop) *portable {
-	return &portable{l: l, done: make(chan struct{})}
+	return &portable{l: l, done: make(chan struct{}), socks: map[*Conn]*net.TCPConn{}}
 }
 
 // run lets the loop's time go on until stop.
@@ -78,7 +81,7 @@ func (p *portable) writer(c *Conn) {
 			frames = append(frames, n.m.frame)
 		}
 		c.out.flying = len(frames)
-		sock := c.sock.(*net.TCPConn)
+		sock := p.socks[c]
 		l.mu.Unlock()
 		start := time.Now()
 		n, err := frames.WriteTo(sock)
@@ -101,12 +104,15 @@ func (p *portable) writer(c *Conn) {
 	}
 }
 
-func (p *portable) finish(c *Conn) { _ = c.sock.(*net.TCPConn).CloseWrite() }
+func (p *portable) finish(c *Conn) { _ = p.socks[c].CloseWrite() }
 
-func (p *portable) close(c *Conn) { _ = c.sock.(*net.TCPConn).Close() }
+func (p *portable) close(c *Conn) {
+	_ = p.socks[c].Close()
+	delete(p.socks, c)
+}
 
-func (p *portable) register(c *Conn) error {
-	sock := c.sock.(*net.TCPConn)
+func (p *portable) register(c *Conn, sock *net.TCPConn) error {
+	p.socks[c] = sock
 	p.running.Go(func() { p.reader(c, sock) })
 	return nil
 }
@@ -163,7 +169,8 @@ func (a *portableAcceptor) run() {
 		if addr, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
 			remote = addr.AddrPort().Addr().As16()
 		}
-		if !a.s.admitSocket(l, -1, tcp, remote, l.io.(*portable).register) {
+		register := func(c *Conn) error { return l.io.(*portable).register(c, tcp) }
+		if !a.s.admitSocket(l, -1, remote, register) {
 			tcp.Close()
 		}
 	}

@@ -48,7 +48,7 @@ func (w *wheel) insert(l *Loop, c *Conn) {
 	}
 	b := &w.buckets[at&wheelMask]
 	c.wheelPrev, c.wheelNext = at&wheelMask, *b
-	c.inWheel = true
+	c.set(flagInWheel)
 	if *b != wheelNone {
 		l.slots[*b].wheelPrev = wheelSlots + c.slot
 	}
@@ -57,10 +57,10 @@ func (w *wheel) insert(l *Loop, c *Conn) {
 
 // remove takes c out, if it is in. wheelPrev below wheelSlots names a bucket.
 func (w *wheel) remove(l *Loop, c *Conn) {
-	if !c.inWheel {
+	if !c.has(flagInWheel) {
 		return
 	}
-	c.inWheel = false
+	c.clear(flagInWheel)
 	if c.wheelPrev < wheelSlots {
 		w.buckets[c.wheelPrev] = c.wheelNext
 	} else {
@@ -94,7 +94,7 @@ func (w *wheel) turn(l *Loop, due func(*Conn)) {
 		if c.due <= w.now {
 			due(c)
 		}
-		if c.state != stateClosed && !c.inWheel && c.due != 0 {
+		if c.state != stateClosed && !c.has(flagInWheel) && c.due != 0 {
 			w.insert(l, c)
 		}
 	}
@@ -109,7 +109,7 @@ func (c *Conn) schedule() {
 		}
 	}
 	w := &c.loop.wheel
-	if c.due == due && c.inWheel {
+	if c.due == due && c.has(flagInWheel) {
 		return
 	}
 	w.remove(c.loop, c)

@@ -3,9 +3,7 @@ package hub
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
-	"unsafe"
 
 	"pushpod/conn"
 )
@@ -51,34 +49,23 @@ func TestRegistryAgreesWithAModel(t *testing.T) {
 	for _, c := range in {
 		r.remove(c)
 	}
-	if err := r.ConsistencyCheck(); err != nil || r.len() != 0 || len(r.byUser) != 0 {
-		t.Fatalf("left: %d by UUID, %d by user, %v", r.len(), len(r.byUser), err)
+	if err := r.ConsistencyCheck(); err != nil || r.len() != 0 || r.byUser.n != 0 {
+		t.Fatalf("left: %d by UUID, %d by user, %v", r.len(), r.byUser.n, err)
 	}
 }
 
-// TestTheRegistryKeepsNoMemoryOfConnectionsThatHaveGone: a map's key is the
-// string of one of the user's connections, and must be that of one still there.
-func TestTheRegistryKeepsNoMemoryOfConnectionsThatHaveGone(t *testing.T) {
+func TestEveryOrderOfGoingLeavesTheOthersFound(t *testing.T) {
 	r := newRegistry()
 	var in []*conn.Conn
 	for i := range 6 {
 		c := &conn.Conn{}
-		c.Identify(conn.UUID{byte(i)}, strings.Clone("alice"))
+		c.Identify(conn.UUID{byte(i)}, "alice")
 		r.add(c)
 		in = append(in, c)
 	}
 	for _, i := range []int{5, 0, 2, 4, 1} { // the newest, the oldest, one between
 		gone := in[i]
 		r.remove(gone)
-		for key := range r.byUser {
-			held := false
-			for c := r.byUser[key]; c != nil; c = c.Link {
-				held = held || unsafe.StringData(key) == unsafe.StringData(c.User())
-			}
-			if !held {
-				t.Errorf("without connection %d the key is that of one that has gone", i)
-			}
-		}
 		if gone.Link != nil {
 			t.Error("a connection that has gone keeps another's memory")
 		}
@@ -98,10 +85,11 @@ func TestTheConsistencyCheckSeesWhatIsWrong(t *testing.T) {
 		return c
 	}
 	for name, spoil := range map[string]func(*registry){
-		"listed under another user":  func(r *registry) { r.byUser["bob"] = newOne("alice", 9) },
-		"not by UUID":                func(r *registry) { delete(r.byUUID, conn.UUID{1}) },
-		"not by user":                func(r *registry) { delete(r.byUser, "alice") },
-		"another one under its UUID": func(r *registry) { r.byUUID[conn.UUID{1}] = newOne("alice", 1) },
+		"a stranger among a user's":  func(r *registry) { r.user([]byte("alice")).Link.Identify(conn.UUID{1}, "bob") },
+		"not by UUID":                func(r *registry) { r.byUUID.remove(r.uuid(conn.UUID{1})) },
+		"not by user":                func(r *registry) { r.byUser.remove(r.user([]byte("alice"))) },
+		"another one under its UUID": func(r *registry) { r.byUUID.replace(r.uuid(conn.UUID{1}), newOne("alice", 1)) },
+		"in a slot of another hash":  func(r *registry) { r.uuid(conn.UUID{2}).Identify(conn.UUID{3}, "alice") },
 	} {
 		r := newRegistry()
 		r.add(newOne("alice", 1))
@@ -113,5 +101,35 @@ func TestTheConsistencyCheckSeesWhatIsWrong(t *testing.T) {
 		if r.ConsistencyCheck() == nil {
 			t.Errorf("%s: not seen", name)
 		}
+	}
+}
+
+func TestATableGrowsAndShrinksWithWhatIsInIt(t *testing.T) {
+	r := newRegistry()
+	slots := func() (n int) {
+		for _, s := range r.byUUID.shards {
+			n += len(s.slots)
+		}
+		return n
+	}
+	const most = 50_000
+	for i := range most {
+		c := &conn.Conn{}
+		c.Identify(conn.UUID{byte(i), byte(i >> 8), byte(i >> 16)}, fmt.Sprint("u", i))
+		r.add(c)
+	}
+	if n := slots(); n < most || n > 3*most {
+		t.Errorf("%d slots for %d connections", n, most)
+	}
+	for _, c := range r.all() {
+		if r.len() > most/100 {
+			r.remove(c)
+		}
+	}
+	if n := slots(); n > 16*most/100 {
+		t.Errorf("%d slots are left for %d connections", n, r.len())
+	}
+	if err := r.ConsistencyCheck(); err != nil {
+		t.Error(err)
 	}
 }

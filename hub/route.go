@@ -71,7 +71,7 @@ func (r *router) find(own bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, u := range e.to {
-		if c := g.byUUID[u]; c != nil {
+		if c := g.uuid(u); c != nil {
 			r.targets = append(r.targets, c)
 		} else {
 			r.missing.count++
@@ -79,7 +79,7 @@ func (r *router) find(own bool) {
 		}
 	}
 	for _, user := range e.users {
-		c := g.byUser[string(user)]
+		c := g.user(user)
 		if c == nil && own {
 			r.missing.count++
 			r.missing.users = append(r.missing.users, string(user))

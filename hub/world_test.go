@@ -172,8 +172,8 @@ func (p *pod) end() {
 	if g.total != 0 || len(g.perIP) != 0 {
 		p.t.Errorf("the gate still counts %d connections, %d addresses", g.total, len(g.perIP))
 	}
-	if len(p.registry.byUser) != 0 {
-		p.t.Errorf("%d users are left in the registry", len(p.registry.byUser))
+	if p.registry.byUser.n != 0 {
+		p.t.Errorf("%d users are left in the registry", p.registry.byUser.n)
 	}
 	s, c := p.Hub.Stats(), p.server.Stats()
 	var ended uint64

@@ -1,0 +1,13 @@
+package conn
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// A size class of the allocator more is 16 MB in a pod with a million of them.
+func TestAConnectionFitsItsSizeClass(t *testing.T) {
+	if n := unsafe.Sizeof(Conn{}); n > 144 {
+		t.Fatalf("a Conn has %d bytes; 144 is the size class that it shall fit", n)
+	}
+}
