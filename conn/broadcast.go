@@ -16,12 +16,11 @@ type broadcastLog struct {
 
 const logKept = 1 << 20 // bytes of run that are kept while it is empty
 
-// append adds m, which the caller holds.
+// append adds m. The caller's hold of it goes over to the log.
 func (g *broadcastLog) append(m *Message) {
 	if g.base == g.end {
 		g.cursor = 0
 	}
-	m.retain()
 	g.messages = append(g.messages, m)
 	g.starts = append(g.starts, len(g.run))
 	g.run = append(g.run, m.frame...)
@@ -79,6 +78,7 @@ func (c *Conn) catchUp() {
 	missing := g.after(c.seen)
 	c.seen = g.end
 	for _, m := range missing {
+		m.retain()
 		c.admit(m)
 	}
 }
@@ -138,17 +138,6 @@ func (l *Loop) sweep(budget int) (more bool) {
 
 // idle reports whether nothing is left for a sweep.
 func (l *Loop) idle() bool { return l.dirtyAt == len(l.dirty) && l.log.base == l.log.end }
-
-// backlog is how many bytes a sweep still has to bring out, about.
-func (l *Loop) backlog() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := len(l.log.run)
-	if l.dirtyAt < len(l.dirty) {
-		n += int(l.queued)
-	}
-	return n
-}
 
 // update brings c up to date with the log: where nothing else waits for it, by
 // one write of all that is new, without queueing it.
@@ -211,6 +200,7 @@ func (c *Conn) partly(messages []*Message, n int) {
 	c.loop.queued -= int64(n)
 	c.block()
 	for _, m := range messages[1:] {
+		m.retain()
 		c.admit(m)
 	}
 }

@@ -1,26 +1,27 @@
 package conn
 
-import "sync"
-
 const (
-	inlineFlush = 256 // connections that are flushed at once, not by a sweep
-	sliceWrites = 32  // writes while a loop's lock is held in one go
-	applyAtOnce = 512 // messages queued while a loop's lock is held in one go
-	maxBacklog  = 32 << 20
+	inlineFlush = 256      // connections that are flushed at once, not by a sweep
+	sliceWrites = 32       // writes while a loop's lock is held in one go
+	applyAtOnce = 512      // messages queued while a loop's lock is held in one go
+	maxBacklog  = 64 << 20 // bytes that are on their way, at most, before no more is read
 )
 
 // Deliverer sends messages to many connections. It belongs to one goroutine,
-// which alone calls its methods; the order of its calls is the order in which
-// each connection gets its messages.
+// which alone calls its methods, but for Calm; the order of its calls is the
+// order in which each connection gets its messages.
 //
-// To and All only note what is to be sent; Flush queues it and writes where few
-// connections are concerned; Work goes on with large fan-outs, in slices.
+// A message is made by Message or MessageIn, addressed by To and All, and let
+// go of by Done, before the next one is made. To and All only note what is to
+// be sent; Flush queues it and writes where few connections are concerned; Work
+// goes on with large fan-outs, in slices.
 type Deliverer struct {
 	srv     *Server
 	arena   arena
-	pool    sync.Pool
+	own     *Segment     // for messages that are copied; nil: none is needed yet
 	pending [][]delivery // by loop
 	mark    uint32
+	holds   int32 // of the newest message
 }
 
 // delivery is a message for a connection; for all of the loop where it is nil.
@@ -32,9 +33,7 @@ type delivery struct {
 // NewDeliverer returns a Deliverer for the server's connections. A server has
 // one: two would not keep each other's order.
 func (s *Server) NewDeliverer() *Deliverer {
-	d := &Deliverer{srv: s, pending: make([][]delivery, len(s.loops))}
-	d.pool.New = func() any { return new(Message) }
-	return d
+	return &Deliverer{srv: s, pending: make([][]delivery, len(s.loops))}
 }
 
 // Push describes a message to be delivered.
@@ -48,19 +47,23 @@ type Push struct {
 	Reason    string
 }
 
-// Message returns a new message, which the caller holds until Done. The caller
-// fills the text by appending exactly p.Size bytes to the slice it returns,
-// which has that capacity.
+// Message returns a new message. The caller fills the text by appending exactly
+// p.Size bytes to the slice it returns, which has that capacity.
 func (d *Deliverer) Message(p Push) (m *Message, text []byte) {
-	m = d.pool.Get().(*Message)
 	n := p.Size + maxHeaderSize
 	if p.Close {
 		n += maxControl + 2
 	}
-	seg, b := d.arena.take(n)
-	m.pool, m.seg = &d.pool, seg
-	m.refs.Store(1)
-	m.expires, m.at, m.collapse, m.closes = p.Expires, p.At, p.Collapse, p.Close
+	s := d.own
+	if s == nil || len(s.buf)-s.at < n {
+		if s != nil {
+			s.retire()
+		}
+		s = d.arena.take(n)
+		d.own = s
+	}
+	b := s.buf[s.at : s.at : s.at+n]
+	s.at += n
 	if p.Size > 0 {
 		b = appendHeader(b, opText, p.Size)
 		text = b[len(b) : len(b) : len(b)+p.Size]
@@ -69,10 +72,42 @@ func (d *Deliverer) Message(p Push) (m *Message, text []byte) {
 	if p.Close {
 		b = appendClose(b, p.CloseCode, p.Reason)
 	}
-	m.frame = b
-	d.mark++
-	return m, text
+	return d.message(s, p, b), text
 }
+
+// MaxHeader is how many bytes before a text MessageIn may write to.
+const MaxHeader = maxHeaderSize
+
+// MessageIn returns a new message whose text lies in s already, from the byte
+// from to the byte to: it is not copied. The MaxHeader bytes before it, which
+// must be there, are written to. p.Size and the members for closing are ignored.
+func (d *Deliverer) MessageIn(s *Segment, from, to int, p Push) *Message {
+	var head [maxHeaderSize]byte
+	h := appendHeader(head[:0], opText, to-from)
+	from -= len(h)
+	copy(s.buf[from:], h)
+	p.Close = false
+	return d.message(s, p, s.buf[from:to:to])
+}
+
+func (d *Deliverer) message(s *Segment, p Push, frame []byte) *Message {
+	m := s.message()
+	m.frame = frame
+	m.expires, m.at, m.collapse, m.closes = p.Expires, p.At, p.Collapse, p.Close
+	d.mark++
+	d.holds = 0
+	return m
+}
+
+// Segment returns memory of at least n bytes, to be given back with Retire.
+func (d *Deliverer) Segment(n int) *Segment { return d.arena.take(n) }
+
+// Reuse reports whether nothing that lies in s is held any more. Then it may
+// be written to from its beginning.
+func (d *Deliverer) Reuse(s *Segment) bool { return s.empty() }
+
+// Retire ends the use of s by the caller.
+func (d *Deliverer) Retire(s *Segment) { s.retire() }
 
 // To addresses m, the newest message, to c. Addressing c again does nothing.
 func (d *Deliverer) To(c *Conn, m *Message) {
@@ -80,21 +115,26 @@ func (d *Deliverer) To(c *Conn, m *Message) {
 		return
 	}
 	c.mark = d.mark
-	m.retain()
+	d.holds++
 	i := c.loop.index
 	d.pending[i] = append(d.pending[i], delivery{c, m})
 }
 
-// All addresses m to every connection.
+// All addresses m, the newest message, to every connection.
 func (d *Deliverer) All(m *Message) {
 	for i := range d.pending {
-		m.retain()
+		d.holds++
 		d.pending[i] = append(d.pending[i], delivery{nil, m})
 	}
 }
 
-// Done lets go of m.
-func (d *Deliverer) Done(m *Message) { m.release() }
+// Done ends the addressing of m, the newest message.
+func (d *Deliverer) Done(m *Message) {
+	m.refs.Store(d.holds)
+	if d.holds == 0 {
+		m.seg.release()
+	}
+}
 
 // Flush queues all that was addressed, and writes it, at once or, where many
 // connections are concerned, by Work.
@@ -121,20 +161,23 @@ func (d *Deliverer) Work() (more bool) {
 }
 
 // Full reports whether so much is on its way that no more should be read until
-// Work has brought some of it out.
-func (d *Deliverer) Full() bool {
-	for _, l := range d.srv.loops {
-		if l.backlog() > maxBacklog {
-			return true
-		}
-	}
-	return false
-}
+// Work has brought some of it out. What waits for slow sockets does not count:
+// it lies in no segment, and each of them has a bound.
+func (d *Deliverer) Full() bool { return d.arena.out.Load() > maxBacklog }
 
 // Idle is called when there is nothing to do for now.
-func (d *Deliverer) Idle() { d.arena.idle() }
+func (d *Deliverer) Idle() {
+	if s := d.own; s != nil {
+		s.empty()
+	}
+}
 
-// apply queues messages for the loop's connections, in their order.
+// Calm gives up memory that was needed in a busier time. It may be called from
+// anywhere.
+func (d *Deliverer) Calm() { d.arena.drop() }
+
+// apply queues messages for the loop's connections, in their order. The holds of
+// them go over to it.
 func (l *Loop) apply(p []delivery) {
 	few := len(p) <= inlineFlush
 	for rest := p; len(rest) > 0; {
@@ -152,7 +195,6 @@ func (l *Loop) apply(p []delivery) {
 					l.dirty = append(l.dirty, d.c)
 				}
 			}
-			d.m.release()
 		}
 		if few {
 			for i, d := range some {

@@ -167,7 +167,8 @@ func (c *Conn) dropOldest() bool {
 }
 
 // collapse puts m in the place of a waiting message with the same key, if
-// there is one. The bounds are not looked at: it takes the other's place.
+// there is one. The bounds are not looked at: it takes the other's place. Then
+// the caller's hold of m goes over to the queue.
 func (c *Conn) collapse(m *Message) bool {
 	q := c.out
 	if q == nil || m.collapse == "" {
@@ -182,7 +183,6 @@ func (c *Conn) collapse(m *Message) bool {
 		if old := n.m; !old.control && !old.closes && old.collapse == m.collapse {
 			q.bytes += len(m.frame) - len(old.frame)
 			c.loop.queued += int64(len(m.frame) - len(old.frame))
-			m.retain()
 			n.m = m.kept()
 			c.loop.count(old, resultCollapsed)
 			old.release()

@@ -6,11 +6,11 @@ import "time"
 // not fit is written from where it is.
 const scratchBytes = 64 << 10
 
-// enqueue takes a message for c, which the caller holds: it is queued, or
-// counted as lost. flush writes it.
+// enqueue takes a message for c: it is queued, or counted as lost. The caller's
+// hold of it goes over to c, here as in what it calls. flush writes it.
 func (c *Conn) enqueue(m *Message) {
 	if c.state != stateOpen && c.state != stateRegistering || c.has(flagCloseNext) {
-		c.loop.count(m, resultClosed)
+		c.lose(m, resultClosed)
 		return
 	}
 	c.catchUp()
@@ -22,10 +22,10 @@ func (c *Conn) admit(m *Message) {
 	l := c.loop
 	switch {
 	case c.state != stateOpen && c.state != stateRegistering || c.has(flagCloseNext):
-		l.count(m, resultClosed)
+		c.lose(m, resultClosed)
 		return
 	case m.expires != 0 && m.expires < l.clock:
-		l.count(m, resultExpired)
+		c.lose(m, resultExpired)
 		return
 	case m.collapse != "" && c.collapse(m):
 		return
@@ -35,8 +35,9 @@ func (c *Conn) admit(m *Message) {
 		c.overflow(m)
 		return
 	}
+	closes := m.closes
 	c.pushHeld(m)
-	if m.closes {
+	if closes {
 		if c.state == stateRegistering {
 			c.set(flagCloseNext)
 		} else {
@@ -45,10 +46,15 @@ func (c *Conn) admit(m *Message) {
 	}
 }
 
-// pushHeld queues a message that others hold as well.
+// lose books what became of a message that is not queued.
+func (c *Conn) lose(m *Message, r result) {
+	c.loop.count(m, r)
+	m.release()
+}
+
+// pushHeld queues a message, or a copy of it where it may have to wait long.
 func (c *Conn) pushHeld(m *Message) {
-	m.retain()
-	if c.has(flagWantWrite) {
+	if c.has(flagWantWrite) || c.state == stateRegistering {
 		m = m.kept()
 	}
 	c.push(m)
@@ -72,22 +78,22 @@ func (c *Conn) room(n int) bool {
 func (c *Conn) overflow(m *Message) {
 	l := c.loop
 	if c.state != stateOpen && c.state != stateRegistering {
-		l.count(m, resultClosed) // ended by a failed write
+		c.lose(m, resultClosed) // ended by a failed write
 		return
 	}
 	switch l.srv.opts.SlowConsumer {
 	case DropNewest:
-		l.count(m, resultDropped)
+		c.lose(m, resultDropped)
 	case DropOldest:
 		for !c.room(len(m.frame)) && c.dropOldest() {
 		}
 		if c.room(len(m.frame)) {
 			c.pushHeld(m)
 		} else {
-			l.count(m, resultDropped)
+			c.lose(m, resultDropped)
 		}
 	default:
-		l.count(m, resultDropped)
+		c.lose(m, resultDropped)
 		c.slow()
 	}
 }
