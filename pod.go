@@ -83,7 +83,7 @@ func (p *pod) serve(ctx context.Context) error {
 		}
 	})
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
-	others.Go(func() { giveBackMemory(hubCtx) })
+	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
 	}

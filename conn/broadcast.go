@@ -102,16 +102,7 @@ func (l *Loop) sweep(budget int) (more bool) {
 		return false
 	}
 	l.clock = l.srv.opts.Now()
-	for ; budget > 0 && l.dirtyAt < len(l.dirty); l.dirtyAt++ {
-		c := l.dirty[l.dirtyAt]
-		l.dirty[l.dirtyAt] = nil
-		c.clear(flagDirty)
-		c.flush()
-		budget--
-	}
-	if l.dirtyAt == len(l.dirty) {
-		l.dirty, l.dirtyAt = l.dirty[:0], 0
-	}
+	budget = l.flushDirty(budget)
 	g := &l.log
 	for scan := 64 * budget; budget > 0 && scan > 0 && g.base != g.end; scan-- {
 		if len(l.slots) == 0 {
@@ -195,9 +186,7 @@ func (c *Conn) partly(messages []*Message, n int) {
 	m := messages[0]
 	m.retain()
 	c.push(m.kept())
-	c.out.off = n
-	c.out.bytes -= n
-	c.loop.queued -= int64(n)
+	c.begun(n)
 	c.block()
 	for _, m := range messages[1:] {
 		m.retain()

@@ -8,33 +8,26 @@ const (
 )
 
 // Deliverer sends messages to many connections. It belongs to one goroutine,
-// which alone calls its methods, but for Calm; the order of its calls is the
+// which alone calls its methods, but for Trim; the order of its calls is the
 // order in which each connection gets its messages.
 //
-// A message is made by Message or MessageIn, addressed by To and All, and let
-// go of by Done, before the next one is made. To and All only note what is to
-// be sent; Flush queues it and writes where few connections are concerned; Work
-// goes on with large fan-outs, in slices.
+// Plain queues a message for one connection. A message for several, or one with
+// anything special to it, is made by Message, queued by To and All, and let go
+// of by Done, before the next one is made. Flush writes where few connections
+// are concerned; Work goes on with large fan-outs, in slices.
 type Deliverer struct {
-	srv     *Server
-	arena   arena
-	own     *Segment     // for messages that are copied; nil: none is needed yet
-	pending [][]delivery // by loop
-	mark    uint32
-	holds   int32 // of the newest message
-}
-
-// delivery is a message for a connection; for all of the loop where it is nil.
-type delivery struct {
-	c *Conn
-	m *Message
+	srv   *Server
+	arena arena
+	own   *segment // nil: none is needed yet
+	mark  uint32
+	sent  int // bytes queued since nothing was left to be written
+	clock int64
+	age   int // messages since clock was read
 }
 
 // NewDeliverer returns a Deliverer for the server's connections. A server has
 // one: two would not keep each other's order.
-func (s *Server) NewDeliverer() *Deliverer {
-	return &Deliverer{srv: s, pending: make([][]delivery, len(s.loops))}
-}
+func (s *Server) NewDeliverer() *Deliverer { return &Deliverer{srv: s} }
 
 // Push describes a message to be delivered.
 type Push struct {
@@ -72,147 +65,153 @@ func (d *Deliverer) Message(p Push) (m *Message, text []byte) {
 	if p.Close {
 		b = appendClose(b, p.CloseCode, p.Reason)
 	}
-	return d.message(s, p, b), text
-}
-
-// MaxHeader is how many bytes before a text MessageIn may write to.
-const MaxHeader = maxHeaderSize
-
-// MessageIn returns a new message whose text lies in s already, from the byte
-// from to the byte to: it is not copied. The MaxHeader bytes before it, which
-// must be there, are written to. p.Size and the members for closing are ignored.
-func (d *Deliverer) MessageIn(s *Segment, from, to int, p Push) *Message {
-	var head [maxHeaderSize]byte
-	h := appendHeader(head[:0], opText, to-from)
-	from -= len(h)
-	copy(s.buf[from:], h)
-	p.Close = false
-	return d.message(s, p, s.buf[from:to:to])
-}
-
-func (d *Deliverer) message(s *Segment, p Push, frame []byte) *Message {
-	m := s.message()
-	m.frame = frame
+	m = s.message()
+	m.frame = b
+	m.refs.Store(1)
 	m.expires, m.at, m.collapse, m.closes = p.Expires, p.At, p.Collapse, p.Close
 	d.mark++
-	d.holds = 0
-	return m
+	d.sent += n
+	return m, text
 }
 
-// Segment returns memory of at least n bytes, to be given back with Retire.
-func (d *Deliverer) Segment(n int) *Segment { return d.arena.take(n) }
-
-// Reuse reports whether nothing that lies in s is held any more. Then it may
-// be written to from its beginning.
-func (d *Deliverer) Reuse(s *Segment) bool { return s.empty() }
-
-// Retire ends the use of s by the caller.
-func (d *Deliverer) Retire(s *Segment) { s.retire() }
-
-// To addresses m, the newest message, to c. Addressing c again does nothing.
+// To sends m, the newest message, to c. To send it again does nothing.
 func (d *Deliverer) To(c *Conn, m *Message) {
 	if c.mark == d.mark {
 		return
 	}
 	c.mark = d.mark
-	d.holds++
-	i := c.loop.index
-	d.pending[i] = append(d.pending[i], delivery{c, m})
+	m.retain()
+	l := d.lock(c.loop)
+	c.enqueue(m)
+	c.soil()
+	l.mu.Unlock()
 }
 
-// All addresses m, the newest message, to every connection.
+// Plain sends a text, which is head, body and tail, to c. at is when it was
+// published, Unix ms; 0: not known.
+func (d *Deliverer) Plain(c *Conn, head, body []byte, tail byte, at int64) {
+	d.sent += len(head) + len(body) + maxHeaderSize
+	l := d.lock(c.loop)
+	c.plain(head, body, tail, at)
+	c.soil()
+	l.mu.Unlock()
+}
+
+// All sends m, the newest message, to every connection.
 func (d *Deliverer) All(m *Message) {
-	for i := range d.pending {
-		d.holds++
-		d.pending[i] = append(d.pending[i], delivery{nil, m})
+	for _, l := range d.srv.loops {
+		m.retain()
+		d.lock(l)
+		l.log.append(m)
+		l.mu.Unlock()
 	}
 }
 
-// Done ends the addressing of m, the newest message.
-func (d *Deliverer) Done(m *Message) {
-	m.refs.Store(d.holds)
-	if d.holds == 0 {
-		m.seg.release()
+// Done lets go of m, the newest message.
+func (d *Deliverer) Done(m *Message) { m.release() }
+
+// lock locks the loop, and sets its clock.
+func (d *Deliverer) lock(l *Loop) *Loop {
+	// Asking for the time costs as much as queueing a message.
+	const often = 64
+	if d.age--; d.age < 0 {
+		d.clock, d.age = d.srv.opts.Now(), often
+	}
+	l.mu.Lock()
+	l.clock = d.clock
+	return l
+}
+
+// soil notes that c has something to be written.
+func (c *Conn) soil() {
+	if c.out != nil && !c.has(flagDirty|flagWantWrite) {
+		c.set(flagDirty)
+		c.loop.dirty = append(c.loop.dirty, c)
 	}
 }
 
-// Flush queues all that was addressed, and writes it, at once or, where many
-// connections are concerned, by Work.
+// Flush writes what was sent, at once, or, where many connections are
+// concerned, leaves it to Work.
 func (d *Deliverer) Flush() {
-	for i, l := range d.srv.loops {
-		if p := d.pending[i]; len(p) > 0 {
-			l.apply(p)
-			clear(p)
-			if d.pending[i] = p[:0]; cap(p) > 64<<10 {
-				d.pending[i] = nil
-			}
-		}
+	d.age = 0
+	for _, l := range d.srv.loops {
+		l.flushFew()
 	}
 }
 
 // Work brings out a slice of what Flush left, and reports whether more is left.
 func (d *Deliverer) Work() (more bool) {
+	d.age = 0
 	for _, l := range d.srv.loops {
 		if l.sweep(sliceWrites) {
 			more = true
 		}
 	}
+	if !more {
+		d.sent = 0
+	}
 	return more
 }
 
 // Full reports whether so much is on its way that no more should be read until
-// Work has brought some of it out. What waits for slow sockets does not count:
-// it lies in no segment, and each of them has a bound.
-func (d *Deliverer) Full() bool { return d.arena.out.Load() > maxBacklog }
+// Work has brought all of it out.
+func (d *Deliverer) Full() bool { return d.sent > maxBacklog }
 
 // Idle is called when there is nothing to do for now.
 func (d *Deliverer) Idle() {
-	if s := d.own; s != nil {
-		s.empty()
+	d.age = 0
+	if s := d.own; s != nil && s.empty() && len(s.buf) > segmentBytes {
+		s.retire() // a large message has passed
+		d.own = nil
 	}
 }
 
-// Calm gives up memory that was needed in a busier time. It may be called from
-// anywhere.
-func (d *Deliverer) Calm() { d.arena.drop() }
-
-// apply queues messages for the loop's connections, in their order. The holds of
-// them go over to it.
-func (l *Loop) apply(p []delivery) {
-	few := len(p) <= inlineFlush
-	for rest := p; len(rest) > 0; {
-		some := rest[:min(len(rest), applyAtOnce)]
-		rest = rest[len(some):]
+// Trim gives up memory that was not needed since the last call. It may be called
+// from anywhere.
+func (d *Deliverer) Trim() {
+	d.arena.trim()
+	for _, l := range d.srv.loops {
 		l.mu.Lock()
-		l.clock = l.srv.opts.Now()
-		for _, d := range some {
-			if d.c == nil {
-				l.log.append(d.m)
-			} else {
-				d.c.enqueue(d.m)
-				if !few && d.c.out != nil && !d.c.has(flagDirty|flagWantWrite) {
-					d.c.set(flagDirty)
-					l.dirty = append(l.dirty, d.c)
-				}
-			}
+		l.pools.trim()
+		if len(l.dirty) == 0 {
+			l.dirty = nil
 		}
-		if few {
-			for i, d := range some {
-				if d.c != nil {
-					d.c.flush()
-				}
-				if i%sliceWrites == sliceWrites-1 {
-					l.mu.Unlock() // let the loop have its turn
-					l.mu.Lock()
-				}
-			}
+		if l.log.base == l.log.end {
+			l.log.run, l.log.messages, l.log.starts = nil, nil, nil
 		}
 		l.mu.Unlock()
 	}
-	if l.srv.sweepers {
-		select {
-		case l.wake <- struct{}{}:
-		default:
+}
+
+// flushFew writes what waits for the connections that are to be flushed, where
+// they are few; else it leaves them to sweeps.
+func (l *Loop) flushFew() {
+	for few := true; few; {
+		l.mu.Lock()
+		few = len(l.dirty)-l.dirtyAt <= inlineFlush && l.flushDirty(sliceWrites) == 0
+		more := !l.idle()
+		l.mu.Unlock() // let the loop have its turn
+		if !few && more && l.srv.sweepers {
+			select {
+			case l.wake <- struct{}{}:
+			default:
+			}
 		}
 	}
+}
+
+// flushDirty flushes connections that wait for it: budget of them at most. It
+// returns what is left of the budget.
+func (l *Loop) flushDirty(budget int) (left int) {
+	for ; budget > 0 && l.dirtyAt < len(l.dirty); l.dirtyAt++ {
+		c := l.dirty[l.dirtyAt]
+		l.dirty[l.dirtyAt] = nil
+		c.clear(flagDirty)
+		c.flush()
+		budget--
+	}
+	if l.dirtyAt == len(l.dirty) {
+		l.dirty, l.dirtyAt = l.dirty[:0], 0
+	}
+	return budget
 }

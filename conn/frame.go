@@ -16,6 +16,8 @@ const (
 	maxControl    = ws.MaxControlFramePayloadSize
 	maxReason     = maxControl - 2
 	maxHeaderSize = ws.MaxHeaderSize
+
+	maxServerHeader = maxHeaderSize - 4 // without a mask
 )
 
 // appendHeader appends the header of an unmasked, final frame
@@ -28,6 +30,18 @@ func appendHeader(dst []byte, op byte, length int) []byte {
 		return append(dst, 0x80|op, 126, byte(length>>8), byte(length))
 	default:
 		return binary.BigEndian.AppendUint64(append(dst, 0x80|op, 127), uint64(length))
+	}
+}
+
+// headerSize is the size of such a header.
+func headerSize(length int) int {
+	switch {
+	case length < 126:
+		return 2
+	case length < 1<<16:
+		return 4
+	default:
+		return maxServerHeader
 	}
 }
 

@@ -5,7 +5,7 @@ import "sync/atomic"
 // Message is one encoded frame on its way to any number of connections. Its
 // bytes are shared by all of them and never change once it is sent.
 //
-// A message from a [Deliverer] lives in a [Segment] until the last queue has
+// A message from a [Deliverer] lives in pooled memory until the last queue has
 // let go of it; one that has to wait for a slow socket is copied to memory of
 // its own first, once for all its receivers.
 type Message struct {
@@ -18,7 +18,7 @@ type Message struct {
 
 	// Messages in a segment only.
 	refs atomic.Int32
-	seg  *Segment
+	seg  *segment
 	heap atomic.Pointer[Message] // the copy that waits in queues
 }
 

@@ -7,63 +7,33 @@ type queue struct {
 	bytes      int // of all frames in it, less what has been written of the first
 	off        int // bytes of the first frame that are written
 	flying     int // frames at the head that a writer has hold of (portable)
-	next       *queue
 }
 
+// node is a message that waits, or a chunk of frames.
 type node struct {
 	next *node
 	m    *Message
+	k    *chunk // where there is no m
 }
 
-// pools keeps nodes and queues for one loop, under its lock.
-type pools struct {
-	nodes      *node
-	nodeCount  int
-	queues     *queue
-	queueCount int
-}
-
-const pooledNodes = 64 << 10
-
-func (p *pools) node(m *Message) *node {
-	n := p.nodes
-	if n == nil {
-		return &node{m: m}
+// bytes is what is to be written of n.
+func (n *node) bytes() []byte {
+	if n.m != nil {
+		return n.m.frame
 	}
-	p.nodes, n.next, n.m = n.next, nil, m
-	p.nodeCount--
-	return n
+	return n.k.frames()
 }
 
-func (p *pools) putNode(n *node) {
-	n.m = nil
-	if p.nodeCount < pooledNodes {
-		n.next, p.nodes = p.nodes, n
-		p.nodeCount++
+// first is the size of the first frame of n.
+func (n *node) first() int {
+	if n.m != nil {
+		return len(n.m.frame)
 	}
+	return n.k.first()
 }
 
-func (p *pools) queue() *queue {
-	q := p.queues
-	if q == nil {
-		return &queue{}
-	}
-	p.queues, q.next = q.next, nil
-	p.queueCount--
-	return q
-}
-
-func (p *pools) putQueue(q *queue) {
-	*q = queue{}
-	if p.queueCount < pooledNodes/16 {
-		q.next, p.queues = p.queues, q
-		p.queueCount++
-	}
-}
-
-// push appends m to what waits for c. The caller has checked the bounds and
-// given up its hold of m.
-func (c *Conn) push(m *Message) {
+// tailNode appends an empty node.
+func (c *Conn) tailNode() *node {
 	l := c.loop
 	q := c.out
 	if q == nil {
@@ -71,16 +41,55 @@ func (c *Conn) push(m *Message) {
 		c.out = q
 		l.waiting++
 	}
-	n := l.pools.node(m)
+	n := l.pools.node()
 	if q.tail == nil {
 		q.head = n
 	} else {
 		q.tail.next = n
 	}
 	q.tail = n
-	q.bytes += len(m.frame)
-	l.queued += int64(len(m.frame))
+	return n
 }
+
+// grow books n more bytes that wait; n may be negative.
+func (c *Conn) grow(n int) {
+	c.out.bytes += n
+	c.loop.queued += int64(n)
+}
+
+// push appends m to what waits for c. The caller has checked the bounds and
+// given up its hold of m.
+func (c *Conn) push(m *Message) {
+	c.tailNode().m = m
+	c.grow(len(m.frame))
+}
+
+// inline returns where to write a frame of size bytes, maxInline at most, behind
+// all that waits for c.
+func (c *Conn) inline(size int, at int64) []byte {
+	timed := at != 0
+	var k *chunk
+	if c.out != nil && c.out.tail != nil {
+		k = c.out.tail.k
+	}
+	if k == nil || !k.fits(size, timed) {
+		class := uint8(0)
+		if k != nil {
+			class = min(k.class+1, chunkClasses-1)
+		}
+		for smallestChunk<<class < size+timeBytes {
+			class++
+		}
+		k = c.loop.pools.chunk(class)
+		k.timed = timed
+		c.tailNode().k = k
+	}
+	c.grow(size)
+	return k.add(size, at)
+}
+
+// maxInline bounds a frame that goes into a chunk.
+const maxInline = largestChunk - timeBytes
 
 // pushFront puts m before all that waits for c; nothing of it is written yet.
 func (c *Conn) pushFront(m *Message) {
@@ -98,30 +107,39 @@ func (c *Conn) pushFront(m *Message) {
 	last.next, q.head = q.head, last
 }
 
-// pop takes the first frame out of the queue, which must not be empty. The
-// caller takes over the hold of it.
-func (c *Conn) pop() *Message {
+// pop takes the first frame out of the queue, which must not be empty, and
+// books what became of it.
+func (c *Conn) pop(r result) {
 	l, q := c.loop, c.out
 	n := q.head
-	m := n.m
-	q.head = n.next
-	if q.head == nil {
-		q.tail = nil
-	}
-	left := len(m.frame) - q.off
+	c.grow(q.off - n.first())
 	q.off = 0
 	if q.flying > 0 {
 		q.flying--
 	}
-	q.bytes -= left
-	l.queued -= int64(left)
+	if n.m != nil {
+		l.count(n.m, r)
+		n.m.release()
+	} else {
+		l.countPlain(n.k.at(l.clock), r)
+		if n.k.drop(); n.k.left() > 0 {
+			return
+		}
+	}
+	c.popNode()
+}
+
+// popNode takes the first node out.
+func (c *Conn) popNode() {
+	l, q := c.loop, c.out
+	n := q.head
+	q.head = n.next
 	l.pools.putNode(n)
 	if q.head == nil {
 		l.pools.putQueue(q)
 		c.out = nil
 		l.waiting--
 	}
-	return m
 }
 
 // locked says how many frames at the head may not be taken out any more:
@@ -135,34 +153,44 @@ func (q *queue) locked() int {
 
 // dropOldest drops the first message that may be dropped; false: there is none.
 func (c *Conn) dropOldest() bool {
-	q := c.out
+	l, q := c.loop, c.out
 	if q == nil {
 		return false
 	}
 	var prev *node
 	n := q.head
-	for i := q.locked(); n != nil && (i > 0 || n.m.control || n.m.closes); i-- {
+	locked := q.locked()
+	if locked == 1 && n.k != nil && n.k.left() > 1 {
+		at := n.k.at(l.clock)
+		c.grow(-n.k.dropSecond())
+		l.countPlain(at, resultDropped)
+		return true
+	}
+	for ; n != nil && (locked > 0 || n.m != nil && (n.m.control || n.m.closes)); locked-- {
 		prev, n = n, n.next
 	}
-	if n == nil {
+	switch {
+	case n == nil:
 		return false
-	}
-	if prev == nil {
-		m := c.pop()
-		c.loop.count(m, resultDropped)
-		m.release()
+	case prev == nil:
+		c.pop(resultDropped)
 		return true
+	case n.m == nil:
+		c.grow(-n.k.first())
+		l.countPlain(0, resultDropped)
+		if n.k.drop(); n.k.left() > 0 {
+			return true
+		}
+	default:
+		c.grow(-len(n.m.frame))
+		l.count(n.m, resultDropped)
+		n.m.release()
 	}
 	prev.next = n.next
 	if q.tail == n {
 		q.tail = prev
 	}
-	m := n.m
-	q.bytes -= len(m.frame)
-	c.loop.queued -= int64(len(m.frame))
-	c.loop.pools.putNode(n)
-	c.loop.count(m, resultDropped)
-	m.release()
+	l.pools.putNode(n)
 	return true
 }
 
@@ -174,15 +202,14 @@ func (c *Conn) collapse(m *Message) bool {
 	if q == nil || m.collapse == "" {
 		return false
 	}
-	i := q.locked()
+	locked := q.locked()
 	for n := q.head; n != nil; n = n.next {
-		if i > 0 {
-			i--
+		if locked > 0 {
+			locked--
 			continue
 		}
-		if old := n.m; !old.control && !old.closes && old.collapse == m.collapse {
-			q.bytes += len(m.frame) - len(old.frame)
-			c.loop.queued += int64(len(m.frame) - len(old.frame))
+		if old := n.m; old != nil && !old.control && !old.closes && old.collapse == m.collapse {
+			c.grow(len(m.frame) - len(old.frame))
 			n.m = m.kept()
 			c.loop.count(old, resultCollapsed)
 			old.release()
@@ -192,39 +219,46 @@ func (c *Conn) collapse(m *Message) bool {
 	return false
 }
 
-// discard empties the queue, counting each message as result. keep leaves what
-// may not be taken out any more: a frame that is begun is finished.
-func (c *Conn) discard(result result, keep bool) {
+// discard empties the queue, booking each message as r. keep leaves what may
+// not be taken out any more: a frame that is begun is finished.
+func (c *Conn) discard(r result, keep bool) {
 	q := c.out
 	if q == nil {
 		return
 	}
-	if !keep {
+	locked := 0
+	if keep {
+		locked = q.locked()
+	}
+	if locked == 0 {
 		for c.out != nil {
-			m := c.pop()
-			c.loop.count(m, result)
-			m.release()
+			c.pop(r)
 		}
 		return
 	}
+	// What stays is set aside, and the rest popped from behind it.
 	last := q.head
-	i := q.locked()
-	if i == 0 {
-		c.discard(result, false)
-		return
-	}
-	for ; i > 1; i-- {
+	for ; locked > 1; locked-- {
 		last = last.next
+	}
+	if k := last.k; k != nil {
+		for k.left() > 1 {
+			c.grow(-k.dropSecond())
+			c.loop.countPlain(0, r)
+		}
 	}
 	rest := last.next
 	last.next, q.tail = nil, last
 	for rest != nil {
 		n := rest
 		rest = n.next
-		q.bytes -= len(n.m.frame)
-		c.loop.queued -= int64(len(n.m.frame))
-		c.loop.count(n.m, result)
-		n.m.release()
+		c.grow(-len(n.bytes()))
+		if n.m != nil {
+			c.loop.count(n.m, r)
+			n.m.release()
+		} else {
+			c.loop.delivered[r] += uint64(n.k.left())
+		}
 		c.loop.pools.putNode(n)
 	}
 }
@@ -233,6 +267,8 @@ func (c *Conn) discard(result result, keep bool) {
 func (q *queue) keep() {
 	// Newer messages come behind older ones, and those were kept before.
 	for n := q.head; n != nil; n = n.next {
-		n.m = n.m.kept()
+		if n.m != nil {
+			n.m = n.m.kept()
+		}
 	}
 }

@@ -17,6 +17,7 @@ type Server struct {
 	opts     Options
 	loops    []*Loop
 	sweepers bool // loops have goroutines that bring out large fan-outs
+	inline   bool // frames may wait in chunks: nobody writes them without the loop's lock
 	wsPing   *Message
 	appPing  *Message
 
@@ -40,6 +41,7 @@ func New(o Options) *Server {
 		s.loops = append(s.loops, l)
 	}
 	s.sweepers = len(s.loops) > 1
+	s.inline = !s.opts.Portable && eventLoops
 	return s
 }
 

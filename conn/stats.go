@@ -11,6 +11,7 @@ const (
 	resultDropped                 // by the policy for slow consumers
 	resultClosed                  // the connection closed first
 	results
+	resultNone // it goes on elsewhere: in no book here
 )
 
 // LatencyBounds are the upper bounds in seconds of the histogram of the time
@@ -69,9 +70,17 @@ func (l *Loop) count(m *Message, r result) {
 	if m.control {
 		return
 	}
+	l.countPlain(m.at, r)
+}
+
+// countPlain is count for a message that was published at a time; 0: not known.
+func (l *Loop) countPlain(at int64, r result) {
+	if r == resultNone {
+		return
+	}
 	l.delivered[r]++
-	if r == resultWritten && m.at != 0 {
-		l.observe(l.clock - m.at)
+	if r == resultWritten && at != 0 {
+		l.observe(l.clock - at)
 	}
 }
 

@@ -58,8 +58,13 @@ func (c *Conn) snapshot() ([]byte, error) {
 	if q := c.out; q != nil {
 		s.Written = q.off
 		for n := q.head; n != nil; n = n.next {
-			m := n.m
-			s.Queue = append(s.Queue, queued{m.frame, m.expires, m.at, m.collapse, m.closes, m.control})
+			if m := n.m; m != nil {
+				s.Queue = append(s.Queue, queued{m.frame, m.expires, m.at, m.collapse, m.closes, m.control})
+				continue
+			}
+			for k := *n.k; k.left() > 0; k.drop() {
+				s.Queue = append(s.Queue, queued{Frame: k.frames()[:k.first()], At: k.at(c.loop.clock)})
+			}
 		}
 	}
 	return json.Marshal(s)
@@ -99,9 +104,7 @@ func (c *Conn) restore(b []byte) error {
 		c.push(&Message{frame: q.Frame, expires: q.Expires, at: q.At, collapse: q.Collapse, closes: q.Closes, control: q.Control})
 	}
 	if s.Written > 0 {
-		c.out.off = s.Written
-		c.out.bytes -= s.Written
-		l.queued -= int64(s.Written)
+		c.begun(s.Written)
 	}
 	l.clock = l.srv.opts.Now()
 	c.flush()

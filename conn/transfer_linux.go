@@ -26,7 +26,7 @@ func (s *Server) Detach(c *Conn) (fd int, state []byte, err error) {
 		return -1, nil, err
 	}
 	for c.out != nil {
-		c.pop().release() // they go on elsewhere: in no book here
+		c.pop(resultNone)
 	}
 	c.state = stateClosed
 	c.in = nil

@@ -35,6 +35,9 @@ const (
 
 const readBytes = 64 << 10
 
+// eventLoops: there are event loops on this system.
+const eventLoops = true
+
 func (s *Server) newTransport(l *Loop) (transport, error) {
 	if s.opts.Portable {
 		return newPortable(l), nil

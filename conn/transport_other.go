@@ -2,6 +2,9 @@
 
 package conn
 
+// eventLoops: there are event loops on this system.
+const eventLoops = false
+
 func (s *Server) newTransport(l *Loop) (transport, error) { return newPortable(l), nil }
 
 func (s *Server) newAcceptor() (acceptor, error) { return s.newPortableAcceptor(), nil }

@@ -67,9 +67,7 @@ func (p *portable) writer(c *Conn) {
 	for c.state != stateClosed {
 		l.clock = l.srv.opts.Now()
 		for c.out != nil && c.out.off == 0 && c.late(c.out.head.m) {
-			m := c.pop()
-			l.count(m, resultExpired)
-			m.release()
+			c.pop(resultExpired)
 		}
 		if c.out == nil {
 			c.clear(flagWantWrite | flagArmed)
@@ -78,7 +76,7 @@ func (p *portable) writer(c *Conn) {
 		}
 		var frames net.Buffers
 		for n := c.out.head; n != nil && len(frames) < flyingAtOnce && !c.late(n.m); n = n.next {
-			frames = append(frames, n.m.frame)
+			frames = append(frames, n.bytes())
 		}
 		c.out.flying = len(frames)
 		sock := p.socks[c]

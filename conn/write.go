@@ -46,6 +46,33 @@ func (c *Conn) admit(m *Message) {
 	}
 }
 
+// plain queues a message that is for c alone, and neither expires, collapses
+// nor closes: its text is head, body and tail, one behind the other.
+func (c *Conn) plain(head, body []byte, tail byte, at int64) {
+	l := c.loop
+	text := len(head) + len(body) + 1
+	size := text + headerSize(text)
+	if c.state == stateOpen {
+		c.catchUp() // which may end it
+	}
+	if c.state != stateOpen || c.has(flagCloseNext) || size > maxInline || !l.srv.inline || !c.roomNow(size) {
+		m := &Message{frame: appendText(make([]byte, 0, size), head, body, tail), at: at}
+		c.enqueue(m)
+		return
+	}
+	appendText(c.inline(size, at), head, body, tail)
+}
+
+func appendText(b, head, body []byte, tail byte) []byte {
+	b = appendHeader(b, opText, len(head)+len(body)+1)
+	return append(append(append(b, head...), body...), tail)
+}
+
+// roomNow reports whether n more bytes may wait, without making room.
+func (c *Conn) roomNow(n int) bool {
+	return c.out == nil || c.out.bytes == 0 || c.out.bytes+n <= c.loop.srv.opts.QueueBytes
+}
+
 // lose books what became of a message that is not queued.
 func (c *Conn) lose(m *Message, r result) {
 	c.loop.count(m, r)
@@ -64,7 +91,7 @@ func (c *Conn) pushHeld(m *Message) {
 // has tried to write it yet is written first.
 func (c *Conn) room(n int) bool {
 	limit := c.loop.srv.opts.QueueBytes
-	if c.out == nil || c.out.bytes == 0 || c.out.bytes+n <= limit {
+	if c.roomNow(n) {
 		return true
 	}
 	if c.has(flagWantWrite) || c.state != stateOpen {
@@ -138,12 +165,10 @@ func (c *Conn) flush() {
 func (c *Conn) gather() []byte {
 	l, q := c.loop, c.out
 	if q.off == 0 && q.flying == 0 && c.late(q.head.m) {
-		m := c.pop()
-		l.count(m, resultExpired)
-		m.release()
+		c.pop(resultExpired)
 		return nil
 	}
-	first := q.head.m.frame[q.off:]
+	first := q.head.bytes()[q.off:]
 	if q.head.next == nil || len(first) >= scratchBytes {
 		return first
 	}
@@ -151,13 +176,17 @@ func (c *Conn) gather() []byte {
 		l.scratch = make([]byte, 0, scratchBytes)
 	}
 	b := append(l.scratch[:0], first...)
-	for n := q.head.next; n != nil && !c.late(n.m) && len(b)+len(n.m.frame) <= scratchBytes; n = n.next {
-		b = append(b, n.m.frame...)
+	for n := q.head.next; n != nil && !c.late(n.m); n = n.next {
+		more := n.bytes()
+		if len(b)+len(more) > scratchBytes {
+			break
+		}
+		b = append(b, more...)
 	}
 	return b
 }
 
-func (c *Conn) late(m *Message) bool { return m.expires != 0 && m.expires < c.loop.clock }
+func (c *Conn) late(m *Message) bool { return m != nil && m.expires != 0 && m.expires < c.loop.clock }
 
 // wrote books n bytes that the socket has taken from the head of the queue.
 func (c *Conn) wrote(n int) {
@@ -166,18 +195,30 @@ func (c *Conn) wrote(n int) {
 	l.writtenBytes += uint64(n)
 	for n > 0 {
 		q := c.out
-		left := len(q.head.m.frame) - q.off
+		if k := q.head.k; k != nil && !k.timed && n+q.off >= int(k.end-k.start) {
+			left := int(k.end-k.start) - q.off // all of the chunk
+			n -= left
+			c.grow(-left)
+			q.off = 0
+			l.delivered[resultWritten] += uint64(k.left())
+			c.popNode()
+			continue
+		}
+		left := q.head.first() - q.off
 		if n < left {
 			q.off += n
-			q.bytes -= n
-			l.queued -= int64(n)
+			c.grow(-n)
 			return
 		}
 		n -= left
-		m := c.pop()
-		l.count(m, resultWritten)
-		m.release()
+		c.pop(resultWritten)
 	}
+}
+
+// begun notes that n bytes of the queue's first frame are written.
+func (c *Conn) begun(n int) {
+	c.out.off = n
+	c.grow(-n)
 }
 
 // block notes that the socket takes no more for now.
@@ -231,9 +272,7 @@ func (c *Conn) sendControl(frame []byte) {
 			return
 		}
 		c.push(&Message{frame: frame, control: true})
-		c.out.off = n
-		c.out.bytes -= n
-		c.loop.queued -= int64(n)
+		c.begun(n)
 		c.block()
 		return
 	}

@@ -345,6 +345,10 @@ func (h *Hub) heal(user string) {
 	h.presence.Heal(user, h.registry.holds)
 }
 
+// Trim gives up memory that was not needed since the last call. It may be called
+// from anywhere.
+func (h *Hub) Trim() { h.deliverer.Trim() }
+
 // Len is how many connections the hub holds.
 func (h *Hub) Len() int { return h.registry.len() }
 

@@ -33,16 +33,8 @@ const (
 	frameData = `"data":`
 )
 
-// place is where a published message lies: in memory that belongs to it.
-type place struct {
-	seg     *conn.Segment // nil: nowhere, and the message stays as it is
-	from    int           // the first byte of seg that is the message's
-	payload int           // the first byte of its payload
-}
-
-// route handles one published message. Where it lies in a segment, its bytes
-// are not the caller's any more.
-func (r *router) route(channel, payload []byte, p place) {
+// route handles one published message.
+func (r *router) route(channel, payload []byte) {
 	e := &r.e
 	own := string(channel) == string(r.own)
 	if reason := e.parse(payload); reason != "" {
@@ -59,10 +51,10 @@ func (r *router) route(channel, payload []byte, p place) {
 	}
 	r.ok.Add(1)
 	r.find(own)
+	r.deliver()
 	if r.missing.count > 0 {
 		r.miss()
 	}
-	r.deliver(payload, p)
 }
 
 func (r *router) refuse(reason string, size int) {
@@ -99,13 +91,12 @@ func (r *router) find(own bool) {
 	}
 }
 
-// deliver makes the frame and addresses it.
-func (r *router) deliver(payload []byte, at place) {
+// deliver sends the message.
+func (r *router) deliver() {
 	e := &r.e
 	if !e.all && len(r.targets) == 0 {
 		return
 	}
-	p := conn.Push{Expires: e.expires, At: e.at, Collapse: e.collapse, Close: e.close, CloseCode: e.code, Reason: e.reason}
 	head := append(r.head[:0], frameHead...)
 	if e.id != nil {
 		head = append(append(append(head, frameID...), e.id...), ',')
@@ -113,15 +104,17 @@ func (r *router) deliver(payload []byte, at place) {
 	head = append(head, frameData...)
 	r.head = head
 	d := r.h.deliverer
-	m := r.inPlace(payload, at, head, p)
-	if m == nil {
-		if e.data != nil {
-			p.Size = len(head) + len(e.data) + 1
-		}
-		var text []byte
-		if m, text = d.Message(p); e.data != nil {
-			_ = append(append(append(text, head...), e.data...), '}')
-		}
+	if !e.all && len(r.targets) == 1 && e.seen&(hasExpires|hasCollapse|hasClose) == 0 {
+		d.Plain(r.targets[0], head, e.data, '}', e.at)
+		return
+	}
+	p := conn.Push{Expires: e.expires, At: e.at, Collapse: e.collapse, Close: e.close, CloseCode: e.code, Reason: e.reason}
+	if e.data != nil {
+		p.Size = len(head) + len(e.data) + 1
+	}
+	m, text := d.Message(p)
+	if e.data != nil {
+		_ = append(append(append(text, head...), e.data...), '}')
 	}
 	if e.all {
 		d.All(m)
@@ -131,26 +124,6 @@ func (r *router) deliver(payload []byte, at place) {
 		}
 	}
 	d.Done(m)
-}
-
-// inPlace makes the frame around the data where it lies, over the rest of the
-// envelope, which nobody reads again. Of a gigabyte of messages nothing has to
-// be copied then. nil: there is no room for that.
-func (r *router) inPlace(payload []byte, at place, head []byte, p conn.Push) *conn.Message {
-	data := r.e.data
-	if at.seg == nil || data == nil || r.e.close {
-		return nil
-	}
-	offset := cap(payload) - cap(data) // data is a part of payload
-	from := at.payload + offset - len(head)
-	to := at.payload + offset + len(data)
-	b := at.seg.Bytes()
-	if from-conn.MaxHeader < at.from || &b[from+len(head)] != &data[0] {
-		return nil
-	}
-	copy(b[from:], head)
-	b[to] = '}' // behind the data there is the envelope's own, at least
-	return r.h.deliverer.MessageIn(at.seg, from, to+1, p)
 }
 
 // miss counts who was not found, and has their stale presence removed.

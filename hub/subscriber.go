@@ -11,7 +11,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"pushpod/conn"
 	"pushpod/presence"
 )
 
@@ -75,19 +74,16 @@ type subscriber struct {
 	maxPayload int
 	subscribed func() // called once both subscriptions are confirmed
 
-	// What is read is delivered from where it lies: see router.inPlace.
-	seg       *conn.Segment
-	large     bool   // seg is there for one large message
-	buf       []byte // its memory
-	from, to  int    // of buf: what is read and not parsed
-	skip      int    // bytes of a message that is too large, still to come
+	buf       []byte
+	from, to  int // of buf: what is read and not parsed
+	skip      int // bytes of a message that is too large, still to come
 	confirmed int
 }
 
 const (
-	minRead    = 32 << 10 // with less room a new segment is begun
-	drainedAt  = 16 << 10 // a read below it, and below what was asked for, got all there was
-	gatherMost = 32 << 20 // bytes that are read before anything of them is written
+	readBytes  = 128 << 10 // what fits into a core's cache
+	drainedAt  = 16 << 10  // a read below it, and below what was asked for, got all there was
+	gatherMost = 32 << 20  // bytes that are read before anything of them is written
 )
 
 // subscribe asks for the channels. Their confirmation comes through run.
@@ -104,13 +100,12 @@ func (s *subscriber) subscribe(timeout time.Duration, channels ...string) error 
 // fan-out is under way it looks for new messages between its slices.
 func (s *subscriber) run() error {
 	d := s.router.h.deliverer
-	s.begin(0)
 	defer func() {
 		d.Flush()
 		for d.Work() {
 		}
-		d.Retire(s.seg)
 	}()
+	s.buf = make([]byte, readBytes)
 	gathered, more := 0, false
 	for {
 		if more && d.Full() {
@@ -142,38 +137,25 @@ func (s *subscriber) run() error {
 	}
 }
 
-// makeRoom sees to it that there is room to read to.
+// makeRoom moves what is left to the front of the buffer.
 func (s *subscriber) makeRoom() {
-	d := s.router.h.deliverer
 	switch {
-	case s.from == s.to && d.Reuse(s.seg):
-		s.from, s.to = 0, 0
-		if s.large { // a message was, the next ones won't be
-			s.begin(0)
-		}
-	case len(s.buf)-s.to < minRead && !s.large || len(s.buf) == s.to:
-		s.begin(0)
+	case s.from < s.to:
+		s.to = copy(s.buf, s.buf[s.from:s.to])
+	case len(s.buf) > readBytes: // a large message has passed
+		s.buf, s.to = make([]byte, readBytes), 0
+	default:
+		s.to = 0
 	}
+	s.from = 0
 }
 
-// begin goes on in a new segment, of n bytes at least, with what is not parsed.
-func (s *subscriber) begin(n int) {
-	d := s.router.h.deliverer
-	rest := s.buf[s.from:s.to]
-	next := d.Segment(max(n, len(rest)+2*minRead))
-	s.buf = next.Bytes()
-	s.large = len(s.buf) > conn.SegmentBytes
-	s.from, s.to = 0, copy(s.buf, rest)
-	if s.seg != nil {
-		d.Retire(s.seg)
-	}
-	s.seg = next
-}
-
-// need sees to it that n bytes from the start of what is not parsed fit.
+// need makes the buffer large enough for n bytes.
 func (s *subscriber) need(n int) {
-	if n > len(s.buf)-s.from {
-		s.begin(n)
+	if n > len(s.buf) {
+		bigger := make([]byte, max(n, 2*len(s.buf)))
+		s.to = copy(bigger, s.buf[s.from:s.to])
+		s.from, s.buf = 0, bigger
 	}
 }
 
@@ -202,7 +184,7 @@ func (s *subscriber) parse() error {
 				s.subscribed()
 			}
 		case respMessage:
-			s.router.route(p.channel, p.payload, place{s.seg, s.from, s.from + n - len("\r\n") - p.size})
+			s.router.route(p.channel, p.payload)
 		}
 		s.from += n
 	}

@@ -62,7 +62,7 @@ func TestSubscriberReadsMessagesOfEverySizeInPiecesOfEverySize(t *testing.T) {
 		b.WriteString(subscriptions)
 		good, bad, total := 0, 0, 0
 		for limit := min(size*4000, 4<<20); total < limit; {
-			n := []int{0, 10, 1000, minRead - 100, minRead, minRead + 1, conn.SegmentBytes - 1000, conn.SegmentBytes, bound - 1, bound, bound + 1, bound + 2, 3 * bound}[random.IntN(13)]
+			n := []int{0, 10, 1000, readBytes - 100, readBytes, readBytes + 1, 2*readBytes - 1000, 2 * readBytes, bound - 1, bound, bound + 1, bound + 2, 3 * bound}[random.IntN(13)]
 			if size == 1 && n > 1000 {
 				continue // too many pieces
 			}
@@ -107,7 +107,7 @@ func TestSubscriberSkipsWhatIsTooLargeWithoutHoldingIt(t *testing.T) {
 	if got := books(h); got != "2 ok, 1 bad, 2 misses" {
 		t.Error(got)
 	}
-	if len(s.buf) > conn.SegmentBytes {
+	if len(s.buf) > readBytes {
 		t.Errorf("the buffer has grown to %d bytes", len(s.buf))
 	}
 }

@@ -1,0 +1,87 @@
+package conn
+
+// pools keeps what queues are made of, for one loop, under its lock.
+type pools struct {
+	nodes  freeList[node]
+	queues freeList[queue]
+	chunks [chunkClasses]freeList[chunk]
+}
+
+func (p *pools) node() *node {
+	if n := p.nodes.get(); n != nil {
+		return n
+	}
+	return &node{}
+}
+
+func (p *pools) putNode(n *node) {
+	if n.k != nil {
+		p.chunks[n.k.class].put(n.k)
+	}
+	*n = node{}
+	p.nodes.put(n)
+}
+
+func (p *pools) queue() *queue {
+	if q := p.queues.get(); q != nil {
+		return q
+	}
+	return &queue{}
+}
+
+func (p *pools) putQueue(q *queue) {
+	*q = queue{}
+	p.queues.put(q)
+}
+
+// chunk returns an empty chunk of the class: 0 is the smallest.
+func (p *pools) chunk(class uint8) *chunk {
+	k := p.chunks[class].get()
+	if k == nil {
+		return &chunk{class: class, buf: make([]byte, smallestChunk<<class)}
+	}
+	*k = chunk{class: class, buf: k.buf}
+	return k
+}
+
+// trim gives up what was not needed since the last call.
+func (p *pools) trim() {
+	p.nodes.trim()
+	p.queues.trim()
+	for i := range p.chunks {
+		p.chunks[i].trim()
+	}
+}
+
+// freeList keeps things that are not in use now, for the next who needs one. It
+// keeps all that come back, until trim finds that they were not needed.
+type freeList[T any] struct {
+	items []*T
+	least int // how many there were at least, since the last trim
+}
+
+// get returns nil where there is none.
+func (f *freeList[T]) get() *T {
+	n := len(f.items) - 1
+	if n < 0 {
+		return nil
+	}
+	x := f.items[n]
+	f.items[n] = nil
+	f.items = f.items[:n]
+	f.least = min(f.least, n)
+	return x
+}
+
+func (f *freeList[T]) put(x *T) { f.items = append(f.items, x) }
+
+// fewItems are not worth giving up.
+const fewItems = 4
+
+// trim gives up those that were not needed since the last call.
+func (f *freeList[T]) trim() {
+	if f.least > fewItems {
+		f.items = append([]*T(nil), f.items[f.least-fewItems:]...)
+	}
+	f.least = len(f.items)
+}
