@@ -9,27 +9,24 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// handshake is kept from the request to its answer.
-type handshake struct {
-	request  *Request
-	response []byte // the 101, ready to be sent
-}
-
 // handshakeInput gathers the request's header, whose end may come with frames
 // behind it in the same packet.
 func (c *Conn) handshakeInput(b []byte) {
-	if c.in == nil {
-		c.in = &inbound{}
-	}
 	in := c.in
-	from := max(0, len(in.buf)-3)
-	in.buf = append(in.buf, b...)
-	end := bytes.Index(in.buf[from:], []byte("\r\n\r\n"))
+	from := 0
+	if in != nil { // the header comes in pieces
+		from = max(0, len(in.buf)-3)
+		in.buf = append(in.buf, b...)
+		b = in.buf
+	}
+	end := bytes.Index(b[from:], []byte("\r\n\r\n"))
 	limit := c.loop.srv.opts.MaxHeader
-	if end < 0 && len(in.buf) <= limit {
-		if f := hopeless(in.buf); f != nil {
+	if end < 0 && len(b) <= limit {
+		if f := hopeless(b); f != nil {
 			c.cause = CauseRefused
 			c.refuse(f)
+		} else if in == nil {
+			c.in = &inbound{buf: bytes.Clone(b)}
 		}
 		return
 	}
@@ -39,10 +36,13 @@ func (c *Conn) handshakeInput(b []byte) {
 		return
 	}
 	end += from
-	header := in.buf[:end]
-	in.buf = in.buf[end+4:]
-	r, refusal := parseRequest(header)
+	r, refusal := parseRequest(b[:end])
 	r.Remote = c.Remote()
+	// What came behind the header waits until the connection is open.
+	c.in = &inbound{request: r}
+	if early := b[end+4:]; len(early) > 0 {
+		c.in.buf = bytes.Clone(early)
+	}
 	c.decide(r, refusal)
 }
 
@@ -62,7 +62,6 @@ func hopeless(b []byte) *Refusal {
 
 func (c *Conn) decide(r *Request, refusal *Refusal) {
 	h := c.loop.srv.opts.Handler
-	c.in.hs = &handshake{request: r}
 	r.AllowOrigin = r.Origin != "" && h.AllowOrigin(r.Origin, r.Host)
 	var each uint16
 	var app bool
@@ -86,11 +85,6 @@ func (c *Conn) decide(r *Request, refusal *Refusal) {
 
 // upgrade asks the handler, and prepares the answer.
 func (c *Conn) upgrade(r *Request, each uint16, app bool) *Refusal {
-	response, err := respond(r)
-	if err != nil {
-		return badRequest(err.Error())
-	}
-	c.in.hs.response = response
 	c.pingEach = each
 	if app {
 		c.set(flagAppPing)
@@ -110,7 +104,7 @@ func (c *Conn) upgrade(r *Request, each uint16, app bool) *Refusal {
 // pingOf reads ?ping=app or ?ping=app,SECONDS.
 func (s *Server) pingOf(r *Request) (each uint16, app bool, _ *Refusal) {
 	each = uint16(max(1, (s.opts.Ping.Milliseconds()+999)/1000))
-	v, asked := r.Query["ping"]
+	v, asked := r.Query.Get("ping")
 	if !asked {
 		return each, false, nil
 	}
@@ -125,33 +119,40 @@ func (s *Server) pingOf(r *Request) (each uint16, app bool, _ *Refusal) {
 	return each, true, nil
 }
 
-// respond makes the answer to a request that has been checked. The library is
-// given the request in its plainest form.
-func respond(r *Request) ([]byte, error) {
-	x := &exchange{}
-	x.in = append(x.in, "GET "+Path+" HTTP/1.1\r\nHost: pod\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
-	x.in = append(x.in, r.key...)
-	if r.protocol != "" {
-		x.in = append(x.in, "\r\nSec-WebSocket-Protocol: "...)
-		x.in = append(x.in, r.protocol...)
-	}
-	x.in = append(x.in, "\r\n\r\n"...)
-	u := ws.Upgrader{Protocol: func(p []byte) bool { return string(p) == Subprotocol }}
-	_, err := u.Upgrade(x)
-	return x.out, err
+// exchanger makes the answers to requests that have been checked. The library is
+// given the request in its plainest form. It belongs to a loop, and is used
+// again for each handshake.
+type exchanger struct {
+	request, unread, answer []byte
+	upgrader                ws.Upgrader
 }
 
-// exchange is the stream that the upgrader reads and writes.
-type exchange struct{ in, out []byte }
+// respond returns the answer, which is valid until the next call.
+func (x *exchanger) respond(r *Request) ([]byte, error) {
+	b := append(x.request[:0], "GET "+Path+" HTTP/1.1\r\nHost: pod\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
+	b = append(b, r.key...)
+	if r.protocol != "" {
+		b = append(b, "\r\nSec-WebSocket-Protocol: "...)
+		b = append(b, r.protocol...)
+	}
+	b = append(b, "\r\n\r\n"...)
+	x.request, x.unread, x.answer = b, b, x.answer[:0]
+	if x.upgrader.Protocol == nil {
+		x.upgrader.Protocol = func(p []byte) bool { return string(p) == Subprotocol }
+	}
+	_, err := x.upgrader.Upgrade(x)
+	return x.answer, err
+}
 
-func (x *exchange) Read(p []byte) (int, error) {
-	n := copy(p, x.in)
-	x.in = x.in[n:]
+// Read and Write are the stream that the upgrader reads and writes.
+func (x *exchanger) Read(p []byte) (int, error) {
+	n := copy(p, x.unread)
+	x.unread = x.unread[n:]
 	return n, nil
 }
 
-func (x *exchange) Write(p []byte) (int, error) {
-	x.out = append(x.out, p...)
+func (x *exchanger) Write(p []byte) (int, error) {
+	x.answer = append(x.answer, p...)
 	return len(p), nil
 }
 
@@ -169,18 +170,25 @@ func (c *Conn) early(b []byte) {
 // accept sends the answer with the welcome, in one write, and then what waits.
 func (c *Conn) accept(welcome []byte) {
 	l := c.loop
-	hs, early := c.in.hs, c.in.buf
+	r, early := c.in.request, c.in.buf
+	head, err := l.exchange.respond(r)
+	if err != nil { // it has been checked
+		c.cause = CauseRefused
+		c.refuse(badRequest(err.Error()))
+		return
+	}
 	c.in = nil
 	c.state = stateOpen
 	l.pending--
 	l.open++
 	l.handshakes[http.StatusSwitchingProtocols]++
 	c.startClocks()
-	head := appendFrame(hs.response, opText, welcome)
+	head = appendFrame(head, opText, welcome)
+	l.exchange.answer = head
 	if c.out == nil {
 		c.sendControl(head)
 	} else {
-		c.pushFront(&Message{frame: head, control: true})
+		c.pushFront(&Message{frame: bytes.Clone(head), control: true})
 		c.flush()
 	}
 	if c.state == stateOpen && c.has(flagCloseNext) {

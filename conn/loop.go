@@ -22,11 +22,12 @@ type Loop struct {
 	wheel   wheel
 	clock   int64 // Options.Now, as of the start of this hold of mu where it matters
 
-	pools   pools
-	scratch []byte // frames put together for one write
-	log     broadcastLog
-	dirty   []*Conn // connections to flush, in order
-	dirtyAt int
+	pools    pools
+	scratch  []byte // frames put together for one write
+	exchange exchanger
+	log      broadcastLog
+	dirty    []*Conn // connections to flush, in order
+	dirtyAt  int
 
 	counters
 }

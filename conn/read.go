@@ -12,7 +12,8 @@ type inbound struct {
 	buf  []byte // the request so far, or the first part of a frame
 	need int    // bytes of buf before it is worth looking at it again
 	skip uint64 // bytes of a frame that is thrown away, still to come
-	hs   *handshake
+
+	request *Request // from the request to its answer
 
 	fragmented bool   // a text message is begun
 	text       []byte // of it, all fragments so far

@@ -51,8 +51,8 @@ func (f *Refusal) append(dst []byte, r *Request) []byte {
 func (c *Conn) refuse(f *Refusal) {
 	l := c.loop
 	var r *Request
-	if c.in != nil && c.in.hs != nil {
-		r = c.in.hs.request
+	if c.in != nil {
+		r = c.in.request
 	}
 	l.pending--
 	c.forfeit()

@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"bytes"
 	"encoding/base64"
 	"net/http"
 	"net/netip"
@@ -24,7 +23,20 @@ type Request struct {
 }
 
 // Query is a request's query: each name once.
-type Query map[string]string
+type Query []Parameter
+
+// Parameter is one of a query, unescaped.
+type Parameter struct{ Name, Value string }
+
+// Get returns the value of a parameter, and whether it is there.
+func (q Query) Get(name string) (value string, given bool) {
+	for _, p := range q {
+		if p.Name == name {
+			return p.Value, true
+		}
+	}
+	return "", false
+}
 
 // Subprotocol is the one that is spoken.
 const Subprotocol = "pushpod.v1"
@@ -40,19 +52,16 @@ func badRequest(reason string) *Refusal {
 // (RFC 9112 sections 2 to 5, RFC 6455 section 4.2.1). It is stricter than an
 // ordinary server: what could be understood in two ways is refused.
 func parseRequest(b []byte) (*Request, *Refusal) {
-	line, rest, _ := bytes.Cut(b, []byte("\r\n"))
+	// All strings are parts of this one, which nobody keeps longer than the
+	// handshake takes.
+	line, rest, _ := strings.Cut(string(b), "\r\n")
 	r := &Request{}
-	first := r.requestLine(string(line))
+	first := r.requestLine(line)
 	// The header is read all the same: whose page it is decides who may read
 	// the refusal.
 	var h headers
 	f := h.parse(rest)
-	if h.origin != nil {
-		r.Origin = *h.origin
-	}
-	if h.host != nil {
-		r.Host = *h.host
-	}
+	r.Origin, r.Host = h.origin.value, h.host.value
 	if first == nil {
 		first = f
 	}
@@ -91,6 +100,9 @@ func (r *Request) requestLine(line string) *Refusal {
 	return r.parseQuery(query)
 }
 
+// maxParameters bounds a query's parameters; two are known.
+const maxParameters = 32
+
 func notVisible(c rune) bool { return c <= ' ' || c >= 0x7f }
 
 func (r *Request) parseQuery(query string) *Refusal {
@@ -106,13 +118,13 @@ func (r *Request) parseQuery(query string) *Refusal {
 		if err1 != nil || err2 != nil || strings.Contains(pair, "#") {
 			return badRequest("malformed query")
 		}
-		if _, double := r.Query[name]; double {
+		if _, double := r.Query.Get(name); double {
 			return badRequest("a query parameter stands twice")
 		}
-		if r.Query == nil {
-			r.Query = make(Query, 2)
+		if len(r.Query) == maxParameters {
+			return badRequest("too many query parameters")
 		}
-		r.Query[name] = value
+		r.Query = append(r.Query, Parameter{name, value})
 	}
 	return nil
 }
@@ -120,33 +132,39 @@ func (r *Request) parseQuery(query string) *Refusal {
 // headers are the fields that matter. A field that may stand once only is
 // refused where it stands twice.
 type headers struct {
-	host, upgrade, version, key, origin, length, encoding *string
+	host, upgrade, version, key, origin, length, encoding header1
 	connection, protocol                                  []string
 }
 
-func (h *headers) parse(b []byte) *Refusal {
-	for len(b) > 0 {
-		var line []byte
-		line, b, _ = bytes.Cut(b, []byte("\r\n"))
-		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || len(name) == 0 || !isToken(string(name)) {
+// header1 is a field that may stand once.
+type header1 struct {
+	value string
+	given bool
+}
+
+func (h *headers) parse(s string) *Refusal {
+	for s != "" {
+		var line string
+		line, s, _ = strings.Cut(s, "\r\n")
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || !isToken(name) {
 			return badRequest("malformed header field")
 		}
-		value = bytes.Trim(value, " \t")
-		for _, c := range value {
-			if c < ' ' && c != '\t' || c == 0x7f {
+		value = strings.Trim(value, " \t")
+		for i := range len(value) {
+			if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
 				return badRequest("a header field holds a control character")
 			}
 		}
-		if f := h.field(string(name), value); f != nil {
+		if f := h.field(name, value); f != nil {
 			return f
 		}
 	}
 	return nil
 }
 
-func (h *headers) field(name string, value []byte) *Refusal {
-	var once **string
+func (h *headers) field(name, value string) *Refusal {
+	var once *header1
 	switch len(name) {
 	case 4:
 		if strings.EqualFold(name, "Host") {
@@ -162,7 +180,7 @@ func (h *headers) field(name string, value []byte) *Refusal {
 		}
 	case 10:
 		if strings.EqualFold(name, "Connection") {
-			h.connection = append(h.connection, string(value))
+			h.connection = append(h.connection, value)
 		}
 	case 14:
 		if strings.EqualFold(name, "Content-Length") {
@@ -181,43 +199,42 @@ func (h *headers) field(name string, value []byte) *Refusal {
 		}
 	case 22:
 		if strings.EqualFold(name, "Sec-WebSocket-Protocol") {
-			h.protocol = append(h.protocol, string(value))
+			h.protocol = append(h.protocol, value)
 		}
 	}
 	if once == nil {
 		return nil
 	}
-	if *once != nil {
+	if once.given {
 		return badRequest("the header field " + name + " stands twice")
 	}
-	v := string(value)
-	*once = &v
+	*once = header1{value, true}
 	return nil
 }
 
 // check looks at the header fields (RFC 6455 section 4.2.1).
 func (r *Request) check(h *headers) *Refusal {
 	switch {
-	case h.host == nil || *h.host == "" || strings.ContainsAny(*h.host, " /?#@\\"):
+	case h.host.value == "" || strings.ContainsAny(h.host.value, " /?#@\\"):
 		return badRequest("the header field Host is missing or malformed")
-	case h.encoding != nil || h.length != nil && *h.length != "0":
+	case h.encoding.given || h.length.given && h.length.value != "0":
 		return badRequest("a handshake has no body")
 	}
-	if h.upgrade == nil || !lists([]string{*h.upgrade}, "websocket", strings.EqualFold) {
+	if !lists([]string{h.upgrade.value}, "websocket", strings.EqualFold) {
 		return nil // no WebSocket is asked for
 	}
 	r.upgrade = true
 	switch {
 	case !lists(h.connection, "upgrade", strings.EqualFold):
 		return badRequest("the header field Connection must hold Upgrade")
-	case h.version == nil || *h.version == "":
+	case h.version.value == "":
 		return badRequest("the header field Sec-WebSocket-Version is missing")
-	case *h.version != "13":
+	case h.version.value != "13":
 		return &Refusal{Status: http.StatusUpgradeRequired, Error: "bad_version", Reason: "only version 13 of the WebSocket protocol is supported"}
-	case h.key == nil || !validKey(*h.key):
+	case !validKey(h.key.value):
 		return badRequest("the header field Sec-WebSocket-Key must be 16 bytes in base64")
 	}
-	r.key = *h.key
+	r.key = h.key.value
 	if len(h.protocol) > 0 {
 		if !lists(h.protocol, Subprotocol, exactly) {
 			return badRequest("none of the subprotocols is supported; " + Subprotocol + " is")

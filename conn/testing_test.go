@@ -86,7 +86,8 @@ func (f *fakeHub) Handshake(c *Conn, r *Request) *Refusal {
 	}
 	var u UUID
 	rand.Read(u[:])
-	c.Identify(u, r.Query["user"])
+	user, _ := r.Query.Get("user")
+	c.Identify(u, user)
 	f.mu.Lock()
 	f.conns[c.User()] = c
 	f.mu.Unlock()

@@ -1,6 +1,9 @@
 package conn
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // scratchBytes bounds what is put together for one write; a frame that does
 // not fit is written from where it is.
@@ -257,7 +260,8 @@ func (c *Conn) flushed() {
 	}
 }
 
-// sendControl sends a frame that is no delivery. Where too many of them wait
+// sendControl sends a frame that is no delivery, and that is the caller's again
+// when it returns. Where too many of them wait
 // the connection is a slow consumer, whatever the policy: they are not dropped.
 func (c *Conn) sendControl(frame []byte) {
 	if c.out == nil && !c.has(flagWantWrite) {
@@ -271,7 +275,7 @@ func (c *Conn) sendControl(frame []byte) {
 		if n == len(frame) {
 			return
 		}
-		c.push(&Message{frame: frame, control: true})
+		c.push(&Message{frame: bytes.Clone(frame), control: true})
 		c.begun(n)
 		c.block()
 		return
@@ -280,7 +284,7 @@ func (c *Conn) sendControl(frame []byte) {
 		c.slow()
 		return
 	}
-	c.push(&Message{frame: frame, control: true})
+	c.push(&Message{frame: bytes.Clone(frame), control: true})
 	c.flush()
 }
 

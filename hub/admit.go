@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -100,7 +101,7 @@ func (h *Hub) Handshake(c *conn.Conn, r *conn.Request) *conn.Refusal {
 	if refusal := h.gate.enter(r.Remote, true); refusal != nil {
 		return refusal
 	}
-	c.Identify(h.pods.NewUUID(), user)
+	c.Identify(h.pods.NewUUID(), strings.Clone(user)) // the request shall not live as long
 	// It is in the registry before it is in Redis, so that no push misses it.
 	h.registry.add(c)
 	h.presence.Register(entryOf(c), func(r presence.Registered) { h.registered(c, r) })
@@ -119,7 +120,8 @@ func (h *Hub) registered(c *conn.Conn, r presence.Registered) {
 		c.Refuse(unavailable("presence can't be written"))
 		return
 	}
-	c.Accept(h.welcome(c))
+	var room [512]byte
+	c.Accept(h.appendWelcome(room[:0], c))
 	for _, old := range r.Excess {
 		h.uplink.publish(old.Channel, replaced(c.User(), old.UUID))
 	}
@@ -135,17 +137,20 @@ func replaced(user string, u conn.UUID) []byte {
 	return b
 }
 
-// welcome is a connection's first frame.
-func (h *Hub) welcome(c *conn.Conn) []byte {
-	b, _ := json.Marshal(struct {
-		Type       string `json:"type"`
-		UUID       string `json:"uuid"`
-		User       string `json:"user"`
-		Ping       int    `json:"ping"`
-		MaxMessage int    `json:"max_message"`
-		Time       int64  `json:"time"`
-	}{"welcome", presence.FormatUUID(c.UUID()), c.User(), int(c.Ping() / time.Second), h.opts.MaxMessage, h.pods.NowMs()})
-	return b
+// appendWelcome appends a connection's first frame.
+func (h *Hub) appendWelcome(b []byte, c *conn.Conn) []byte {
+	b = append(b, `{"type":"welcome","uuid":"`...)
+	b = presence.AppendUUID(b, c.UUID())
+	b = append(b, `","user":`...)
+	user, _ := json.Marshal(c.User()) // a string can be marshalled
+	b = append(b, user...)
+	b = append(b, `,"ping":`...)
+	b = strconv.AppendInt(b, int64(c.Ping()/time.Second), 10)
+	b = append(b, `,"max_message":`...)
+	b = strconv.AppendInt(b, int64(h.opts.MaxMessage), 10)
+	b = append(b, `,"time":`...)
+	b = strconv.AppendInt(b, h.pods.NowMs(), 10)
+	return append(b, '}')
 }
 
 // who says whose connection a request asks for.
@@ -153,7 +158,7 @@ func (h *Hub) who(r *conn.Request) (user string, _ *conn.Refusal) {
 	if r.Origin != "" && !r.AllowOrigin {
 		return "", &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
 	}
-	user, given := r.Query["user"]
+	user, given := r.Query.Get("user")
 	if !given {
 		return "", &conn.Refusal{Status: http.StatusUnauthorized, Error: "unauthorized", Reason: "who connects? ?user=ID is missing"}
 	}
