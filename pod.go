@@ -90,7 +90,7 @@ func (p *pod) serve(ctx context.Context) error {
 	err := p.server.Serve()
 	if err == nil {
 		p.log.Info().Str("pod", p.cfg.Pod.Address).Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
-			Strs("redis", p.redis).Str("version", p.version).Msg("pushpod serves")
+			Strs("redis", p.redis).Str("version", p.version).Str("io_uring", p.ioUring()).Msg("pushpod serves")
 		if p.embedded != nil {
 			p.welcome()
 		}
@@ -112,6 +112,17 @@ func (p *pod) serve(ctx context.Context) error {
 	store.Wait()
 	others.Wait()
 	return err
+}
+
+// ioUring says whether messages go through io_uring, for the log.
+func (p *pod) ioUring() string {
+	switch used, err := p.server.IOUring(); {
+	case used:
+		return "used"
+	case err != nil:
+		return "not used: " + err.Error()
+	}
+	return "off"
 }
 
 // wait returns nil when the pod is told to leave, or what made the hub end.
@@ -317,6 +328,7 @@ func (p *pod) build() {
 		MaxAge:           c.Conn.MaxAge,
 		Renew:            c.Presence.Renew,
 		FramesPerSecond:  c.Limits.FramesPerSecond,
+		IOUring:          c.Conn.IOUring == "auto",
 		Now:              p.pods.NowMs,
 	})
 	p.hub.Attach(p.server)

@@ -73,6 +73,7 @@ type Conn struct {
 	HandshakeTimeout time.Duration
 	MaxHeader        Size
 	MaxAge           time.Duration // 0: off
+	IOUring          string        // "auto" or "off"
 }
 
 // Limits is the section `limits`. 0 means off.

@@ -124,13 +124,13 @@ func TestSectionMustBeOne(t *testing.T) {
 func TestOtherSpellingsOfAValueAreTaken(t *testing.T) {
 	c := wantLoaded(t, LoadOptions{File: write(t, `
 redis: {addresses: "10.0.3.1:6379", load_functions: on, max_envelope: 2048, db: 3}
-conn: {max_age: 0, queue_bytes: 64kib}
+conn: {max_age: 0, queue_bytes: 64kib, io_uring: off}
 limits: {per_user: 0, frames_per_second: false, per_ip: off}
 shutdown: {delay: 0, drain: 1m30s}
 admin: {pprof: TRUE}
 `)})
 	if !reflect.DeepEqual(c.Redis.Addresses, []string{"10.0.3.1:6379"}) || !c.Redis.LoadFunctions || c.Redis.MaxEnvelope != 2048 || c.Redis.DB != 3 ||
-		c.Conn.MaxAge != 0 || c.Conn.QueueBytes != 64<<10 || c.Limits.PerUser != 0 || c.Limits.FramesPerSecond != 0 || c.Limits.PerIP != 0 ||
+		c.Conn.MaxAge != 0 || c.Conn.IOUring != "off" || c.Conn.QueueBytes != 64<<10 || c.Limits.PerUser != 0 || c.Limits.FramesPerSecond != 0 || c.Limits.PerIP != 0 ||
 		c.Shutdown.Delay != 0 || c.Shutdown.Drain != 90*time.Second || !c.Admin.Pprof {
 		t.Errorf("%+v", c)
 	}

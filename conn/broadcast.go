@@ -110,6 +110,7 @@ func (l *Loop) sweep(budget int) (more bool) {
 			break
 		}
 		if g.cursor >= len(l.slots) {
+			l.complete() // it sends from the log
 			g.trim(g.target)
 			g.cursor = 0
 			continue
@@ -124,6 +125,7 @@ func (l *Loop) sweep(budget int) (more bool) {
 			budget--
 		}
 	}
+	l.complete()
 	return !l.idle()
 }
 
@@ -147,19 +149,32 @@ func (c *Conn) update() {
 		c.flush()
 		return
 	}
-	missing := g.after(c.seen)
+	missing := len(g.messages) - len(g.after(c.seen))
+	b := g.run[g.starts[missing]:]
+	missing = len(g.messages) - missing
 	c.seen = g.end
-	b := g.run[g.starts[len(g.messages)-len(missing)]:]
+	if l.many(len(l.slots) - len(l.free)) {
+		l.take(flight{c, len(b), missing}, [][]byte{b})
+		return
+	}
 	n, err := l.io.write(c, b)
+	c.updated(missing, len(b), n, err)
+}
+
+// updated books what became of a write of the newest messages in the log.
+func (c *Conn) updated(count, asked, n int, err error) {
+	l := c.loop
+	g := &l.log
+	missing := g.messages[len(g.messages)-count:]
 	if err != nil {
-		l.delivered[resultClosed] += uint64(len(missing))
+		l.delivered[resultClosed] += uint64(count)
 		c.end(CausePeer)
 		return
 	}
 	l.writes++
 	l.writtenBytes += uint64(n)
-	if n == len(b) {
-		l.delivered[resultWritten] += uint64(len(missing))
+	if n == asked {
+		l.delivered[resultWritten] += uint64(count)
 		if g.timed > 0 {
 			for _, m := range missing {
 				if m.at != 0 {

@@ -173,6 +173,9 @@ func (d *Deliverer) Trim() {
 	for _, l := range d.srv.loops {
 		l.mu.Lock()
 		l.pools.trim()
+		if l.sender != nil {
+			l.sender.trim()
+		}
 		if len(l.dirty) == 0 {
 			l.dirty = nil
 		}
@@ -203,13 +206,19 @@ func (l *Loop) flushFew() {
 // flushDirty flushes connections that wait for it: budget of them at most. It
 // returns what is left of the budget.
 func (l *Loop) flushDirty(budget int) (left int) {
+	lift := l.many(len(l.dirty) - l.dirtyAt)
 	for ; budget > 0 && l.dirtyAt < len(l.dirty); l.dirtyAt++ {
 		c := l.dirty[l.dirtyAt]
 		l.dirty[l.dirtyAt] = nil
 		c.clear(flagDirty)
-		c.flush()
+		if lift {
+			c.lift()
+		} else {
+			c.flush()
+		}
 		budget--
 	}
+	l.complete()
 	if l.dirtyAt == len(l.dirty) {
 		l.dirty, l.dirtyAt = l.dirty[:0], 0
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestAPushReachesItsConnectionAndNoOther(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		a, b := s.connect(t, "a"), s.connect(t, "b")
 		s.push(t, Push{}, "for a", "a")
@@ -43,7 +43,7 @@ func (s *testServer) wantBooks(t *testing.T, want Stats) {
 // What each connection is sent arrives in order, whatever mixture of pushes
 // and broadcasts, small and large, comes in batches of whatever size.
 func TestEachConnectionGetsItsMessagesInOrder(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 64 << 20 })
 		const users, messages = 40, 3000
 		clients := map[string]*client{}
@@ -130,7 +130,7 @@ func (s *testServer) jamTo(t *testing.T, user string, queued int64) (sent int) {
 }
 
 func TestASlowConsumerIsDisconnectedAndOthersAreServed(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 128 << 10 })
 		slow, fast := s.connect(t, "slow"), s.connect(t, "fast")
 		n := s.jam(t, "slow")
@@ -170,7 +170,7 @@ func TestASlowConsumerIsDisconnectedAndOthersAreServed(t *testing.T) {
 func TestDropPoliciesKeepTheConnection(t *testing.T) {
 	for name, policy := range map[string]Policy{"newest": DropNewest, "oldest": DropOldest} {
 		t.Run(name, func(t *testing.T) {
-			overBoth(t, func(t *testing.T, o Options) {
+			overAll(t, func(t *testing.T, o Options) {
 				s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 100<<10, policy })
 				c := s.connect(t, "u")
 				n := s.jam(t, "u")
@@ -221,7 +221,7 @@ func TestDropPoliciesKeepTheConnection(t *testing.T) {
 }
 
 func TestABroadcastJamsNoOne(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 64<<10, DropNewest })
 		s.connect(t, "stuck")
 		fast := s.connect(t, "fast")
@@ -244,7 +244,7 @@ func TestABroadcastJamsNoOne(t *testing.T) {
 }
 
 func TestCollapseReplacesWhatWaits(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
 		c, reader := s.connect(t, "u"), s.connect(t, "reader")
 		n := s.jam(t, "u")
@@ -266,7 +266,7 @@ func TestCollapseReplacesWhatWaits(t *testing.T) {
 }
 
 func TestExpiredMessagesAreNotWritten(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
 		c := s.connect(t, "u")
 		now := time.Now().UnixMilli()
@@ -291,7 +291,7 @@ func TestExpiredMessagesAreNotWritten(t *testing.T) {
 }
 
 func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 4 << 10 })
 		c := s.connect(t, "u")
 		large := strings.Repeat("l", 8<<20) // more than the socket takes at once
@@ -306,7 +306,7 @@ func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
 }
 
 func TestAClosingPushIsTheLastOne(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		a, b := s.connect(t, "a"), s.connect(t, "b")
 		s.push(t, Push{Close: true, CloseCode: 4600, Reason: "go"}, "last words", "a")
@@ -333,7 +333,7 @@ func TestAClosingPushIsTheLastOne(t *testing.T) {
 }
 
 func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		hold := make(chan struct{})
 		s := startServer(t, o, func(_ *Options, h *fakeHub) { h.hold, h.echo = hold, true })
 		c := s.dial(t)
@@ -355,7 +355,7 @@ func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
 }
 
 func TestARefusedHandshakeIsInNoBook(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		s.connect(t, "u")
 		for range 5 {
@@ -372,7 +372,7 @@ func TestARefusedHandshakeIsInNoBook(t *testing.T) {
 }
 
 func TestAPeerThatGoesAwayWhileItRegistersIsForgotten(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		hold := make(chan struct{})
 		s := startServer(t, o, func(_ *Options, h *fakeHub) { h.hold = hold })
 		c := s.dial(t)
@@ -387,7 +387,7 @@ func TestAPeerThatGoesAwayWhileItRegistersIsForgotten(t *testing.T) {
 }
 
 func TestAMessageIsGivenOnceHoweverOftenItIsAddressed(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		c := s.connect(t, "u")
 		s.push(t, Push{}, "once", "u", "u", "u")
@@ -400,7 +400,7 @@ func TestAMessageIsGivenOnceHoweverOftenItIsAddressed(t *testing.T) {
 }
 
 func TestPooledMessagesAreNotMixedUp(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 16 << 20 })
 		stuck, c := s.connect(t, "stuck"), s.connect(t, "u")
 		n := s.jam(t, "stuck")

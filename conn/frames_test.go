@@ -12,7 +12,7 @@ import (
 func echoing(_ *Options, h *fakeHub) { h.echo = true }
 
 func TestFramesInThePacketOfTheHandshakeAreServed(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, echoing)
 		c := s.dial(t)
 		c.send(append([]byte(request("?user=u")), append(text("one"), text("two")...)...))
@@ -25,7 +25,7 @@ func TestFramesInThePacketOfTheHandshakeAreServed(t *testing.T) {
 }
 
 func TestRequestAndFramesMayBeSplitAtAnyByte(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, echoing)
 		all := []byte(request("?user=u"))
 		head := len(all)
@@ -110,7 +110,7 @@ func TestWrongFramesEndTheConnectionWithTheRightCode(t *testing.T) {
 		"fragments cut":                   {CodeBadText, append(frame(ws.OpText, false, []byte("\xe2\x82")), frame(ws.OpContinuation, true, nil)...)},
 		"first fragment can't be a start": {CodeBadText, frame(ws.OpText, false, []byte("a\xff"))},
 	}
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxMessage = 1000 })
 		for name, tc := range cases {
 			t.Run(name, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestWrongFramesEndTheConnectionWithTheRightCode(t *testing.T) {
 }
 
 func TestGoodClosesAreEchoed(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		for _, code := range []Code{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999} {
 			c := s.connect(t, "u")
@@ -142,7 +142,7 @@ func TestGoodClosesAreEchoed(t *testing.T) {
 }
 
 func TestUTF8IsCheckedAcrossFragments(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, echoing)
 		whole := "aé€😀z"
 		for i := range len(whole) + 1 {
@@ -159,7 +159,7 @@ func TestUTF8IsCheckedAcrossFragments(t *testing.T) {
 }
 
 func TestEmptyTextsAndFragmentsAreMessages(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, echoing)
 		c := s.connect(t, "u")
 		c.send(text(""))
@@ -177,7 +177,7 @@ func TestEmptyTextsAndFragmentsAreMessages(t *testing.T) {
 }
 
 func TestAMessageOfTheLargestSizeComesThrough(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, echoing)
 		c := s.connect(t, "u")
 		large := strings.Repeat("x", 64<<10)
@@ -192,7 +192,7 @@ func TestAMessageOfTheLargestSizeComesThrough(t *testing.T) {
 }
 
 func TestMoreFramesThanAllowedAreRefusedAndThenTooMany(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.FramesPerSecond = 10 })
 		c := s.connect(t, "u")
 		c.send(bytes.Repeat(text("x"), 15))

@@ -13,7 +13,7 @@ import (
 )
 
 func TestADeadPeerIsClosedAndAnAnswerKeepsItAlive(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.Ping, o.PingTimeout = time.Second, 500*time.Millisecond })
 		dead, alive := s.connect(t, "dead"), s.connect(t, "alive")
 		start := time.Now()
@@ -37,7 +37,7 @@ func TestADeadPeerIsClosedAndAnAnswerKeepsItAlive(t *testing.T) {
 }
 
 func TestAppPingsTakeThePlaceOfPings(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.Ping, o.PingTimeout = time.Second, 500*time.Millisecond })
 		c := s.connect(t, "u", "&ping=app")
 		for range 2 {
@@ -60,7 +60,7 @@ func TestTCPEndsSoonAfterACloseThatIsNotAnswered(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 5 s")
 	}
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		c := s.connect(t, "u")
 		s.hub.conn(t, "u").Close(CodeGoingAway, "bye")
@@ -74,7 +74,7 @@ func TestTCPEndsSoonAfterACloseThatIsNotAnswered(t *testing.T) {
 }
 
 func TestOldConnectionsAreRecycled(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxAge = time.Second })
 		c := s.connect(t, "u")
 		if reason := c.wantClose("max age", CodeGoingAway); !strings.HasPrefix(reason, "retry_ms=") {
@@ -84,7 +84,7 @@ func TestOldConnectionsAreRecycled(t *testing.T) {
 }
 
 func TestRenewalsComeWhileTheConnectionIsOpen(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.Renew = 200 * time.Millisecond })
 		c := s.connect(t, "u")
 		renewals := func() int {
@@ -103,7 +103,7 @@ func TestRenewalsComeWhileTheConnectionIsOpen(t *testing.T) {
 }
 
 func TestASlowHandshakeIsTimedOut(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.HandshakeTimeout = 300 * time.Millisecond })
 		c := s.dial(t)
 		c.send([]byte("GET /ws?user=u HTTP/1.1\r\nHost: x\r\n"))
@@ -114,7 +114,7 @@ func TestASlowHandshakeIsTimedOut(t *testing.T) {
 }
 
 func TestResetsInEachStateLeaveNothingBehind(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		reset := func(c *client) {
 			c.sock.SetLinger(0)
@@ -139,7 +139,7 @@ func TestResetsInEachStateLeaveNothingBehind(t *testing.T) {
 }
 
 func TestBeyondTheDescriptorLimitOneIsToldSo(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxConns = 3 })
 		var in []*client
 		for range 3 {
@@ -158,7 +158,7 @@ func TestBeyondTheDescriptorLimitOneIsToldSo(t *testing.T) {
 }
 
 func TestCloseAllSpreadsAndTellsWhenToComeBack(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		var clients []*client
 		for range 10 {

@@ -25,6 +25,8 @@ type Loop struct {
 	pools    pools
 	scratch  []byte // frames put together for one write
 	exchange exchanger
+	sender   sender // nil: there is none
+	flights  []flight
 	log      broadcastLog
 	dirty    []*Conn // connections to flush, in order
 	dirtyAt  int

@@ -26,6 +26,10 @@ type Options struct {
 	// Portable chooses the transport with a goroutine per connection even
 	// where the event loops are to be had.
 	Portable bool
+	// IOUring has large fan-outs sent through io_uring, where the kernel lets
+	// the process; where not, and without it, they are written one by one.
+	IOUring  bool
+	ringFrom int // sockets from which on it is used
 	// MaxConns is how many descriptors accepted connections may take; one
 	// more is answered with 503. 0: the process's limit less a reserve of
 	// 128, for the program's other needs.
@@ -76,6 +80,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	def(&o.Loops, runtime.GOMAXPROCS(0))
+	def(&o.ringFrom, 4)
 	def(&o.MaxMessage, 64<<10)
 	def(&o.QueueBytes, 256<<10)
 	def(&o.MaxHeader, 16<<10)

@@ -75,7 +75,7 @@ func TestRequestsAreCheckedStrictly(t *testing.T) {
 }
 
 func TestWithoutUpgradeTheSameIsAnsweredAsHTTP(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		c := s.dial(t)
 		c.send([]byte("GET /ws?user=u HTTP/1.1\r\nHost: x\r\nOrigin: http://good\r\n\r\n"))
@@ -92,7 +92,7 @@ func TestWithoutUpgradeTheSameIsAnsweredAsHTTP(t *testing.T) {
 }
 
 func TestTooLargeAHeaderIsRefused(t *testing.T) {
-	overBoth(t, func(t *testing.T, o Options) {
+	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxHeader = 1000 })
 		c := s.dial(t)
 		c.send([]byte(request("?user=u", "X: "+strings.Repeat("x", 1000)+"\r\n")))

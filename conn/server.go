@@ -16,8 +16,9 @@ import (
 type Server struct {
 	opts     Options
 	loops    []*Loop
-	sweepers bool // loops have goroutines that bring out large fan-outs
-	inline   bool // frames may wait in chunks: nobody writes them without the loop's lock
+	sweepers bool  // loops have goroutines that bring out large fan-outs
+	inline   bool  // frames may wait in chunks: nobody writes them without the loop's lock
+	noRing   error // why there is no io_uring
 	wsPing   *Message
 	appPing  *Message
 
@@ -80,11 +81,22 @@ func (s *Server) startLoop(l *Loop) error {
 		return err
 	}
 	l.io = io
+	if s.opts.IOUring && s.inline {
+		if l.sender, err = newSender(); err != nil {
+			l.sender, s.noRing = nil, err
+		}
+	}
 	s.running.Go(io.run)
 	if s.sweepers {
 		s.running.Go(func() { s.sweeper(l) })
 	}
 	return nil
+}
+
+// IOUring reports whether large fan-outs go through io_uring, since Serve; if
+// they were to and don't, err says why not.
+func (s *Server) IOUring() (used bool, err error) {
+	return s.opts.IOUring && s.inline && s.noRing == nil, s.noRing
 }
 
 // sweeper brings out a loop's large fan-outs, beside the Deliverer.
@@ -132,6 +144,14 @@ func (s *Server) Close() {
 		}
 	}
 	s.running.Wait()
+	for _, l := range s.loops {
+		l.mu.Lock() // a Deliverer may still be at work
+		if l.sender != nil {
+			l.sender.close()
+			l.sender = nil
+		}
+		l.mu.Unlock()
+	}
 }
 
 // Len is how many connections are open, closing, or in their handshake.

@@ -38,18 +38,37 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// overBoth runs a test over both transports.
-func overBoth(t *testing.T, f func(t *testing.T, o Options)) {
+// overAll runs a test over every transport, and every way to send.
+func overAll(t *testing.T, f func(t *testing.T, o Options)) {
 	t.Helper()
-	for name, portable := range map[string]bool{"epoll": false, "portable": true} {
-		if !portable && runtime.GOOS != "linux" {
+	for name, o := range map[string]Options{
+		"epoll":    {},
+		"io_uring": {IOUring: true, ringFrom: 1},
+		"portable": {Portable: true},
+	} {
+		if !o.Portable && runtime.GOOS != "linux" {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			if o.IOUring {
+				needIOUring(t)
+			}
 			t.Parallel()
-			f(t, Options{Portable: portable, Loops: 2})
+			o.Loops = 2
+			f(t, o)
 		})
 	}
+}
+
+// needIOUring skips a test where the kernel does not let us: many containers
+// forbid it.
+func needIOUring(t *testing.T) {
+	t.Helper()
+	s, err := newSender()
+	if err != nil {
+		t.Skip("no io_uring here: ", err)
+	}
+	s.close()
 }
 
 // fakeHub is a Handler that lets everyone in.

@@ -2,9 +2,13 @@
 
 package conn
 
+import "errors"
+
 // eventLoops: there are event loops on this system.
 const eventLoops = false
 
 func (s *Server) newTransport(l *Loop) (transport, error) { return newPortable(l), nil }
 
 func (s *Server) newAcceptor() (acceptor, error) { return s.newPortableAcceptor(), nil }
+
+func newSender() (sender, error) { return nil, errors.ErrUnsupported }

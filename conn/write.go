@@ -144,7 +144,7 @@ func (c *Conn) slow() {
 
 // flush writes what waits, as far as the socket takes it.
 func (c *Conn) flush() {
-	for c.out != nil && !c.has(flagWantWrite) && (c.state == stateOpen || c.state == stateClosing || c.state == stateRefused) {
+	for c.writes() {
 		b := c.gather()
 		if b == nil {
 			continue // all of it was too late
