@@ -48,7 +48,7 @@ func (d *Deliverer) Message(p Push) (m *Message, text []byte) {
 		n += maxControl + 2
 	}
 	s := d.own
-	if s == nil || len(s.buf)-s.at < n {
+	if s == nil || len(s.buf)-s.at < n && (len(s.buf) < n || !s.empty()) {
 		if s != nil {
 			s.retire()
 		}
@@ -90,6 +90,13 @@ func (d *Deliverer) To(c *Conn, m *Message) {
 // Plain sends a text, which is head, body and tail, to c. at is when it was
 // published, Unix ms; 0: not known.
 func (d *Deliverer) Plain(c *Conn, head, body []byte, tail byte, at int64) {
+	if size := len(head) + len(body) + 1; size+maxServerHeader > maxInline || !d.srv.inline {
+		m, text := d.Message(Push{Size: size, At: at})
+		_ = append(append(append(text, head...), body...), tail)
+		d.To(c, m)
+		d.Done(m)
+		return
+	}
 	d.sent += len(head) + len(body) + maxHeaderSize
 	l := d.lock(c.loop)
 	c.plain(head, body, tail, at)

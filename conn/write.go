@@ -49,16 +49,16 @@ func (c *Conn) admit(m *Message) {
 	}
 }
 
-// plain queues a message that is for c alone, and neither expires, collapses
-// nor closes: its text is head, body and tail, one behind the other.
+// plain queues a message that is for c alone, fits into a chunk, and neither
+// expires, collapses nor closes: its text is head, body and tail, one behind the
+// other.
 func (c *Conn) plain(head, body []byte, tail byte, at int64) {
-	l := c.loop
 	text := len(head) + len(body) + 1
 	size := text + headerSize(text)
 	if c.state == stateOpen {
 		c.catchUp() // which may end it
 	}
-	if c.state != stateOpen || c.has(flagCloseNext) || size > maxInline || !l.srv.inline || !c.roomNow(size) {
+	if c.state != stateOpen || c.has(flagCloseNext) || !c.roomNow(size) {
 		m := &Message{frame: appendText(make([]byte, 0, size), head, body, tail), at: at}
 		c.enqueue(m)
 		return

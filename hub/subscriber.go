@@ -76,14 +76,22 @@ type subscriber struct {
 
 	buf       []byte
 	from, to  int // of buf: what is read and not parsed
+	messages  int // read, and not flushed
 	skip      int // bytes of a message that is too large, still to come
 	confirmed int
 }
 
 const (
-	readBytes  = 128 << 10 // what fits into a core's cache
-	drainedAt  = 16 << 10  // a read below it, and below what was asked for, got all there was
-	gatherMost = 32 << 20  // bytes that are read before anything of them is written
+	readBytes = 128 << 10 // what fits into a core's cache
+	drainedAt = 16 << 10  // a read below it, and below what was asked for, got all there was
+
+	// What is read before anything of it is written, in bytes: of small messages
+	// much, for what goes to one connection then goes in one write. Large ones
+	// are rather written while they are in the cache: memory that is touched for
+	// the first time costs more than the write.
+	gatherMost  = 32 << 20
+	gatherLarge = 256 << 10
+	largeOnes   = 2 << 10 // on average
 )
 
 // subscribe asks for the channels. Their confirmation comes through run.
@@ -126,12 +134,12 @@ func (s *subscriber) run() error {
 			return err
 		}
 		gathered += n
-		if (n == asked || n >= drainedAt) && gathered < gatherMost {
+		if (n == asked || n >= drainedAt) && gathered < min(gatherMost, max(gatherLarge, s.messages*largeOnes)) {
 			continue
 		}
 		if gathered > 0 {
 			d.Flush()
-			gathered = 0
+			gathered, s.messages = 0, 0
 		}
 		more = d.Work()
 	}
@@ -184,6 +192,7 @@ func (s *subscriber) parse() error {
 				s.subscribed()
 			}
 		case respMessage:
+			s.messages++
 			s.router.route(p.channel, p.payload)
 		}
 		s.from += n
