@@ -98,10 +98,14 @@ func (c *Conn) forfeit() {
 func (l *Loop) sweep(budget int) (more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.idle() {
-		return false
-	}
 	l.clock = l.srv.opts.Now()
+	letters := l.srv.sweepers && l.collect(sliceQueued)
+	if l.idle() {
+		if !letters {
+			l.box.backlog.Store(0)
+		}
+		return letters
+	}
 	budget = l.flushDirty(budget)
 	g := &l.log
 	for scan := 64 * budget; budget > 0 && scan > 0 && g.base != g.end; scan-- {
@@ -126,7 +130,7 @@ func (l *Loop) sweep(budget int) (more bool) {
 		}
 	}
 	l.complete()
-	return !l.idle()
+	return letters || !l.idle()
 }
 
 // idle reports whether nothing is left for a sweep.

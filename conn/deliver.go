@@ -2,8 +2,8 @@ package conn
 
 const (
 	inlineFlush = 256      // connections that are flushed at once, not by a sweep
-	sliceWrites = 32       // writes while a loop's lock is held in one go
-	applyAtOnce = 512      // messages queued while a loop's lock is held in one go
+	sliceWrites = 64       // writes while a loop's lock is held in one go
+	sliceQueued = 512      // messages that are queued while it is
 	maxBacklog  = 64 << 20 // bytes that are on their way, at most, before no more is read
 )
 
@@ -81,6 +81,10 @@ func (d *Deliverer) To(c *Conn, m *Message) {
 	}
 	c.mark = d.mark
 	m.retain()
+	if d.srv.sweepers {
+		c.loop.box.put(c, m)
+		return
+	}
 	l := d.lock(c.loop)
 	c.enqueue(m)
 	c.soil()
@@ -97,6 +101,10 @@ func (d *Deliverer) Plain(c *Conn, head, body []byte, tail byte, at int64) {
 		d.Done(m)
 		return
 	}
+	if d.srv.sweepers {
+		c.loop.box.putPlain(c, head, body, tail, at)
+		return
+	}
 	d.sent += len(head) + len(body) + maxHeaderSize
 	l := d.lock(c.loop)
 	c.plain(head, body, tail, at)
@@ -108,6 +116,10 @@ func (d *Deliverer) Plain(c *Conn, head, body []byte, tail byte, at int64) {
 func (d *Deliverer) All(m *Message) {
 	for _, l := range d.srv.loops {
 		m.retain()
+		if d.srv.sweepers {
+			l.box.put(nil, m)
+			continue
+		}
 		d.lock(l)
 		l.log.append(m)
 		l.mu.Unlock()
@@ -146,9 +158,14 @@ func (d *Deliverer) Flush() {
 	}
 }
 
-// Work brings out a slice of what Flush left, and reports whether more is left.
+// Work brings out a slice of what Flush left, and reports whether it shall be
+// called again. Where loops have their own goroutines for that, it only lends a
+// hand while they are behind.
 func (d *Deliverer) Work() (more bool) {
 	d.age = 0
+	if d.srv.sweepers && !d.Full() {
+		return false
+	}
 	for _, l := range d.srv.loops {
 		if l.sweep(sliceWrites) {
 			more = true
@@ -160,9 +177,18 @@ func (d *Deliverer) Work() (more bool) {
 	return more
 }
 
+// Parallel reports whether what was sent is brought out while more is sent.
+func (d *Deliverer) Parallel() bool { return d.srv.sweepers }
+
 // Full reports whether so much is on its way that no more should be read until
-// Work has brought all of it out.
-func (d *Deliverer) Full() bool { return d.sent > maxBacklog }
+// Work has brought it out.
+func (d *Deliverer) Full() bool {
+	n := int64(d.sent)
+	for _, l := range d.srv.loops {
+		n += l.box.backlog.Load()
+	}
+	return n > maxBacklog
+}
 
 // Idle is called when there is nothing to do for now.
 func (d *Deliverer) Idle() {
@@ -183,6 +209,7 @@ func (d *Deliverer) Trim() {
 		if l.sender != nil {
 			l.sender.trim()
 		}
+		l.box.trim()
 		if len(l.dirty) == 0 {
 			l.dirty = nil
 		}
@@ -196,16 +223,29 @@ func (d *Deliverer) Trim() {
 // flushFew writes what waits for the connections that are to be flushed, where
 // they are few; else it leaves them to sweeps.
 func (l *Loop) flushFew() {
+	if l.srv.sweepers {
+		switch n := l.box.waiting(); {
+		case n == 0:
+			return
+		case n > inlineFlush || l.box.busy.Load():
+			l.wakeSweeper()
+			return
+		}
+	}
 	for few := true; few; {
 		l.mu.Lock()
+		l.clock = l.srv.opts.Now()
+		if l.srv.sweepers {
+			l.collect(sliceQueued)
+		}
 		few = len(l.dirty)-l.dirtyAt <= inlineFlush && l.flushDirty(sliceWrites) == 0
-		more := !l.idle()
+		left := !l.idle()
+		if !left {
+			l.box.backlog.Store(0)
+		}
 		l.mu.Unlock() // let the loop have its turn
-		if !few && more && l.srv.sweepers {
-			select {
-			case l.wake <- struct{}{}:
-			default:
-			}
+		if !few && left && l.srv.sweepers {
+			l.wakeSweeper()
 		}
 	}
 }

@@ -13,6 +13,7 @@ type Loop struct {
 	index int
 	io    transport
 	wake  chan struct{} // capacity 1: the sweeper has work
+	box   mailbox       // guards itself
 
 	mu sync.Mutex // protects following; held for microseconds, never across anything that blocks
 

@@ -16,7 +16,7 @@ import (
 type Server struct {
 	opts     Options
 	loops    []*Loop
-	sweepers bool  // loops have goroutines that bring out large fan-outs
+	sweepers bool  // each loop has a mailbox, and a goroutine that empties it
 	inline   bool  // frames may wait in chunks: nobody writes them without the loop's lock
 	noRing   error // why there is no io_uring
 	wsPing   *Message
@@ -97,19 +97,6 @@ func (s *Server) startLoop(l *Loop) error {
 // they were to and don't, err says why not.
 func (s *Server) IOUring() (used bool, err error) {
 	return s.opts.IOUring && s.inline && s.noRing == nil, s.noRing
-}
-
-// sweeper brings out a loop's large fan-outs, beside the Deliverer.
-func (s *Server) sweeper(l *Loop) {
-	for {
-		select {
-		case <-l.wake:
-			for l.sweep(sliceWrites) {
-			}
-		case <-s.closing:
-			return
-		}
-	}
 }
 
 // StopAccepting closes the listener; connections stay. It may be called twice.

@@ -214,9 +214,21 @@ func (s *testServer) push(t *testing.T, p Push, text string, to ...string) {
 	s.d.Done(m)
 }
 
+// flush brings out what was pushed, by whoever does that.
 func (s *testServer) flush() {
 	s.d.Flush()
 	for s.d.Work() {
+	}
+	for _, l := range s.loops {
+		for {
+			l.mu.Lock()
+			done := l.idle() && l.box.waiting() == 0 && l.box.at == len(l.box.hand.letters)
+			l.mu.Unlock()
+			if done {
+				break
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
 	}
 }
 

@@ -114,6 +114,10 @@ func (s *subscriber) run() error {
 		}
 	}()
 	s.buf = make([]byte, readBytes)
+	most := gatherMost
+	if d.Parallel() {
+		most = gatherLarge
+	}
 	gathered, more := 0, false
 	for {
 		if more && d.Full() {
@@ -134,7 +138,7 @@ func (s *subscriber) run() error {
 			return err
 		}
 		gathered += n
-		if (n == asked || n >= drainedAt) && gathered < min(gatherMost, max(gatherLarge, s.messages*largeOnes)) {
+		if (n == asked || n >= drainedAt) && gathered < min(most, max(gatherLarge, s.messages*largeOnes)) {
 			continue
 		}
 		if gathered > 0 {
