@@ -2,6 +2,7 @@ package conn
 
 import (
 	"encoding/binary"
+	"unsafe"
 )
 
 // chunk holds whole frames that are for one connection alone, one behind the
@@ -10,14 +11,18 @@ import (
 // the first time.
 //
 // Frames say themselves how long they are (RFC 6455 section 5.2). Where the
-// times of publishing are known, they stand at the end of buf, the first one
-// last, in Unix ms modulo 2^32.
+// times of publishing are known, they stand at the end of the room, the first
+// one last, in Unix ms modulo 2^32.
+//
+// A chunk is the head of a piece of memory that may lie outside the heap, so it
+// holds no pointers.
 type chunk struct {
-	start, end uint16 // of buf: the frames that are left
+	start, end uint16 // of the room: the frames that are left
 	gone, n    uint16 // frames that are not there any more, and all that ever were
 	timed      bool
 	class      uint8
-	buf        []byte
+	region     uint16 // where it lies, from 1 on; 0: in the heap
+	index      uint16 // its place there
 }
 
 // Chunks of a connection double in size as more waits. The smallest holds
@@ -26,11 +31,51 @@ const (
 	chunkClasses  = 4
 	smallestChunk = 512
 	largestChunk  = smallestChunk << (chunkClasses - 1)
+	chunkHead     = int(unsafe.Sizeof(chunk{}))
 	timeBytes     = 4
+
+	// maxInline bounds a frame that goes into a chunk.
+	maxInline = largestChunk - chunkHead - timeBytes
 )
 
+// chunkSize is the size of a chunk, its head included.
+func chunkSize(class uint8) int { return smallestChunk << class }
+
+// classFor returns the smallest class, from least on, whose room takes n bytes.
+func classFor(n int, least uint8) uint8 {
+	for chunkSize(least)-chunkHead < n {
+		least++
+	}
+	return least
+}
+
+// newChunk makes a chunk in the heap.
+func newChunk(class uint8) *chunk {
+	b := make([]uint32, chunkSize(class)/4) // aligned as a chunk must be
+	k := (*chunk)(unsafe.Pointer(unsafe.SliceData(b)))
+	k.class = class
+	return k
+}
+
+// chunkAt makes a chunk of memory outside the heap.
+func chunkAt(b []byte, class uint8, region, index uint16) *chunk {
+	k := (*chunk)(unsafe.Pointer(unsafe.SliceData(b)))
+	*k = chunk{class: class, region: region, index: index}
+	return k
+}
+
+// room is the memory behind the head.
+func (k *chunk) room() []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(k), chunkHead)), chunkSize(k.class)-chunkHead)
+}
+
+// reset empties k.
+func (k *chunk) reset(timed bool) {
+	*k = chunk{class: k.class, region: k.region, index: k.index, timed: timed}
+}
+
 // frames is what is left in k.
-func (k *chunk) frames() []byte { return k.buf[k.start:k.end] }
+func (k *chunk) frames() []byte { return k.room()[k.start:k.end:k.end] }
 
 // fits reports whether a frame of size bytes may be added.
 func (k *chunk) fits(size int, timed bool) bool {
@@ -38,7 +83,7 @@ func (k *chunk) fits(size int, timed bool) bool {
 	if timed {
 		times = timeBytes * (int(k.n) + 1)
 	}
-	return k.timed == timed && int(k.end)+size+times <= len(k.buf)
+	return k.timed == timed && int(k.end)+size+times <= chunkSize(k.class)-chunkHead
 }
 
 // add returns the room for a frame of size bytes, which fits.
@@ -47,16 +92,19 @@ func (k *chunk) add(size int, at int64) []byte {
 		binary.LittleEndian.PutUint32(k.time(k.n), uint32(at))
 	}
 	k.n++
-	b := k.buf[k.end : k.end : int(k.end)+size]
+	b := k.room()[k.end : k.end : int(k.end)+size]
 	k.end += uint16(size)
 	return b
 }
 
-func (k *chunk) time(i uint16) []byte { return k.buf[len(k.buf)-timeBytes*(int(i)+1):] }
+func (k *chunk) time(i uint16) []byte {
+	room := k.room()
+	return room[len(room)-timeBytes*(int(i)+1):][:timeBytes]
+}
 
 // first is the size of the first frame that is left.
 func (k *chunk) first() int {
-	b := k.buf[k.start:]
+	b := k.room()[k.start:]
 	if n := int(b[1]); n < 126 {
 		return 2 + n
 	}
@@ -71,13 +119,14 @@ func (k *chunk) drop() {
 
 // dropSecond takes the second frame out: the first one moves up.
 func (k *chunk) dropSecond() (size int) {
+	room := k.room()
 	first := k.first()
 	k.start += uint16(first)
 	size = k.first()
-	copy(k.buf[int(k.start)+size-first:], k.buf[int(k.start)-first:k.start])
+	copy(room[int(k.start)+size-first:], room[int(k.start)-first:k.start])
 	k.start += uint16(size - first)
 	if k.timed {
-		copy(k.time(k.gone + 1)[:timeBytes], k.time(k.gone)[:timeBytes])
+		copy(k.time(k.gone+1), k.time(k.gone))
 	}
 	k.gone++
 	return size

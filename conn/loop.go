@@ -58,6 +58,7 @@ func newLoop(s *Server) *Loop {
 	l := &Loop{srv: s, wake: make(chan struct{}, 1)}
 	l.handshakes = map[int]uint64{}
 	l.wheel.init()
+	l.pools.init()
 	return l
 }
 

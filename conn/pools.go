@@ -4,7 +4,13 @@ package conn
 type pools struct {
 	nodes  freeList[node]
 	queues freeList[queue]
-	chunks [chunkClasses]freeList[chunk]
+	chunks [chunkClasses]slab
+}
+
+func (p *pools) init() {
+	for i := range p.chunks {
+		p.chunks[i].class = uint8(i)
+	}
 }
 
 func (p *pools) node() *node {
@@ -34,22 +40,19 @@ func (p *pools) putQueue(q *queue) {
 	p.queues.put(q)
 }
 
-// chunk returns an empty chunk of the class: 0 is the smallest.
-func (p *pools) chunk(class uint8) *chunk {
-	k := p.chunks[class].get()
-	if k == nil {
-		return &chunk{class: class, buf: make([]byte, smallestChunk<<class)}
-	}
-	*k = chunk{class: class, buf: k.buf}
-	return k
-}
-
 // trim gives up what was not needed since the last call.
 func (p *pools) trim() {
 	p.nodes.trim()
 	p.queues.trim()
 	for i := range p.chunks {
 		p.chunks[i].trim()
+	}
+}
+
+// close gives up what lies outside the heap; nothing is in use any more.
+func (p *pools) close() {
+	for i := range p.chunks {
+		p.chunks[i].close()
 	}
 }
 

@@ -77,19 +77,12 @@ func (c *Conn) inline(size int, at int64) []byte {
 		if k != nil {
 			class = min(k.class+1, chunkClasses-1)
 		}
-		for smallestChunk<<class < size+timeBytes {
-			class++
-		}
-		k = c.loop.pools.chunk(class)
-		k.timed = timed
+		k = c.loop.pools.chunks[classFor(size+timeBytes, class)].get(timed)
 		c.tailNode().k = k
 	}
 	c.grow(size)
 	return k.add(size, at)
 }
-
-// maxInline bounds a frame that goes into a chunk.
-const maxInline = largestChunk - timeBytes
 
 // pushFront puts m before all that waits for c; nothing of it is written yet.
 func (c *Conn) pushFront(m *Message) {

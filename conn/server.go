@@ -137,6 +137,7 @@ func (s *Server) Close() {
 			l.sender.close()
 			l.sender = nil
 		}
+		l.pools.close()
 		l.mu.Unlock()
 	}
 }
