@@ -328,6 +328,7 @@ func (p *pod) build() {
 		MaxAge:           c.Conn.MaxAge,
 		Renew:            c.Presence.Renew,
 		FramesPerSecond:  c.Limits.FramesPerSecond,
+		Gather:           c.Conn.Gather,
 		IOUring:          c.Conn.IOUring == "auto",
 		Now:              p.pods.NowMs,
 	})

@@ -82,7 +82,7 @@ func TestDefaultIsWhatTheContractSays(t *testing.T) {
 		Presence: Presence{TTL: 90 * time.Second, Renew: 30 * time.Second, Heartbeat: 3 * time.Second, Lease: 10 * time.Second},
 		Conn: Conn{
 			MaxMessage: 64 << 10, QueueBytes: 256 << 10, SlowConsumer: "disconnect", Ping: 25 * time.Second,
-			PingTimeout: 10 * time.Second, HandshakeTimeout: 5 * time.Second, MaxHeader: 16 << 10, IOUring: "auto",
+			PingTimeout: 10 * time.Second, HandshakeTimeout: 5 * time.Second, MaxHeader: 16 << 10, Gather: 50 * time.Millisecond, IOUring: "auto",
 		},
 		Limits:   Limits{PerUser: 100, OnExcess: "reject", FramesPerSecond: 50},
 		Uplink:   Uplink{MaxLength: 100_000},

@@ -138,6 +138,8 @@ func keys() []key {
 			"Largest header of a handshake, request line and cookies included. A larger one is refused with 431."),
 		newKey("conn.max_age", "off", func(c *Config) *time.Duration { return &c.Conn.MaxAge }, duration(time.Second, 30*day, true),
 			"Close a connection with 1001 after this time, give or take a tenth, so that clients spread over new pods."),
+		newKey("conn.gather", "50ms", func(c *Config) *time.Duration { return &c.Conn.Gather }, duration(time.Millisecond, time.Minute, true),
+			"Where a pod is flooded: how long it rests at most between two rounds of writes to a thousand connections or more, so that what comes meanwhile goes in the same write. A rest is never longer than the round before it. off: no rests, which is quicker and takes more CPU."),
 		newKey("conn.io_uring", "auto", func(c *Config) *string { return &c.Conn.IOUring }, oneOf([]string{"auto", "off"}, nil),
 			"How messages for many connections at once are sent: auto (through Linux's io_uring, where the kernel lets the pod and a trial at its start succeeds), off (one system call for each connection)."),
 

@@ -1,5 +1,7 @@
 package conn
 
+import "time"
+
 const (
 	inlineFlush = 256      // connections that are flushed at once, not by a sweep
 	sliceWrites = 64       // writes while a loop's lock is held in one go
@@ -177,6 +179,14 @@ func (d *Deliverer) Work() (more bool) {
 	return more
 }
 
+// Rest says for how long Work has nothing to do, where there is more to do.
+func (d *Deliverer) Rest() (rest time.Duration) {
+	for _, l := range d.srv.loops {
+		rest = max(rest, l.rest())
+	}
+	return rest
+}
+
 // Parallel reports whether what was sent is brought out while more is sent.
 func (d *Deliverer) Parallel() bool { return d.srv.sweepers }
 
@@ -253,21 +263,37 @@ func (l *Loop) flushFew() {
 // flushDirty flushes connections that wait for it: budget of them at most. It
 // returns what is left of the budget.
 func (l *Loop) flushDirty(budget int) (left int) {
-	lift := l.many(len(l.dirty) - l.dirtyAt)
-	for ; budget > 0 && l.dirtyAt < len(l.dirty); l.dirtyAt++ {
+	waiting := len(l.dirty) - l.dirtyAt
+	if waiting == 0 {
+		return budget
+	}
+	n := min(budget, l.rounds.share(time.Now(), waiting))
+	if n == 0 {
+		return budget
+	}
+	lift := l.many(n)
+	for range n {
 		c := l.dirty[l.dirtyAt]
 		l.dirty[l.dirtyAt] = nil
+		l.dirtyAt++
 		c.clear(flagDirty)
 		if lift {
 			c.lift()
 		} else {
 			c.flush()
 		}
-		budget--
 	}
 	l.complete()
+	l.rounds.flushed(time.Now(), n)
 	if l.dirtyAt == len(l.dirty) {
 		l.dirty, l.dirtyAt = l.dirty[:0], 0
 	}
-	return budget
+	return budget - n
+}
+
+// rest returns how long nothing shall be flushed.
+func (l *Loop) rest() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rounds.rest(time.Now(), len(l.dirty)-l.dirtyAt)
 }

@@ -31,6 +31,7 @@ type Loop struct {
 	log      broadcastLog
 	dirty    []*Conn // connections to flush, in order
 	dirtyAt  int
+	rounds   rounds
 
 	counters
 }
@@ -59,6 +60,7 @@ func newLoop(s *Server) *Loop {
 	l.handshakes = map[int]uint64{}
 	l.wheel.init()
 	l.pools.init()
+	l.rounds.most = s.opts.Gather
 	return l
 }
 

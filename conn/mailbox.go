@@ -3,6 +3,7 @@ package conn
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // mailbox takes messages to a loop that is at work on another core, in order:
@@ -115,6 +116,9 @@ func (s *Server) sweeper(l *Loop) {
 		}
 		l.box.busy.Store(true)
 		for l.sweep(sliceWrites) {
+			if rest := l.rest(); rest > 0 && l.box.waiting() == 0 {
+				time.Sleep(min(rest, time.Millisecond))
+			}
 		}
 		l.box.busy.Store(false)
 		// What was put in since then may have been left to us.

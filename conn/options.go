@@ -30,6 +30,13 @@ type Options struct {
 	// the process; where not, and without it, they are written one by one.
 	IOUring  bool
 	ringFrom int // sockets from which on it is used
+	// Void is for benchmarks that hold more connections than there are
+	// descriptors: connections come by Introduce alone, and have no socket. All
+	// that is written to them counts as taken at once, and every ping is
+	// answered. Nothing listens; Portable and IOUring say nothing then.
+	Void bool
+	// Gather bounds the rest between two large rounds of writes; 0: none.
+	Gather time.Duration
 	// MaxConns is how many descriptors accepted connections may take; one
 	// more is answered with 503. 0: the process's limit less a reserve of
 	// 128, for the program's other needs.
@@ -78,6 +85,9 @@ func (o Options) withDefaults() Options {
 		if *v == 0 {
 			*v = d
 		}
+	}
+	if o.Void {
+		o.Portable, o.IOUring = false, false
 	}
 	def(&o.Loops, runtime.GOMAXPROCS(0))
 	def(&o.ringFrom, 4)

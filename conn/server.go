@@ -67,6 +67,9 @@ func (s *Server) Serve() error {
 			return fmt.Errorf("conn: start a loop: %w", err)
 		}
 	}
+	if s.opts.Void {
+		return nil // nobody connects
+	}
 	a, err := s.newAcceptor()
 	if err != nil {
 		return fmt.Errorf("conn: accept: %w", err)
@@ -76,7 +79,7 @@ func (s *Server) Serve() error {
 }
 
 func (s *Server) startLoop(l *Loop) error {
-	io, err := s.newTransport(l)
+	io, err := s.transportFor(l)
 	if err != nil {
 		return err
 	}

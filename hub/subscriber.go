@@ -146,6 +146,11 @@ func (s *subscriber) run() error {
 			gathered, s.messages = 0, 0
 		}
 		more = d.Work()
+		if more && n == 0 {
+			if rest := d.Rest(); rest > 0 {
+				time.Sleep(min(rest, time.Millisecond))
+			}
+		}
 	}
 }
 

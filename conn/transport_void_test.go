@@ -1,0 +1,47 @@
+package conn
+
+import (
+	"testing"
+	"time"
+)
+
+func TestConnectionsWithoutASocketLiveAsOthersDo(t *testing.T) {
+	t.Parallel()
+	hub := newFakeHub()
+	s := New(Options{Handler: hub, Loops: 2, Void: true, IOUring: true, Ping: time.Second, PingTimeout: 200 * time.Millisecond, Renew: 500 * time.Millisecond})
+	if err := s.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d := s.NewDeliverer()
+	const users = 100
+	var conns []*Conn
+	for i := range users {
+		s.Introduce("u", UUID{byte(i)}, func(c *Conn) { conns = append(conns, c) })
+	}
+	if st := s.Stats(); st.Open != users || st.Pending != 0 || s.Len() != users || len(s.loops[0].slots) != users/2 {
+		t.Fatalf("introduced: %+v", st)
+	}
+	for _, c := range conns {
+		d.Plain(c, []byte(`{"data":`), []byte("1"), '}', time.Now().UnixMilli())
+	}
+	m, text := d.Message(Push{Size: 1})
+	_ = append(text, '2')
+	d.All(m)
+	d.Done(m)
+	eventually(t, "all of it is taken", func() bool {
+		d.Flush()
+		for d.Work() {
+		}
+		st := s.Stats()
+		return st.Written == 2*users && st.WrittenBytes == users*(2+10)+users*(2+1) && st.QueuedConns == 0
+	})
+	eventually(t, "everyone is pinged twice, answers, and is renewed", func() bool {
+		hub.mu.Lock()
+		defer hub.mu.Unlock()
+		return s.Stats().PingsSent >= 2*users && s.Stats().FramesReceived >= users && hub.renewals["u"] >= 2*users
+	})
+	if st := s.Stats(); st.Open != users {
+		t.Fatalf("some were called dead: %+v", st)
+	}
+}
