@@ -48,7 +48,7 @@ func descriptions() [][]string {
 		{"pushpod_send_queue_bytes", "Bytes that wait in all send queues."},
 		{"pushpod_send_queue_connections", "Connections for which something waits."},
 		{"pushpod_slow_consumers_total", "Connections closed because their send queue was full."},
-		{"pushpod_writes_total", "System calls that wrote to connections."},
+		{"pushpod_writes_total", "Writes to connections, by system call or io_uring."},
 		{"pushpod_written_bytes_total", "Bytes written to connections."},
 		{"pushpod_client_frames_total", "Frames received from clients, of every kind."},
 		{"pushpod_client_bytes_total", "Bytes received from clients."},
