@@ -30,6 +30,7 @@ type Options struct {
 	// the process; where not, and without it, they are written one by one.
 	IOUring  bool
 	ringFrom int // sockets from which on it is used
+	sender   func() (sender, error)
 	// Void is for benchmarks that hold more connections than there are
 	// descriptors: connections come by Introduce alone, and have no socket. All
 	// that is written to them counts as taken at once, and every ping is
@@ -91,6 +92,9 @@ func (o Options) withDefaults() Options {
 	}
 	def(&o.Loops, runtime.GOMAXPROCS(0))
 	def(&o.ringFrom, 4)
+	if o.sender == nil {
+		o.sender = newSender
+	}
 	def(&o.MaxMessage, 64<<10)
 	def(&o.QueueBytes, 256<<10)
 	def(&o.MaxHeader, 16<<10)

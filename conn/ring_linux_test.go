@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -18,6 +19,20 @@ func TestTheServerSaysWhetherItUsesIOUring(t *testing.T) {
 	if used, err := startServer(t, Options{IOUring: true, Portable: true}).IOUring(); used || err != nil {
 		t.Errorf("without event loops: used %v, %v", used, err)
 	}
+}
+
+func TestWhereTheKernelRefusesIOUringEverythingIsWritten(t *testing.T) {
+	refused := errors.New("io_uring_setup: operation not permitted")
+	s := startServer(t, Options{IOUring: true, ringFrom: 1, sender: func() (sender, error) { return nil, refused }})
+	if used, err := s.IOUring(); used || err != refused {
+		t.Errorf("used %v, %v", used, err)
+	}
+	c := s.connect(t, "u")
+	s.push(t, Push{}, "for all")
+	s.push(t, Push{}, "for one", "u")
+	s.flush()
+	c.wantText("a broadcast", "for all")
+	c.wantText("a push", "for one")
 }
 
 // TestARingThatBreaksLosesNothing: from then on everything is written.

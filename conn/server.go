@@ -85,7 +85,7 @@ func (s *Server) startLoop(l *Loop) error {
 	}
 	l.io = io
 	if s.opts.IOUring && s.inline {
-		if l.sender, err = newSender(); err != nil {
+		if l.sender, err = s.opts.sender(); err != nil {
 			l.sender, s.noRing = nil, err
 		}
 	}
