@@ -2,6 +2,7 @@ package conn
 
 import (
 	"encoding/binary"
+	"iter"
 	"unsafe"
 )
 
@@ -36,6 +37,10 @@ const (
 
 	// maxInline bounds a frame that goes into a chunk.
 	maxInline = largestChunk - chunkHead - timeBytes
+
+	// farOff bounds how far from now a time in a chunk may lie, in ms (12 days):
+	// what is known modulo 2^32 only would look like any other time.
+	farOff = 1 << 30
 )
 
 // chunkSize is the size of a chunk, its head included.
@@ -74,6 +79,14 @@ func (k *chunk) reset(timed bool) {
 	*k = chunk{class: k.class, region: k.region, index: k.index, timed: timed}
 }
 
+// copyFrom makes k, which is of the same class, a copy of from.
+func (k *chunk) copyFrom(from *chunk) {
+	region, index := k.region, k.index
+	*k = *from
+	k.region, k.index = region, index
+	copy(k.room(), from.room())
+}
+
 // frames is what is left in k.
 func (k *chunk) frames() []byte { return k.room()[k.start:k.end:k.end] }
 
@@ -86,7 +99,8 @@ func (k *chunk) fits(size int, timed bool) bool {
 	return k.timed == timed && int(k.end)+size+times <= chunkSize(k.class)-chunkHead
 }
 
-// add returns the room for a frame of size bytes, which fits.
+// add returns the room for a frame of size bytes, which fits. at is within farOff
+// of now.
 func (k *chunk) add(size int, at int64) []byte {
 	if k.timed {
 		binary.LittleEndian.PutUint32(k.time(k.n), uint32(at))
@@ -103,12 +117,15 @@ func (k *chunk) time(i uint16) []byte {
 }
 
 // first is the size of the first frame that is left.
-func (k *chunk) first() int {
-	b := k.room()[k.start:]
+func (k *chunk) first() int { return shortFrame(k.room()[k.start:]) }
+
+// shortFrame is the size of the frame at the start of b; a chunk has no room for
+// such as have their length in eight bytes.
+func shortFrame(b []byte) int {
 	if n := int(b[1]); n < 126 {
 		return 2 + n
 	}
-	return 4 + int(binary.BigEndian.Uint16(b[2:])) // a chunk has no room for longer ones
+	return 4 + int(binary.BigEndian.Uint16(b[2:]))
 }
 
 // drop takes the first frame out.
@@ -135,11 +152,29 @@ func (k *chunk) dropSecond() (size int) {
 // left is how many frames are left.
 func (k *chunk) left() int { return int(k.n - k.gone) }
 
-// at is when the first frame that is left was published; 0: not known.
-func (k *chunk) at(now int64) int64 {
+// at is when the first frame that is left was published; 0: not known. now may
+// be 12 days later than when it was added.
+func (k *chunk) at(now int64) int64 { return k.published(k.gone, now) }
+
+// published is at for the frame number i of all that ever were in k.
+func (k *chunk) published(i uint16, now int64) int64 {
 	if !k.timed {
 		return 0
 	}
-	age := int32(uint32(now) - binary.LittleEndian.Uint32(k.time(k.gone)))
+	age := int32(uint32(now) - binary.LittleEndian.Uint32(k.time(i)))
 	return now - int64(age)
+}
+
+// all yields the frames that are left, and when each was published.
+func (k *chunk) all(now int64) iter.Seq2[[]byte, int64] {
+	return func(yield func([]byte, int64) bool) {
+		b := k.frames()
+		for i := k.gone; i < k.n; i++ {
+			size := shortFrame(b)
+			if !yield(b[:size:size], k.published(i, now)) {
+				return
+			}
+			b = b[size:]
+		}
+	}
 }

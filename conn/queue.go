@@ -68,6 +68,7 @@ func (c *Conn) push(m *Message) {
 // all that waits for c.
 func (c *Conn) inline(size int, at int64) []byte {
 	timed := at != 0
+	at = min(max(at, c.loop.clock-farOff), c.loop.clock+farOff)
 	var k *chunk
 	if c.out != nil && c.out.tail != nil {
 		k = c.out.tail.k
@@ -77,7 +78,13 @@ func (c *Conn) inline(size int, at int64) []byte {
 		if k != nil {
 			class = min(k.class+1, chunkClasses-1)
 		}
-		k = c.loop.pools.chunks[classFor(size+timeBytes, class)].get(timed)
+		s := &c.loop.pools.chunks[classFor(size+timeBytes, class)]
+		if c.has(flagWantWrite) {
+			k = s.getInHeap()
+		} else {
+			k = s.get()
+		}
+		k.reset(timed)
 		c.tailNode().k = k
 	}
 	c.grow(size)
@@ -162,21 +169,30 @@ func (c *Conn) dropOldest() bool {
 	for ; n != nil && (locked > 0 || n.m != nil && (n.m.control || n.m.closes)); locked-- {
 		prev, n = n, n.next
 	}
-	switch {
-	case n == nil:
+	if n == nil {
 		return false
+	}
+	c.remove(prev, n, resultDropped)
+	return true
+}
+
+// remove takes the first frame of n out, which may be taken out, and books what
+// became of it. prev is the node before n; nil: n is the head.
+func (c *Conn) remove(prev, n *node, r result) {
+	l, q := c.loop, c.out
+	switch {
 	case prev == nil:
-		c.pop(resultDropped)
-		return true
+		c.pop(r)
+		return
 	case n.m == nil:
 		c.grow(-n.k.first())
-		l.countPlain(0, resultDropped)
+		l.countPlain(0, r)
 		if n.k.drop(); n.k.left() > 0 {
-			return true
+			return
 		}
 	default:
 		c.grow(-len(n.m.frame))
-		l.count(n.m, resultDropped)
+		l.count(n.m, r)
 		n.m.release()
 	}
 	prev.next = n.next
@@ -184,24 +200,31 @@ func (c *Conn) dropOldest() bool {
 		q.tail = prev
 	}
 	l.pools.putNode(n)
-	return true
 }
 
 // collapse puts m in the place of a waiting message with the same key, if
 // there is one. The bounds are not looked at: it takes the other's place. Then
 // the caller's hold of m goes over to the queue.
+//
+// Where m closes the connection, nothing may come behind it: the other one is only
+// taken out, and m is still to be queued.
 func (c *Conn) collapse(m *Message) bool {
 	q := c.out
 	if q == nil || m.collapse == "" {
 		return false
 	}
 	locked := q.locked()
-	for n := q.head; n != nil; n = n.next {
+	var prev *node
+	for n := q.head; n != nil; prev, n = n, n.next {
 		if locked > 0 {
 			locked--
 			continue
 		}
 		if old := n.m; old != nil && !old.control && !old.closes && old.collapse == m.collapse {
+			if m.closes {
+				c.remove(prev, n, resultCollapsed)
+				return false
+			}
 			c.grow(len(m.frame) - len(old.frame))
 			n.m = m.kept()
 			c.loop.count(old, resultCollapsed)
@@ -256,12 +279,19 @@ func (c *Conn) discard(r result, keep bool) {
 	}
 }
 
-// keep lets go of pooled memory: all that waits now waits in memory of its own.
-func (q *queue) keep() {
+// keep lets go of memory that passes from message to message, or is given back
+// as a whole: what waits for a slow socket waits in the heap.
+func (c *Conn) keep() {
 	// Newer messages come behind older ones, and those were kept before.
-	for n := q.head; n != nil; n = n.next {
+	for n := c.out.head; n != nil; n = n.next {
 		if n.m != nil {
 			n.m = n.m.kept()
+		} else if n.k.region != 0 {
+			s := &c.loop.pools.chunks[n.k.class]
+			k := s.getInHeap()
+			k.copyFrom(n.k)
+			s.put(n.k)
+			n.k = k
 		}
 	}
 }

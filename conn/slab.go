@@ -25,26 +25,26 @@ const (
 	mostRegions = 1<<16 - 1
 )
 
-// get returns an empty chunk.
-func (s *slab) get(timed bool) *chunk {
-	k := s.take()
-	k.reset(timed)
-	return k
-}
-
-func (s *slab) take() *chunk {
-	if k := s.heap.get(); k != nil {
-		return k
+// get returns a chunk, with whatever was in it.
+func (s *slab) get() *chunk {
+	if s.inHeap*chunkSize(s.class) < heapChunks || len(s.heap.items) > 0 {
+		return s.getInHeap()
 	}
-	if s.inHeap*chunkSize(s.class) >= heapChunks {
-		for ; s.hint < len(s.regions); s.hint++ {
-			if r := s.regions[s.hint]; r != nil && len(r.free) > 0 {
-				return s.from(r)
-			}
-		}
-		if r := s.grow(); r != nil {
+	for ; s.hint < len(s.regions); s.hint++ {
+		if r := s.regions[s.hint]; r != nil && len(r.free) > 0 {
 			return s.from(r)
 		}
+	}
+	if r := s.grow(); r != nil {
+		return s.from(r)
+	}
+	return s.getInHeap()
+}
+
+// getInHeap is get for a chunk that may be needed for long.
+func (s *slab) getInHeap() *chunk {
+	if k := s.heap.get(); k != nil {
+		return k
 	}
 	s.inHeap++
 	return newChunk(s.class)

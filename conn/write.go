@@ -226,7 +226,7 @@ func (c *Conn) begun(n int) {
 
 // block notes that the socket takes no more for now.
 func (c *Conn) block() {
-	c.out.keep()
+	c.keep()
 	c.set(flagWantWrite)
 	if !c.has(flagArmed) {
 		c.set(flagArmed)
