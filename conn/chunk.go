@@ -11,9 +11,9 @@ import (
 // one to the next: of a burst, most of the cost is memory that is touched for
 // the first time.
 //
-// Frames say themselves how long they are (RFC 6455 section 5.2). Where the
-// times of publishing are known, they stand at the end of the room, the first
-// one last, in Unix ms modulo 2^32.
+// Frames say themselves how long they are (RFC 6455 section 5.2). In a timed chunk
+// the times of publishing stand at the end of the room, the first one last, in
+// Unix ms modulo 2^32; 0: not known.
 //
 // A chunk is the head of a piece of memory that may lie outside the heap, so it
 // holds no pointers.
@@ -90,20 +90,25 @@ func (k *chunk) copyFrom(from *chunk) {
 // frames is what is left in k.
 func (k *chunk) frames() []byte { return k.room()[k.start:k.end:k.end] }
 
-// fits reports whether a frame of size bytes may be added.
+// fits reports whether a frame of size bytes may be added; timed says that its
+// time is known.
 func (k *chunk) fits(size int, timed bool) bool {
 	times := 0
-	if timed {
+	if k.timed {
 		times = timeBytes * (int(k.n) + 1)
 	}
-	return k.timed == timed && int(k.end)+size+times <= chunkSize(k.class)-chunkHead
+	return (k.timed || !timed) && int(k.end)+size+times <= chunkSize(k.class)-chunkHead
 }
 
 // add returns the room for a frame of size bytes, which fits. at is within farOff
-// of now.
+// of now, or 0: not known.
 func (k *chunk) add(size int, at int64) []byte {
 	if k.timed {
-		binary.LittleEndian.PutUint32(k.time(k.n), uint32(at))
+		t := uint32(at)
+		if t == 0 && at != 0 {
+			t = 1 // a millisecond every 50 days
+		}
+		binary.LittleEndian.PutUint32(k.time(k.n), t)
 	}
 	k.n++
 	b := k.room()[k.end : k.end : int(k.end)+size]
@@ -161,8 +166,11 @@ func (k *chunk) published(i uint16, now int64) int64 {
 	if !k.timed {
 		return 0
 	}
-	age := int32(uint32(now) - binary.LittleEndian.Uint32(k.time(i)))
-	return now - int64(age)
+	t := binary.LittleEndian.Uint32(k.time(i))
+	if t == 0 {
+		return 0
+	}
+	return now - int64(int32(uint32(now)-t))
 }
 
 // all yields the frames that are left, and when each was published.

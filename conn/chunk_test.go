@@ -55,13 +55,16 @@ func TestAChunkHoldsWhatFitsAndNoMore(t *testing.T) {
 				for {
 					size := someSize(r, chunkSize(class)-chunkHead-each)
 					fits := used+size+each <= chunkSize(class)-chunkHead
-					if k.fits(size, timed) != fits || k.fits(size, !timed) {
+					if k.fits(size, timed) != fits || k.fits(size, !timed) != (timed && fits) {
 						t.Fatalf("class %d: of %d bytes %d are used; fits says %v for %d more", class, len(k.room()), used, !fits, size)
 					}
 					if !fits {
 						break
 					}
-					at := int64(1<<41) + r.Int64N(1000)
+					at := int64(1<<41) + 1 + r.Int64N(1000)
+					if r.IntN(5) == 0 {
+						at = 0 // not known
+					}
 					want = append(want, put(k, size, byte('a'+len(want)%26), at))
 					times = append(times, at)
 					used += size + each
@@ -108,7 +111,7 @@ func TestDroppingTheSecondFrameLeavesTheOthersAsTheyWere(t *testing.T) {
 			at    int64
 		}
 		var want []frame
-		const start = 1 << 41
+		const start = 1<<41 + 1
 		for range 2 + r.IntN(20) {
 			size, at := someSize(r, 400), start+r.Int64N(5000)
 			if !k.fits(size, k.timed) {
@@ -149,7 +152,7 @@ func TestDroppingTheSecondFrameLeavesTheOthersAsTheyWere(t *testing.T) {
 
 func TestTimesInAChunkSurviveTheWrapOf32Bits(t *testing.T) {
 	const wrap = 400 << 32 // Unix ms, in 2024
-	for _, at := range []int64{wrap - 1, wrap, wrap + 1, wrap - 60_000} {
+	for _, at := range []int64{wrap - 1, wrap + 1, wrap + 2, wrap - 60_000} {
 		for _, age := range []int64{0, 1, 2, 59_999, 60_001, 86_400_000, -1, -2, -60_000} { // the producer's clock may be ahead
 			k := newChunk(0)
 			k.reset(true)
@@ -158,6 +161,16 @@ func TestTimesInAChunkSurviveTheWrapOf32Bits(t *testing.T) {
 				t.Errorf("published at %d, and after %d ms it is said to be %d", at, age, got)
 			}
 		}
+	}
+	k := newChunk(0)
+	k.reset(true)
+	put(k, 10, 'x', wrap)
+	put(k, 10, 'x', 0)
+	if got := k.at(wrap + 5); got != wrap+1 {
+		t.Errorf("published at %d, whose 32 bits mean unknown: said to be %d", int64(wrap), got)
+	}
+	if k.drop(); k.at(wrap) != 0 || k.at(wrap+5) != 0 {
+		t.Errorf("a time that is not known is said to be %d", k.at(wrap))
 	}
 }
 
@@ -218,4 +231,31 @@ func TestChunksGrowWithWhatWaits(t *testing.T) {
 		}
 	}
 	d.Flush()
+}
+
+// A bound in bytes would bound little if each of them had a chunk.
+func TestFramesWithAndWithoutATimeShareChunks(t *testing.T) {
+	const frames, size = 1000, 102
+	s, conns := sinkServer(1)
+	d := s.NewDeliverer()
+	now := s.opts.Now()
+	for i := range frames {
+		d.Plain(conns[0], nil, []byte(strings.Repeat("x", size-3)), 'x', now*int64(i%2))
+	}
+	memory := 0
+	for n := conns[0].out.head; n != nil; n = n.next {
+		memory += chunkSize(n.k.class)
+	}
+	if memory > frames*size*5/4 {
+		t.Fatalf("%d bytes of frames take %d", frames*size, memory)
+	}
+	d.Flush()
+	st := s.Stats()
+	n := uint64(0)
+	for _, in := range st.Latency {
+		n += in
+	}
+	if st.Written != frames || n != frames/2 {
+		t.Fatalf("%d were written, of %d the time is known", st.Written, n)
+	}
 }

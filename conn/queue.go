@@ -68,7 +68,9 @@ func (c *Conn) push(m *Message) {
 // all that waits for c.
 func (c *Conn) inline(size int, at int64) []byte {
 	timed := at != 0
-	at = min(max(at, c.loop.clock-farOff), c.loop.clock+farOff)
+	if timed {
+		at = min(max(at, c.loop.clock-farOff), c.loop.clock+farOff)
+	}
 	var k *chunk
 	if c.out != nil && c.out.tail != nil {
 		k = c.out.tail.k
@@ -77,6 +79,7 @@ func (c *Conn) inline(size int, at int64) []byte {
 		class := uint8(0)
 		if k != nil {
 			class = min(k.class+1, chunkClasses-1)
+			timed = timed || k.timed // where times are known now and then, chunks don't take turns
 		}
 		s := &c.loop.pools.chunks[classFor(size+timeBytes, class)]
 		if c.has(flagWantWrite) {
