@@ -305,7 +305,11 @@ func (w *queueWorld) published() int64 {
 	case w.r.IntN(10) == 0:
 		return w.now + 5
 	}
-	return w.now - w.r.Int64N(20_000)
+	at := w.now - w.r.Int64N(20_000)
+	if uint32(at) == 0 {
+		at++ // a chunk takes it for this
+	}
+	return at
 }
 
 func (w *queueWorld) plain(m *modelConn) {
