@@ -332,21 +332,3 @@ func TestParsingTheUsualShapesAllocatesNothing(t *testing.T) {
 		}
 	}
 }
-
-func benchmarkParse(b *testing.B, shape string, n int) {
-	text := usual(n)[shape]
-	var e envelope
-	b.ReportAllocs()
-	b.SetBytes(int64(len(text)))
-	for b.Loop() {
-		if e.parse(text) != "" {
-			b.Fatal("refused")
-		}
-	}
-}
-
-func BenchmarkParseTo128B(b *testing.B)     { benchmarkParse(b, "to", 128) }
-func BenchmarkParseTo1KiB(b *testing.B)     { benchmarkParse(b, "to", 1<<10) }
-func BenchmarkParseTo64KiB(b *testing.B)    { benchmarkParse(b, "to", 64<<10) }
-func BenchmarkParseUser128B(b *testing.B)   { benchmarkParse(b, "user", 128) }
-func BenchmarkParseScript128B(b *testing.B) { benchmarkParse(b, "by script", 128) }
