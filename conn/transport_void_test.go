@@ -42,9 +42,10 @@ func TestConnectionsWithoutASocketLiveAsOthersDo(t *testing.T) {
 		return st.Written == 2*users && st.WrittenBytes >= users*(2+10)+users*(2+1) && st.QueuedConns == 0
 	})
 	eventually(t, "everyone is pinged twice, answers, and is renewed", func() bool {
+		st := s.Stats() // before hub.mu, which is taken inside a loop's lock
 		hub.mu.Lock()
 		defer hub.mu.Unlock()
-		return s.Stats().PingsSent >= 2*users && s.Stats().FramesReceived >= users && hub.renewals["u"] >= 2*users
+		return st.PingsSent >= 2*users && st.FramesReceived >= users && hub.renewals["u"] >= 2*users
 	})
 	if st := s.Stats(); st.Open != users {
 		t.Fatalf("some were called dead: %+v", st)
