@@ -6,8 +6,9 @@ func (c *Conn) beginClose(code Code, reason string, cause Cause) {
 		return
 	}
 	c.catchUp()
-	if c.state != stateOpen {
-		return // ended, or a waiting message closed it
+	if c.state != stateOpen { // ended, or a waiting message closes it
+		c.flush()
+		return
 	}
 	c.closing(cause)
 	c.push(&Message{frame: appendClose(nil, code, reason), control: true})

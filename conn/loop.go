@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"runtime"
 	"sync"
 	"time"
 )
@@ -98,10 +99,24 @@ func (l *Loop) remove(c *Conn) {
 	}
 }
 
-// advance lets the loop's time go on, and does what is due.
-func (l *Loop) advance() {
+// advance lets the loop's time go on, and does a slice of what is due; more: there is
+// more of it. With a million connections thousands are due at once: others must have
+// their turn between them.
+func (l *Loop) advance() (more bool) {
 	l.clock = l.srv.opts.Now()
-	l.wheel.advance(l, func(c *Conn) { c.onDue() })
+	return l.wheel.advance(l, sliceDue, (*Conn).onDue)
+}
+
+// tick is advance without the lock, to the end.
+func (l *Loop) tick() {
+	for more := true; more; {
+		l.mu.Lock()
+		more = l.advance()
+		l.mu.Unlock()
+		if more {
+			runtime.Gosched() // there may be one processor only
+		}
+	}
 }
 
 // ticksOf rounds up: nothing is due too early.

@@ -224,10 +224,8 @@ func (w *queueWorld) do() {
 		w.last = "a control frame"
 		text := w.text()
 		f := modelFrame{bytes: appendFrame(nil, opText, text), control: true}
-		if m.blocked || len(m.frames) == 0 || m.bytes()+len(f.bytes) <= w.s.opts.QueueBytes+controlSlack {
-			c.Send(text)
-			m.control(f)
-		}
+		c.Send(text)
+		m.control(f)
 	case p < 760:
 		w.last = "a flush"
 		w.flush()
@@ -536,9 +534,15 @@ func (m *modelConn) control(f modelFrame) {
 	if m.state != stateOpen {
 		return
 	}
-	if len(m.frames) > 0 && m.bytes()+len(f.bytes) > m.w.s.opts.QueueBytes+controlSlack {
-		m.slow()
-		return
+	tooMuch := func() bool { return len(m.frames) > 0 && m.bytes()+len(f.bytes) > m.w.s.opts.QueueBytes+controlSlack }
+	if tooMuch() {
+		if m.flush(); m.state == stateClosed {
+			return
+		}
+		if tooMuch() {
+			m.slow()
+			return
+		}
 	}
 	m.frames = append(m.frames, f)
 	m.flush()

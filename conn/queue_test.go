@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bytes"
+	"encoding/json"
 	"testing"
 )
 
@@ -170,5 +171,89 @@ func TestWhatIsPutInFrontComesFirst(t *testing.T) {
 		x.c.flush()
 		l.mu.Unlock()
 		x.want("the front, and what waited", append(append([][]byte{textOf("front")}, want...), textOf("behind"))...)
+	}
+}
+
+func TestAQueueOfChunksGoesOnElsewhere(t *testing.T) {
+	const now, begun = 1_700_000_000_000, 4
+	clock := func() int64 { return now }
+	x := newSipping(t, Options{Now: clock})
+	x.take(begun)
+	for i, at := range []int64{now - 2, 0, now - 3000, now - 400} {
+		x.d.Plain(x.c, []byte(`{"n":`), []byte{byte('0' + i)}, '}', at)
+	}
+	x.flush()
+	x.message(Push{At: now - 7, Expires: now + 1}, "with others")
+	l := x.c.loop
+	l.mu.Lock()
+	b, err := x.c.snapshot()
+	l.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s snapshot
+	if err := json.Unmarshal(b, &s); err != nil {
+		t.Fatal(err)
+	}
+	want := [][]byte{textOf(`{"n":0}`), textOf(`{"n":1}`), textOf(`{"n":2}`), textOf(`{"n":3}`), textOf("with others")}
+	if s.Written != begun || len(s.Queue) != len(want) {
+		t.Fatalf("the snapshot holds %d messages, %d bytes written", len(s.Queue), s.Written)
+	}
+	for i, q := range s.Queue {
+		if at := []int64{now - 2, 0, now - 3000, now - 400, now - 7}[i]; !bytes.Equal(q.Frame, want[i]) || q.At != at {
+			t.Errorf("message %d is %q, published %d, want %q, %d", i, q.Frame, q.At, want[i], at)
+		}
+	}
+
+	y := newSipping(t, Options{Now: clock})
+	yl := y.c.loop
+	yl.mu.Lock()
+	yl.pending++ // as Adopt leaves it
+	yl.open--
+	err = y.c.restore(b)
+	yl.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	y.push("new")
+	y.take(1 << 20)
+	if got, want := append(x.written, y.written...), append(bytes.Join(want, nil), textOf("new")...); !bytes.Equal(got, want) {
+		t.Errorf("the peer gets %q, want %q", got, want)
+	}
+	st := y.s.Stats()
+	if st.Written != 6 || st.QueuedBytes != 0 || st.LatencySum != 3.409 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// What was not tried to be written yet says nothing about the peer.
+func TestAReceiptEndsNobodyWhoTakesAll(t *testing.T) {
+	x := newSipping(t, Options{QueueBytes: 1 << 10})
+	x.room = 1 << 20
+	text := string(bytes.Repeat([]byte("x"), 64<<10))
+	m, b := x.d.Message(Push{Size: len(text)})
+	_ = append(b, text...)
+	x.d.To(x.c, m) // the first one, so it has no bound; it is not flushed yet
+	x.d.Done(m)
+	x.c.Send([]byte("receipt"))
+	x.flush()
+	x.want("both", textOf(text), textOf("receipt"))
+	if st := x.s.Stats(); st.SlowConsumers != 0 || st.Written != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestACloseBringsOutTheClosingMessageForEveryone(t *testing.T) {
+	x := newSipping(t, Options{})
+	x.room = 1 << 20
+	m, b := x.d.Message(Push{Size: 5, Close: true, CloseCode: 4500})
+	_ = append(b, "leave"...)
+	x.d.All(m)
+	x.d.Done(m)
+	x.c.Close(CodeGoingAway, "") // before a sweep has come here
+	x.flush()
+	x.want("the producer's close", textOf("leave"), appendClose(nil, 4500, ""))
+	if st := x.s.Stats(); st.Written != 1 || st.QueuedBytes != 0 {
+		t.Errorf("%+v", st)
 	}
 }

@@ -62,8 +62,8 @@ func (c *Conn) snapshot() ([]byte, error) {
 				s.Queue = append(s.Queue, queued{m.frame, m.expires, m.at, m.collapse, m.closes, m.control})
 				continue
 			}
-			for k := *n.k; k.left() > 0; k.drop() {
-				s.Queue = append(s.Queue, queued{Frame: k.frames()[:k.first()], At: k.at(c.loop.clock)})
+			for frame, at := range n.k.all(c.loop.clock) {
+				s.Queue = append(s.Queue, queued{Frame: frame, At: at})
 			}
 		}
 	}

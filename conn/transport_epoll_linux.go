@@ -112,9 +112,7 @@ func (e *epoll) special(what int32) {
 	case eventTimer:
 		var expirations [8]byte
 		rawRead(e.timerf, expirations[:])
-		e.l.mu.Lock()
-		e.l.advance()
-		e.l.mu.Unlock()
+		e.l.tick()
 	case eventAccept:
 		e.l.mu.Lock()
 		accept := e.accept

@@ -32,10 +32,11 @@ func (p *portable) run() {
 		select {
 		case <-t.C:
 			p.l.mu.Lock()
-			if p.ticking {
-				p.l.advance()
-			}
+			ticking := p.ticking
 			p.l.mu.Unlock()
+			if ticking {
+				p.l.tick()
+			}
 		case <-p.done:
 			p.running.Wait() // their sockets have been closed
 			return

@@ -57,10 +57,11 @@ func (v *void) run() {
 		}
 		v.l.mu.Lock()
 		pinged, v.pinged = v.pinged, pinged[:0]
-		if v.ticking {
-			v.l.advance()
-		}
+		ticking := v.ticking
 		v.l.mu.Unlock()
+		if ticking {
+			v.l.tick()
+		}
 		for i, c := range pinged {
 			v.answer(c)
 			pinged[i] = nil

@@ -8,6 +8,7 @@ const (
 	wheelSlots     = 512 // 51 s; what is due later passes by and is put in again
 	wheelNone      = ^uint32(0)
 	maxCatchUp     = 10 // ticks for which a turn may make up
+	sliceDue       = 64 // connections for which a loop's lock is held in one go
 	wheelMask      = wheelSlots - 1
 	firstTick      = 1 // so that 0 can mean "none"
 	renewJitter    = 10
@@ -23,6 +24,7 @@ const (
 type wheel struct {
 	now     uint32
 	last    time.Time // when now was last advanced
+	owed    int       // ticks that are not done yet, now among them
 	buckets [wheelSlots]uint32
 }
 
@@ -71,24 +73,35 @@ func (w *wheel) remove(l *Loop, c *Conn) {
 	}
 }
 
-func (w *wheel) advance(l *Loop, due func(*Conn)) {
-	t := time.Now()
-	n := int(t.Sub(w.last) / tick)
-	if n <= 0 {
-		return
-	}
-	w.last = w.last.Add(time.Duration(n) * tick)
-	for n = min(n, maxCatchUp); n > 0; n-- {
+// advance does what is due, for so many connections at most; more: there are others.
+func (w *wheel) advance(l *Loop, budget int, due func(*Conn)) (more bool) {
+	if w.owed == 0 {
+		t := time.Now()
+		n := int(t.Sub(w.last) / tick)
+		if n <= 0 {
+			return false
+		}
+		w.last = w.last.Add(time.Duration(n) * tick)
+		w.owed = min(n, maxCatchUp)
 		w.now++
-		w.turn(l, due)
+	}
+	for {
+		if budget = w.turn(l, budget, due); budget == 0 {
+			return true
+		}
+		if w.owed--; w.owed == 0 {
+			return false
+		}
+		w.now++
 	}
 }
 
-// turn does what is due in the bucket of this tick. A due connection may end,
-// and with it others; none is put into this bucket meanwhile.
-func (w *wheel) turn(l *Loop, due func(*Conn)) {
+// turn does what is due in the bucket of this tick, and returns what is left of the
+// budget. A due connection may end, and with it others; none is put into this bucket
+// meanwhile.
+func (w *wheel) turn(l *Loop, budget int, due func(*Conn)) int {
 	b := &w.buckets[w.now&wheelMask]
-	for *b != wheelNone {
+	for ; budget > 0 && *b != wheelNone; budget-- {
 		c := l.slots[*b]
 		w.remove(l, c)
 		if c.due <= w.now {
@@ -98,6 +111,7 @@ func (w *wheel) turn(l *Loop, due func(*Conn)) {
 			w.insert(l, c)
 		}
 	}
+	return budget
 }
 
 // schedule finds out what is due first for c, and moves it there.

@@ -280,9 +280,16 @@ func (c *Conn) sendControl(frame []byte) {
 		c.block()
 		return
 	}
-	if c.out != nil && c.out.bytes+len(frame) > c.loop.srv.opts.QueueBytes+controlSlack {
-		c.slow()
-		return
+	limit := c.loop.srv.opts.QueueBytes + controlSlack
+	if c.out != nil && c.out.bytes+len(frame) > limit {
+		c.flush() // what waits only because nobody has tried to write it
+		switch {
+		case c.state == stateClosed:
+			return
+		case c.out != nil && c.out.bytes+len(frame) > limit:
+			c.slow()
+			return
+		}
 	}
 	c.push(&Message{frame: bytes.Clone(frame), control: true})
 	c.flush()

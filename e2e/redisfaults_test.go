@@ -31,6 +31,9 @@ func TestRedisRepliesCutAtRandomBytes(t *testing.T) {
 		p.waitReady()
 	}
 	proxy.CutAfter(-1)
+	// The pod may not have noticed the last cut yet, and be ready still.
+	time.Sleep(500 * time.Millisecond)
+	p.waitReady()
 	published := len(load.stop(t))
 	publish(t, db, p.channel, to(`-1`, c))
 
