@@ -218,23 +218,18 @@ func BenchmarkBroadcast(b *testing.B) {
 		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) {
 			s, _ := sinkServer(conns)
 			d := s.NewDeliverer()
-			send := func() {
+			sendAll := func() {
 				for range burst {
-					m, t := d.Message(Push{Size: len(benchBody)})
-					_ = append(t, benchBody...)
-					d.All(m)
-					d.Done(m)
+					send(d, Push{}, benchBody)
 				}
-				d.Flush()
-				for d.Work() {
-				}
+				flushAll(d)
 			}
 			for range 10 { // what is kept is made
-				send()
+				sendAll()
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				send()
+				sendAll()
 			}
 			perOp(b, conns*burst, "delivery")
 		})

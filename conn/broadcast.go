@@ -100,12 +100,6 @@ func (l *Loop) sweep(budget int) (more bool) {
 	defer l.mu.Unlock()
 	l.clock = l.srv.opts.Now()
 	letters := l.srv.sweepers && l.collect(sliceQueued)
-	if l.idle() {
-		if !letters {
-			l.box.backlog.Store(0)
-		}
-		return letters
-	}
 	budget = l.flushDirty(budget)
 	g := &l.log
 	for scan := 64 * budget; budget > 0 && scan > 0 && g.base != g.end; scan-- {
@@ -130,7 +124,10 @@ func (l *Loop) sweep(budget int) (more bool) {
 		}
 	}
 	l.complete()
-	return letters || !l.idle()
+	if more = letters || !l.idle(); !more {
+		l.backlog.Store(0)
+	}
+	return more
 }
 
 // idle reports whether nothing is left for a sweep.

@@ -24,10 +24,7 @@ func BenchmarkCores(b *testing.B) {
 		send func(d *Deliverer, all []*Conn)
 	}{
 		{"fanout", func(d *Deliverer, _ []*Conn) {
-			m, t := d.Message(Push{Size: len(body)})
-			_ = append(t, body...)
-			d.All(m)
-			d.Done(m)
+			send(d, Push{}, body)
 		}},
 		{"pushes", func(d *Deliverer, all []*Conn) {
 			for i := range all {

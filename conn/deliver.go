@@ -22,7 +22,6 @@ type Deliverer struct {
 	arena arena
 	own   *segment // nil: none is needed yet
 	mark  uint32
-	sent  int // bytes queued since nothing was left to be written
 	clock int64
 	age   int // messages since clock was read
 }
@@ -72,7 +71,6 @@ func (d *Deliverer) Message(p Push) (m *Message, text []byte) {
 	m.refs.Store(1)
 	m.expires, m.at, m.collapse, m.closes = p.Expires, p.At, p.Collapse, p.Close
 	d.mark++
-	d.sent += n
 	return m, text
 }
 
@@ -84,10 +82,10 @@ func (d *Deliverer) To(c *Conn, m *Message) {
 	c.mark = d.mark
 	m.retain()
 	if d.srv.sweepers {
-		c.loop.box.put(c, m)
+		c.loop.put(c, m)
 		return
 	}
-	l := d.lock(c.loop)
+	l := d.lock(c.loop, len(m.frame))
 	c.enqueue(m)
 	c.soil()
 	l.mu.Unlock()
@@ -104,11 +102,10 @@ func (d *Deliverer) Plain(c *Conn, head, body []byte, tail byte, at int64) {
 		return
 	}
 	if d.srv.sweepers {
-		c.loop.box.putPlain(c, head, body, tail, at)
+		c.loop.putPlain(c, head, body, tail, at)
 		return
 	}
-	d.sent += len(head) + len(body) + maxHeaderSize
-	l := d.lock(c.loop)
+	l := d.lock(c.loop, len(head)+len(body)+1)
 	c.plain(head, body, tail, at)
 	c.soil()
 	l.mu.Unlock()
@@ -119,10 +116,10 @@ func (d *Deliverer) All(m *Message) {
 	for _, l := range d.srv.loops {
 		m.retain()
 		if d.srv.sweepers {
-			l.box.put(nil, m)
+			l.put(nil, m)
 			continue
 		}
-		d.lock(l)
+		d.lock(l, len(m.frame))
 		l.log.append(m)
 		l.mu.Unlock()
 	}
@@ -131,8 +128,9 @@ func (d *Deliverer) All(m *Message) {
 // Done lets go of m, the newest message.
 func (d *Deliverer) Done(m *Message) { m.release() }
 
-// lock locks the loop, and sets its clock.
-func (d *Deliverer) lock(l *Loop) *Loop {
+// lock locks the loop for a message of n bytes, and sets its clock.
+func (d *Deliverer) lock(l *Loop, n int) *Loop {
+	l.backlog.Add(int64(n))
 	// Asking for the time costs as much as queueing a message.
 	const often = 64
 	if d.age--; d.age < 0 {
@@ -173,9 +171,6 @@ func (d *Deliverer) Work() (more bool) {
 			more = true
 		}
 	}
-	if !more {
-		d.sent = 0
-	}
 	return more
 }
 
@@ -193,9 +188,9 @@ func (d *Deliverer) Parallel() bool { return d.srv.sweepers }
 // Full reports whether so much is on its way that no more should be read until
 // Work has brought it out.
 func (d *Deliverer) Full() bool {
-	n := int64(d.sent)
+	var n int64
 	for _, l := range d.srv.loops {
-		n += l.box.backlog.Load()
+		n += l.backlog.Load()
 	}
 	return n > maxBacklog
 }
@@ -220,12 +215,9 @@ func (d *Deliverer) Trim() {
 			l.sender.trim()
 		}
 		l.box.trim()
-		if len(l.dirty) == 0 {
-			l.dirty = nil
-		}
-		if l.log.base == l.log.end {
-			l.log.run, l.log.messages, l.log.starts = nil, nil, nil
-		}
+		l.dirty = trimmed(l.dirty)
+		g := &l.log
+		g.run, g.messages, g.starts = trimmed(g.run), trimmed(g.messages), trimmed(g.starts)
 		l.mu.Unlock()
 	}
 }
@@ -251,7 +243,7 @@ func (l *Loop) flushFew() {
 		few = len(l.dirty)-l.dirtyAt <= inlineFlush && l.flushDirty(sliceWrites) == 0
 		left := !l.idle()
 		if !left {
-			l.box.backlog.Store(0)
+			l.backlog.Store(0)
 		}
 		l.mu.Unlock() // let the loop have its turn
 		if !few && left && l.srv.sweepers {
@@ -267,9 +259,12 @@ func (l *Loop) flushDirty(budget int) (left int) {
 	if waiting == 0 {
 		return budget
 	}
-	n := min(budget, l.rounds.share(time.Now(), waiting))
-	if n == 0 {
-		return budget
+	n := min(budget, waiting)
+	timed := l.rounds.timed(waiting)
+	if timed {
+		if n = min(n, l.rounds.share(time.Now(), waiting)); n == 0 {
+			return budget
+		}
 	}
 	lift := l.many(n)
 	for range n {
@@ -284,7 +279,9 @@ func (l *Loop) flushDirty(budget int) (left int) {
 		}
 	}
 	l.complete()
-	l.rounds.flushed(time.Now(), n)
+	if timed {
+		l.rounds.flushed(time.Now(), n)
+	}
 	if l.dirtyAt == len(l.dirty) {
 		l.dirty, l.dirtyAt = l.dirty[:0], 0
 	}

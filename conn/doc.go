@@ -29,8 +29,8 @@
 // [Deliverer] encodes a frame, and appends it to the queues of its connections:
 // as bytes where it is for one of them alone, shared ([Message]) where it is for
 // several. Then each of those is flushed: all that waits goes out in one write,
-// and, where the kernel lets us, for many connections by one system call. What the socket does not take stays queued, within
-// [Options.QueueBytes]. A message for every connection is not queued anywhere:
+// and, where the kernel lets us, for many connections by one system call. What
+// the socket does not take stays queued, within [Options.QueueBytes]. A message for every connection is not queued anywhere:
 // it is appended to each loop's broadcast log, and a sweep brings connection
 // after connection up to date, in slices, so that a push to one connection
 // never waits for a large fan-out. Order holds: whatever is sent to a connection

@@ -83,7 +83,7 @@ func (c *Conn) decide(r *Request, refusal *Refusal) {
 	}
 }
 
-// upgrade asks the handler, and prepares the answer.
+// upgrade asks the handler.
 func (c *Conn) upgrade(r *Request, each uint16, app bool) *Refusal {
 	c.pingEach = each
 	if app {
@@ -167,6 +167,14 @@ func (c *Conn) early(b []byte) {
 	c.in.buf = append(c.in.buf, b...)
 }
 
+// opened makes a pending connection open.
+func (c *Conn) opened() {
+	c.loop.pending--
+	c.loop.open++
+	c.state = stateOpen
+	c.startClocks()
+}
+
 // accept sends the answer with the welcome, in one write, and then what waits.
 func (c *Conn) accept(welcome []byte) {
 	l := c.loop
@@ -178,11 +186,8 @@ func (c *Conn) accept(welcome []byte) {
 		return
 	}
 	c.in = nil
-	c.state = stateOpen
-	l.pending--
-	l.open++
 	l.handshakes[http.StatusSwitchingProtocols]++
-	c.startClocks()
+	c.opened()
 	head = appendFrame(head, opText, welcome)
 	l.exchange.answer = head
 	if c.out == nil {

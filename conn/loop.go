@@ -3,6 +3,7 @@ package conn
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,9 @@ type Loop struct {
 	io    transport
 	wake  chan struct{} // capacity 1: the sweeper has work
 	box   mailbox       // guards itself
+
+	// Bytes that came since the loop last had nothing left to bring out, about.
+	backlog atomic.Int64
 
 	mu sync.Mutex // protects following; held for microseconds, never across anything that blocks
 

@@ -10,8 +10,7 @@ import (
 // the Deliverer must not wait while a loop is locked for a slice of a fan-out.
 // Where there is one loop only, none is needed.
 type mailbox struct {
-	backlog atomic.Int64 // bytes of what was put in since the loop was last done with everything
-	busy    atomic.Bool  // the loop's sweeper is at work
+	busy atomic.Bool // the loop's sweeper is at work
 
 	mu   sync.Mutex // protects following; held for an append or a swap
 	post post
@@ -27,6 +26,8 @@ type post struct {
 	texts   []byte
 }
 
+func (p post) trimmed() post { return post{trimmed(p.letters), trimmed(p.texts)} }
+
 // letter is a message to c, or to all where there is no c; without m it is
 // plain, and its text ends at the byte end of texts.
 type letter struct {
@@ -36,15 +37,17 @@ type letter struct {
 	end int
 }
 
-func (b *mailbox) put(c *Conn, m *Message) {
-	b.backlog.Add(int64(len(m.frame)))
+func (l *Loop) put(c *Conn, m *Message) {
+	l.backlog.Add(int64(len(m.frame)))
+	b := &l.box
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.post.letters = append(b.post.letters, letter{c: c, m: m, end: len(b.post.texts)})
 }
 
-func (b *mailbox) putPlain(c *Conn, head, body []byte, tail byte, at int64) {
-	b.backlog.Add(int64(len(head) + len(body) + 1))
+func (l *Loop) putPlain(c *Conn, head, body []byte, tail byte, at int64) {
+	l.backlog.Add(int64(len(head) + len(body) + 1))
+	b := &l.box
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := &b.post
@@ -96,13 +99,12 @@ func (l *Loop) collect(most int) (left bool) {
 // trim gives up room that is not in use. The loop is locked.
 func (b *mailbox) trim() {
 	if b.at == len(b.hand.letters) {
-		b.hand, b.at = post{}, 0
+		clear(b.hand.letters)
+		b.hand, b.at = post{b.hand.letters[:0], b.hand.texts[:0]}.trimmed(), 0
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.post.letters) == 0 {
-		b.post = post{}
-	}
+	b.post = b.post.trimmed()
 }
 
 // sweeper brings out what the Deliverer has put into the loop's mailbox, on

@@ -56,6 +56,17 @@ func (p *pools) close() {
 	}
 }
 
+// roomKept is how much room a slice that is empty for now may keep, in elements.
+const roomKept = 1 << 10
+
+// trimmed gives up the room of a slice that is empty, where it is large.
+func trimmed[T any](s []T) []T {
+	if len(s) == 0 && cap(s) > roomKept {
+		return nil
+	}
+	return s
+}
+
 // freeList keeps things that are not in use now, for the next who needs one. It
 // keeps all that come back, until trim finds that they were not needed.
 type freeList[T any] struct {

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,10 @@ func TestRequestsAreCheckedStrictly(t *testing.T) {
 	}
 	with := func(line string) string { return strings.TrimSuffix(good, "\r\n") + line + "\r\n\r\n" }
 	line := func(l string) string { _, rest, _ := strings.Cut(good, "\r\n"); return l + "\r\n" + rest }
+	full := "user=u"
+	for i := range maxParameters - 1 {
+		full += fmt.Sprintf("&p%d=", i)
+	}
 	cases := map[string]struct {
 		request string
 		status  int // 0: it is taken
@@ -31,6 +36,8 @@ func TestRequestsAreCheckedStrictly(t *testing.T) {
 		"length 0":                {with("Content-Length: 0"), 0},
 		"unknown subprotocols":    {with("Sec-WebSocket-Protocol: other"), 400},
 		"subprotocol, other case": {with("Sec-WebSocket-Protocol: PushPod.v1"), 400},
+		"as many parameters":      {line("GET /ws?" + full + " HTTP/1.1"), 0},
+		"too many parameters":     {line("GET /ws?" + full + "&more= HTTP/1.1"), 400},
 		"no host":                 {without("Host"), 400},
 		"host twice":              {with("Host: other"), 400},
 		"no key":                  {without("Sec-WebSocket-Key"), 400},

@@ -78,17 +78,9 @@ type ringParams struct {
 	}
 }
 
-func newSender() (sender, error) {
-	r, err := newRing()
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// newRing makes a ring, and proves it on a pair of sockets: many containers
+// newSender makes a ring, and proves it on a pair of sockets: many containers
 // forbid it, and what is forbidden answers in many ways.
-func newRing() (*ring, error) {
+func newSender() (sender, error) {
 	var p ringParams
 	fd, _, errno := syscall.RawSyscall(unix.SYS_IO_URING_SETUP, sendsAtOnce, uintptr(unsafe.Pointer(&p)), 0)
 	if errno != 0 {

@@ -19,6 +19,16 @@ type rounds struct {
 // largeRound is how many connections make a round that is worth a rest.
 const largeRound = 1024
 
+// timed reports whether the clock matters to what is flushed now: where few wait
+// and no round is under way, it does not, and a lone push need not ask for it.
+func (r *rounds) timed(waiting int) bool {
+	if r.most == 0 || r.left == 0 && waiting < largeRound {
+		r.size = 0
+		return false
+	}
+	return true
+}
+
 // share returns how many of the waiting connections may be flushed now; 0: there
 // is a rest.
 func (r *rounds) share(now time.Time, waiting int) int {

@@ -38,9 +38,7 @@ func (l *Loop) many(n int) bool {
 // does what flush does. complete must follow, before the loop is unlocked.
 func (c *Conn) lift() {
 	l := c.loop
-	for c.out != nil && c.out.off == 0 && c.late(c.out.head.m) {
-		c.pop(resultExpired)
-	}
+	c.dropLate()
 	if !c.writes() {
 		c.flushed()
 		return
@@ -82,15 +80,8 @@ func (l *Loop) complete() {
 		switch {
 		case f.missing > 0:
 			f.c.updated(f.missing, f.asked, n, err)
-		case err != nil:
-			f.c.end(CausePeer)
-		default:
-			f.c.wrote(n)
-			if n < f.asked {
-				f.c.block()
-			} else {
-				f.c.flush() // what is left, and what follows
-			}
+		case f.c.completed(f.asked, n, err):
+			f.c.flush() // what is left, and what follows
 		}
 	}
 	clear(l.flights)

@@ -202,23 +202,37 @@ func startServer(t *testing.T, o Options, set ...func(*Options, *fakeHub)) *test
 // push delivers a text; to: users, none for all.
 func (s *testServer) push(t *testing.T, p Push, text string, to ...string) {
 	t.Helper()
+	var conns []*Conn
+	for _, user := range to {
+		conns = append(conns, s.hub.conn(t, user))
+	}
+	send(s.d, p, []byte(text), conns...)
+}
+
+// send delivers a text; to: connections, none for all.
+func send(d *Deliverer, p Push, text []byte, to ...*Conn) {
 	p.Size = len(text)
-	m, b := s.d.Message(p)
+	m, b := d.Message(p)
 	_ = append(b, text...)
 	if len(to) == 0 {
-		s.d.All(m)
+		d.All(m)
 	}
-	for _, user := range to {
-		s.d.To(s.hub.conn(t, user), m)
+	for _, c := range to {
+		d.To(c, m)
 	}
-	s.d.Done(m)
+	d.Done(m)
+}
+
+// flushAll brings out all that was sent, by this goroutine.
+func flushAll(d *Deliverer) {
+	d.Flush()
+	for d.Work() {
+	}
 }
 
 // flush brings out what was pushed, by whoever does that.
 func (s *testServer) flush() {
-	s.d.Flush()
-	for s.d.Work() {
-	}
+	flushAll(s.d)
 	for _, l := range s.loops {
 		for {
 			l.mu.Lock()

@@ -93,10 +93,7 @@ func (c *Conn) restore(b []byte) error {
 	}
 	l := c.loop
 	c.seen = l.log.end
-	l.pending--
-	l.open++
-	c.state = stateOpen
-	c.startClocks()
+	c.opened()
 	if s.Closing {
 		c.closing(s.Cause)
 	}

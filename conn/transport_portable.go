@@ -67,9 +67,7 @@ func (p *portable) writer(c *Conn) {
 	defer l.mu.Unlock()
 	for c.state != stateClosed {
 		l.clock = l.srv.opts.Now()
-		for c.out != nil && c.out.off == 0 && c.late(c.out.head.m) {
-			c.pop(resultExpired)
-		}
+		c.dropLate()
 		if c.out == nil {
 			c.clear(flagWantWrite | flagArmed)
 			c.flushed()

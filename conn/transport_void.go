@@ -37,10 +37,7 @@ func (s *Server) Introduce(user string, uuid UUID, introduce func(*Conn)) {
 	c.pingEach, _, _ = s.pingOf(&Request{}) // as one who asks for nothing
 	c.set(flagIdentified)
 	c.seen = l.log.end
-	l.pending--
-	l.open++
-	c.state = stateOpen
-	c.startClocks()
+	c.opened()
 	introduce(c)
 }
 

@@ -145,32 +145,43 @@ func (c *Conn) slow() {
 // flush writes what waits, as far as the socket takes it.
 func (c *Conn) flush() {
 	for c.writes() {
+		if c.dropLate(); c.out == nil {
+			break
+		}
 		b := c.gather()
-		if b == nil {
-			continue // all of it was too late
-		}
 		n, err := c.loop.io.write(c, b)
-		if err != nil {
-			c.end(CausePeer)
-			return
-		}
-		c.wrote(n)
-		if n < len(b) {
-			c.block()
+		if !c.completed(len(b), n, err) {
 			return
 		}
 	}
 	c.flushed()
 }
 
-// gather returns the bytes to write next; nil where the head was too late, and
-// is gone.
+// completed does what follows from a write of asked bytes from the head of the
+// queue, of which the socket took n, and reports whether it takes more.
+func (c *Conn) completed(asked, n int, err error) bool {
+	if err != nil {
+		c.end(CausePeer)
+		return false
+	}
+	c.wrote(n)
+	if n < asked {
+		c.block()
+		return false
+	}
+	return true
+}
+
+// dropLate takes what is too late from the head of the queue.
+func (c *Conn) dropLate() {
+	for c.out != nil && c.out.off == 0 && c.out.flying == 0 && c.late(c.out.head.m) {
+		c.pop(resultExpired)
+	}
+}
+
+// gather returns the bytes to write next.
 func (c *Conn) gather() []byte {
 	l, q := c.loop, c.out
-	if q.off == 0 && q.flying == 0 && c.late(q.head.m) {
-		c.pop(resultExpired)
-		return nil
-	}
 	first := q.head.bytes()[q.off:]
 	if q.head.next == nil || len(first) >= scratchBytes {
 		return first
@@ -261,8 +272,8 @@ func (c *Conn) flushed() {
 }
 
 // sendControl sends a frame that is no delivery, and that is the caller's again
-// when it returns. Where too many of them wait
-// the connection is a slow consumer, whatever the policy: they are not dropped.
+// when it returns. Where too many of them wait the connection is a slow consumer,
+// whatever the policy: they are not dropped.
 func (c *Conn) sendControl(frame []byte) {
 	if c.out == nil && !c.has(flagWantWrite) {
 		n, err := c.loop.io.write(c, frame)
