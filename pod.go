@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -329,6 +330,7 @@ func (p *pod) build() {
 		Renew:            c.Presence.Renew,
 		FramesPerSecond:  c.Limits.FramesPerSecond,
 		Gather:           c.Conn.Gather,
+		Loops:            spareProcessor(),
 		IOUring:          c.Conn.IOUring == "auto",
 		Now:              p.pods.NowMs,
 	})
@@ -341,6 +343,17 @@ func (p *pod) build() {
 		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats}),
 	)
 	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
+}
+
+// spareProcessor gives Go one processor (GOMAXPROCS) more than there are, and
+// returns how many there are: the hub's reader keeps one while it waits for a
+// message. What GOMAXPROCS in the environment says is left alone.
+func spareProcessor() int {
+	n := runtime.GOMAXPROCS(0)
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(n + 1)
+	}
+	return n
 }
 
 func policy(name string) conn.Policy {

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -167,18 +168,22 @@ func (h *Hub) subscription(ctx context.Context, again bool) (established bool, _
 	if err != nil {
 		return false, err
 	}
+	err = command(socket, h.opts.Redis.Timeout, "SUBSCRIBE", string(h.router.own), h.opts.Keys.AllChannel())
+	if err != nil {
+		owner.Close()
+		return false, fmt.Errorf("subscribe: %w", err)
+	}
+	src := newSource(socket)
+	defer src.close()
 	var once sync.Once
 	// The socket first: the library would wait for our read of it to end.
-	end := func() { once.Do(func() { socket.Close(); owner.Close() }) }
+	end := func() { once.Do(func() { src.end(); owner.Close() }) }
 	defer end()
 	defer context.AfterFunc(ctx, end)()
 
-	s := &subscriber{src: newSource(socket), router: h.router, maxPayload: h.opts.Redis.MaxEnvelope}
+	s := &subscriber{src: src, router: h.router, maxPayload: h.opts.Redis.MaxEnvelope}
 	confirmed := make(chan struct{})
 	s.subscribed = func() { close(confirmed) }
-	if err := s.subscribe(h.opts.Redis.Timeout, string(h.router.own), h.opts.Keys.AllChannel()); err != nil {
-		return false, err
-	}
 
 	// The prober proves the subscription and ends it where it fails.
 	watching, stop := context.WithCancel(ctx)

@@ -1,73 +1,49 @@
 package hub
 
 import (
-	"errors"
-	"io"
 	"net"
-	"syscall"
 	"time"
 )
 
-// source is the connection on which Redis sends what is published. Its socket
-// is read without holding up the goroutine where there is other work to do.
-type source struct {
-	conn net.Conn
-	raw  syscall.RawConn // nil where the system has no such thing (TLS): then read always waits
-
-	// For the callback, which is made once: it would be an allocation a read.
-	buf   []byte
-	wait  bool
-	n     int
-	err   error
-	ready func(fd uintptr) bool
+// source is the connection on which Redis sends what is published, as the
+// subscriber reads it.
+type source interface {
+	// read reads what there is. Where there is nothing it waits, or, without wait,
+	// returns 0. Only one goroutine reads.
+	read(b []byte, wait bool) (int, error)
+	// end ends the connection: a read under way fails, and all later ones. It may
+	// be called from anywhere, and more than once.
+	end()
+	// close lets go of it, after the last read.
+	close()
 }
 
-var errNothing = errors.New("nothing to read")
-
-func newSource(c net.Conn) *source {
-	s := &source{conn: c}
-	if sc, ok := c.(syscall.Conn); ok && rawReads {
-		if raw, err := sc.SyscallConn(); err == nil {
-			s.raw = raw
-		}
+// newSource takes c over: nothing may be done with c any more, but to close it.
+func newSource(c net.Conn) source {
+	if s, err := newSocket(c); err == nil {
+		return s
 	}
-	s.ready = s.try
-	return s
+	return stream{c} // it is no socket (TLS), or there is no descriptor to spare
 }
 
-// try reads once; false: wait until there is something.
-func (s *source) try(fd uintptr) bool {
-	s.n, s.err = rawRead(fd, s.buf)
-	return s.err != errNothing || !s.wait
-}
+// stream is a source that can't tell whether there is something to read.
+type stream struct{ net.Conn }
 
-// read reads what there is. Where there is nothing it waits, or, without wait,
-// returns 0.
-func (s *source) read(b []byte, wait bool) (int, error) {
-	if s.raw == nil {
-		if !wait {
-			return 0, nil
-		}
-		return s.conn.Read(b)
-	}
-	s.buf, s.wait = b, wait
-	if err := s.raw.Read(s.ready); err != nil {
-		return 0, err
-	}
-	if s.err == errNothing {
+func (s stream) read(b []byte, wait bool) (int, error) {
+	if !wait {
 		return 0, nil
 	}
-	if s.n == 0 && s.err == nil {
-		return 0, io.EOF
-	}
-	return s.n, s.err
+	return s.Read(b)
 }
 
+func (s stream) end()   { s.Close() }
+func (s stream) close() { s.Close() }
+
 // command writes a command; it is used for SUBSCRIBE only.
-func (s *source) command(timeout time.Duration, args ...string) error {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+func command(c net.Conn, timeout time.Duration, args ...string) error {
+	if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	_, err := s.conn.Write(appendCommand(nil, args...))
+	_, err := c.Write(appendCommand(nil, args...))
 	return err
 }

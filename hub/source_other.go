@@ -2,6 +2,9 @@
 
 package hub
 
-const rawReads = false
+import (
+	"errors"
+	"net"
+)
 
-func rawRead(uintptr, []byte) (int, error) { return 0, errNothing }
+func newSocket(net.Conn) (source, error) { return nil, errors.ErrUnsupported }

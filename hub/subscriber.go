@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -69,7 +68,7 @@ func (c closers) Close() error {
 
 // subscriber reads what is published on the pod's channels.
 type subscriber struct {
-	src        *source
+	src        source
 	router     *router
 	maxPayload int
 	subscribed func() // called once both subscriptions are confirmed
@@ -93,14 +92,6 @@ const (
 	gatherLarge = 256 << 10
 	largeOnes   = 2 << 10 // on average
 )
-
-// subscribe asks for the channels. Their confirmation comes through run.
-func (s *subscriber) subscribe(timeout time.Duration, channels ...string) error {
-	if err := s.src.command(timeout, append([]string{"SUBSCRIBE"}, channels...)...); err != nil {
-		return fmt.Errorf("subscribe: %w", err)
-	}
-	return nil
-}
 
 // run reads until the connection ends, with the error that ended it. A lone
 // message is written at once; of many, as many as there are are read first, so
