@@ -8,7 +8,7 @@ import (
 
 // A UUID names one connection. Those of pods are of version 7 (RFC 9562,
 // section 5.7): they begin with the Unix milliseconds at which they were made,
-// so that their order is that of their age.
+// so that their order is that of their age; of one pod's, exactly.
 type UUID = [16]byte
 
 const (
@@ -40,12 +40,19 @@ func makeUUID(ms int64, random [10]byte) UUID {
 }
 
 // uuidSource makes UUIDs from randomness that it reads in batches: a system
-// call for each would cost more than the rest of the UUID.
+// call for each would cost more than the rest of the UUID. Each is greater than
+// the one before, also within a millisecond, and where the clock goes back: the
+// 12 bits behind the time count (RFC 9562, section 6.2, method 1).
 type uuidSource struct {
 	mu   sync.Mutex // protects what follows
 	buf  [64 * 10]byte
 	left int // unused bytes at the end of buf
+
+	ms    int64  // of the last UUID
+	count uint16 // of those made in it, from a random beginning; 12 bits
 }
+
+const mostCount = 1<<12 - 1
 
 func (s *uuidSource) make(ms int64) UUID {
 	var random [10]byte
@@ -58,6 +65,14 @@ func (s *uuidSource) make(ms int64) UUID {
 	copy(random[:], used)
 	clear(used[:len(random)]) // a UUID's bits are nobody's to find in memory
 	s.left -= len(random)
+	if ms > s.ms {
+		s.ms = ms
+		s.count = binary.BigEndian.Uint16(random[:]) & (mostCount / 2) // half of it is left to count
+	} else if s.count++; s.count > mostCount {
+		s.ms, s.count = s.ms+1, 0
+	}
+	ms = s.ms
+	binary.BigEndian.PutUint16(random[:], s.count)
 	s.mu.Unlock()
 	return makeUUID(ms, random)
 }

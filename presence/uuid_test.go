@@ -42,6 +42,27 @@ func TestUUIDsAreDistinctAndSortByAge(t *testing.T) {
 	}
 }
 
+func TestUUIDsOfAPodSortByAgeWithinAMillisecondToo(t *testing.T) {
+	pods := presence.NewPods(presence.PodsOptions{})
+	last, together := pods.NewUUID(), 0
+	for range 100_000 { // more than are counted in a millisecond
+		u := pods.NewUUID()
+		if bytes.Compare(u[:], last[:]) <= 0 {
+			t.Fatalf("%x after %x", u, last)
+		}
+		if presence.UUIDTime(u) == presence.UUIDTime(last) {
+			together++
+		}
+		if text := presence.FormatUUID(u); text[14] != '7' || !strings.ContainsRune("89ab", rune(text[19])) {
+			t.Fatalf("%s is not of version 7 and the variant of RFC 9562", text)
+		}
+		last = u
+	}
+	if together == 0 {
+		t.Error("no two of them were made in the same millisecond")
+	}
+}
+
 func TestOnlyWellFormedUUIDsAreRead(t *testing.T) {
 	const good = "018f1b2c-3d4e-7f60-8a9b-0c1d2e3f4a5b"
 	u, ok := presence.ParseUUID(good)
