@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"errors"
+	"net"
 	"runtime"
 	"strings"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 )
 
 func TestADeadPeerIsClosedAndAnAnswerKeepsItAlive(t *testing.T) {
@@ -309,4 +311,17 @@ func TestADeadPeerIsNotRenewed(t *testing.T) {
 	if c.state != stateClosed || hub.renewals[""] != 0 {
 		t.Fatalf("state %d, %d renewals", c.state, hub.renewals[""])
 	}
+}
+
+func TestConnectionsArePlainTCP(t *testing.T) {
+	s := startServer(t, Options{})
+	raw, err := s.listener.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
+			t.Errorf("the listener's protocol is %d, %v", p, err)
+		}
+	})
 }
