@@ -55,6 +55,9 @@ func NewClient(o ClientOptions) redis.UniversalClient {
 	if o.NoRetry {
 		retries = -1
 	}
+	if o.Dialer == nil && o.TLS == nil {
+		o.Dialer = dialSocket(timeout)
+	}
 	return redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs:      o.Addresses,
 		MasterName: o.SentinelMaster,
