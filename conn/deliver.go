@@ -4,6 +4,7 @@ import "time"
 
 const (
 	inlineFlush = 256      // connections that are flushed at once, not by a sweep
+	inlinePost  = 32       // messages that are flushed at once where a loop could do it on another core
 	sliceWrites = 64       // writes while a loop's lock is held in one go
 	sliceQueued = 512      // messages that are queued while it is
 	maxBacklog  = 64 << 20 // bytes that are on their way, at most, before no more is read
@@ -229,7 +230,7 @@ func (l *Loop) flushFew() {
 		switch n := l.box.waiting(); {
 		case n == 0:
 			return
-		case n > inlineFlush || l.box.busy.Load():
+		case n > inlinePost || l.box.busy.Load():
 			l.wakeSweeper()
 			return
 		}
