@@ -79,7 +79,7 @@ type countingPresence struct {
 	garbage                atomic.Pointer[[renewalGarbage]byte]
 }
 
-const renewalGarbage = 138
+const renewalGarbage = 59
 
 func (p *countingPresence) Register(presence.Entry, func(presence.Registered)) {}
 func (p *countingPresence) Unregister(presence.Entry, func(error))             { p.unregistered.Add(1) }
