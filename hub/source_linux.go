@@ -34,11 +34,10 @@ type socket struct {
 	abstain int  // how many waits go to the poller before the next one in the system call
 
 	// For the callback, which is made once: it would be an allocation a read.
-	buf  []byte
-	wait bool
-	n    int
-	err  error
-	try  func(uintptr) bool
+	buf []byte
+	n   int
+	err error
+	try func(uintptr) bool
 
 	mu     sync.Mutex // protects following; end may come when the reader has gone
 	closed bool
