@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -85,6 +84,9 @@ func (p *pod) serve(ctx context.Context) error {
 	})
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
+	if os.Getenv("GOMAXPROCS") == "" { // what it says is left alone
+		others.Go(func() { spareProcessor(hubCtx, p.hub.Received, p.hub.KeepProcessor) })
+	}
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
 	}
@@ -330,7 +332,6 @@ func (p *pod) build() {
 		Renew:            c.Presence.Renew,
 		FramesPerSecond:  c.Limits.FramesPerSecond,
 		Gather:           c.Conn.Gather,
-		Loops:            spareProcessor(),
 		IOUring:          c.Conn.IOUring == "auto",
 		Now:              p.pods.NowMs,
 	})
@@ -343,17 +344,6 @@ func (p *pod) build() {
 		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats}),
 	)
 	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
-}
-
-// spareProcessor gives Go one processor (GOMAXPROCS) more than there are, and
-// returns how many there are: the hub's reader keeps one while it waits for a
-// message. What GOMAXPROCS in the environment says is left alone.
-func spareProcessor() int {
-	n := runtime.GOMAXPROCS(0)
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(n + 1)
-	}
-	return n
 }
 
 func policy(name string) conn.Policy {

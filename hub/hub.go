@@ -78,6 +78,8 @@ type Hub struct {
 	server    *conn.Server
 	deliverer *conn.Deliverer
 
+	spare atomic.Bool // the subscriber may keep a processor while it waits
+
 	rewrites chan struct{} // capacity 1: all entries are to be written again
 
 	gaps, rejected, heals atomic.Uint64
@@ -173,7 +175,7 @@ func (h *Hub) subscription(ctx context.Context, again bool) (established bool, _
 		owner.Close()
 		return false, fmt.Errorf("subscribe: %w", err)
 	}
-	src := newSource(socket)
+	src := newSource(socket, &h.spare)
 	defer src.close()
 	var once sync.Once
 	// The socket first: the library would wait for our read of it to end.
@@ -353,6 +355,15 @@ func (h *Hub) heal(user string) {
 // Trim gives up memory that was not needed since the last call. It may be called
 // from anywhere.
 func (h *Hub) Trim() { h.deliverer.Trim() }
+
+// KeepProcessor says whether the goroutine that reads what is published may keep a
+// processor (Go's P) while it waits, for some milliseconds: each message then
+// costs less, but there must be another processor for all else. It may be called from
+// anywhere; at first it may not.
+func (h *Hub) KeepProcessor(may bool) { h.spare.Store(may) }
+
+// Received is how many messages have been read from Redis.
+func (h *Hub) Received() uint64 { return h.router.ok.Load() + h.router.bad.Load() }
 
 // Len is how many connections the hub holds.
 func (h *Hub) Len() int { return h.registry.len() }

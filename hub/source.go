@@ -2,6 +2,7 @@ package hub
 
 import (
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,8 +20,9 @@ type source interface {
 }
 
 // newSource takes c over: nothing may be done with c any more, but to close it.
-func newSource(c net.Conn) source {
-	if s, err := newSocket(c); err == nil {
+// spare says whether the reader may keep a processor while it waits.
+func newSource(c net.Conn, spare *atomic.Bool) source {
+	if s, err := newSocket(c, spare); err == nil {
 		return s
 	}
 	return stream{c} // it is no socket (TLS), or there is no descriptor to spare

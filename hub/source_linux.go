@@ -6,8 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -29,9 +29,9 @@ type socket struct {
 	raw     syscall.RawConn
 	watched bool // fd wakes the poller
 
-	spare   bool // there is another processor for all else
-	idle    uint // waits in the system call that were in vain, since the last one that was not
-	abstain int  // how many waits go to the poller before the next one in the system call
+	spare   *atomic.Bool // there is another processor for all else
+	idle    uint         // waits in the system call that were in vain, since the last one that was not
+	abstain int          // how many waits go to the poller before the next one in the system call
 
 	// For the callback, which is made once: it would be an allocation a read.
 	buf []byte
@@ -54,7 +54,7 @@ const (
 
 var errNothing = errors.New("nothing to read")
 
-func newSocket(c net.Conn) (_ *socket, err error) {
+func newSocket(c net.Conn, spare *atomic.Bool) (_ *socket, err error) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return nil, errors.ErrUnsupported
@@ -63,7 +63,7 @@ func newSocket(c net.Conn) (_ *socket, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{fd: -1, watched: true, spare: runtime.GOMAXPROCS(0) > 1}
+	s := &socket{fd: -1, watched: true, spare: spare}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -112,7 +112,7 @@ func newSocket(c net.Conn) (_ *socket, err error) {
 }
 
 func (s *socket) read(b []byte, wait bool) (n int, err error) {
-	if wait && s.spare && s.mayKeep() {
+	if wait && s.spare.Load() && s.mayKeep() {
 		n, err = s.keep(b)
 	} else {
 		n, err = s.receive(b, unix.MSG_DONTWAIT)

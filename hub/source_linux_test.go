@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -28,7 +29,9 @@ func newTestSocket(t testing.TB) (*socket, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, ok := newSource(ours).(*socket)
+	spare := new(atomic.Bool)
+	spare.Store(runtime.GOMAXPROCS(0) > 1)
+	s, ok := newSource(ours, spare).(*socket)
 	if !ok {
 		t.Fatal("a TCP connection is not read as a socket")
 	}
@@ -123,7 +126,7 @@ func TestAReadThatWaitsIsEndedFromElsewhere(t *testing.T) {
 // With one processor all else would wait while the reader keeps it.
 func TestOneProcessorIsNotKept(t *testing.T) {
 	s, theirs := newTestSocket(t)
-	s.spare = false
+	s.spare.Store(false)
 	for range 10 {
 		_, _ = io.WriteString(theirs, "x")
 		if _, err := s.read(make([]byte, 10), true); err != nil || !s.watched {

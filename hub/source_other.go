@@ -5,6 +5,7 @@ package hub
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 )
 
-func newSocket(net.Conn) (source, error) { return nil, errors.ErrUnsupported }
+func newSocket(net.Conn, *atomic.Bool) (source, error) { return nil, errors.ErrUnsupported }

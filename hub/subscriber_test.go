@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -22,7 +23,7 @@ func feedHub(t *testing.T, maxPayload int, stream string, piece func() int) (h *
 	h = New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.Nop()})
 	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
 	ours, redis := net.Pipe()
-	s := &subscriber{src: newSource(ours), router: h.router, maxPayload: maxPayload}
+	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, maxPayload: maxPayload}
 	s.subscribed = func() { confirmed++ }
 	written := make(chan struct{})
 	go func() {
@@ -99,7 +100,7 @@ func TestSubscriberSkipsWhatIsTooLargeWithoutHoldingIt(t *testing.T) {
 	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
 	ours, redis := net.Pipe()
 	defer ours.Close()
-	s := &subscriber{src: newSource(ours), router: h.router, maxPayload: 1000}
+	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, maxPayload: 1000}
 	go func() { defer redis.Close(); _, _ = io.WriteString(redis, stream) }()
 	if err := s.run(); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
