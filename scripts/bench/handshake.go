@@ -25,6 +25,7 @@ type target struct {
 	addr netip.AddrPort
 	host string // the Host header
 	path string // with the query, and without the user
+	from int    // the number of the first connection's user
 }
 
 // newTarget takes a URL such as ws://host:port/ws apart. The address is left
@@ -52,14 +53,14 @@ func newTarget(s string) (t target, hostPort string, err error) {
 	return target{host: u.Host, path: path + sep + "user="}, net.JoinHostPort(u.Hostname(), port), nil
 }
 
-// user is the name of the i-th connection's user.
+// user is the name of the i-th user.
 func user(i int) string { return "u" + strconv.Itoa(i) }
 
-// appendRequest appends the i-th connection's handshake (RFC 6455, section 4.1).
+// appendRequest appends the handshake of the i-th connection to this target (RFC 6455, section 4.1).
 func (t target) appendRequest(dst []byte, i int) []byte {
 	dst = append(dst, "GET "...)
 	dst = append(dst, t.path...)
-	dst = append(dst, user(i)...)
+	dst = append(dst, user(t.from+i)...)
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	dst = append(dst, t.host...)
 	return append(dst, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "+handshakeKey+

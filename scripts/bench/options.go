@@ -46,7 +46,10 @@ type options struct {
 // maxSize is the largest data that fits a pod's default redis.max_envelope.
 const maxSize = 1<<20 - 1024
 
-const reservedDescriptors = 64 // for Redis, children, files
+const (
+	asideConnections    = 50                    // more than --connections, for fairness
+	reservedDescriptors = 64 + asideConnections // for those, Redis, children, files
+)
 
 func (o options) does(stage string) bool { return len(o.only) == 0 || slices.Contains(o.only, stage) }
 

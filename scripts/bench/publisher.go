@@ -14,7 +14,6 @@ import (
 const (
 	window    = 1000      // PUBLISHes under way at once, flat out
 	chunk     = 256 << 10 // bytes written at once, about
-	catchUp   = 100       // messages sent together where the publisher is late
 	slowRedis = 30 * time.Second
 )
 
@@ -60,22 +59,53 @@ func (p pacer) reached(now int64) int {
 	return n
 }
 
+// abreast is how many PUBLISHes are under way at once in a paced stretch: one,
+// as from a producer that waits for each answer, and twice as many whenever
+// that has been too slow for the pace (a Redis far away).
+type abreast struct {
+	n    int
+	last int64 // when it was last looked whether n is enough, Unix ns
+}
+
+const (
+	mostAbreast = 100
+	behind      = 5 * time.Millisecond  // behind the pace; a stall of the machine may be longer,
+	lookEvery   = 50 * time.Millisecond // but is made up for by then
+)
+
+// late tells when the next message was due; now and due are Unix ns.
+func (a *abreast) late(now, due int64) {
+	if time.Duration(now-a.last) < lookEvery {
+		return
+	}
+	a.last = now
+	if time.Duration(now-due) > behind {
+		a.n = min(2*a.n, mostAbreast)
+	}
+}
+
 // paced publishes count messages at rate messages/s, evenly, and waits for all
-// answers. Where it is late it sends what is due at once: it never lowers the
-// rate because Redis or the pod is slow. It gives up after twice the time and
-// half a minute.
+// answers. Where it is late it sends what is due as fast as Redis answers, and
+// at last without waiting for that: it never lowers the rate because Redis or
+// the pod is slow. It gives up after twice the time and half a minute.
 func (p *publisher) paced(ctx context.Context, rate float64, count int, next message) error {
 	pace := pacer{start: time.Now().UnixNano(), rate: rate}
 	end := time.Now().Add(2*time.Duration(float64(count)/rate*1e9) + slowRedis)
+	most := abreast{1, pace.start}
 	for i := 0; i < count; {
 		if err := p.alive(ctx, end); err != nil {
 			return err
 		}
 		now := time.Now().UnixNano()
-		due := min(pace.reached(now), count, i+catchUp)
-		if due == i {
+		most.late(now, pace.due(i))
+		due := min(pace.reached(now), count, i+most.n-p.waiting)
+		if due <= i {
+			pause := time.Duration(pace.due(i) - now)
+			if p.waiting >= most.n {
+				pause = max(pause, lookEvery)
+			}
 			// Answers are read in the pause, as they come.
-			if poll(p.c.fd, unix.POLLIN, time.Duration(pace.due(i)-now)) != 0 {
+			if poll(p.c.fd, unix.POLLIN, pause) != 0 {
 				if err := p.answers(); err != nil {
 					return err
 				}

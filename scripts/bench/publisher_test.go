@@ -33,6 +33,53 @@ func TestThePacerIsEvenAndNeverAhead(t *testing.T) {
 	}
 }
 
+func TestAPublisherWaitsForAnswersUnlessThatIsTooSlow(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	a := abreast{n: 1}
+	for now := int64(0); now < 1000*ms; now += ms { // in time, but for a stall
+		due := now
+		if 200*ms < now && now < 240*ms {
+			due = 200 * ms
+		}
+		a.late(now, due)
+	}
+	if a.n != 1 {
+		t.Fatalf("%d under way at once in spite of a rate that is reached, want 1", a.n)
+	}
+	for now := 1000 * ms; now < 1200*ms; now += ms { // always late
+		a.late(now, now-10*ms)
+	}
+	if a.n != 16 {
+		t.Errorf("%d under way at once after 200 ms behind the pace, want 16", a.n)
+	}
+	for now := 1200 * ms; now < 9000*ms; now += ms {
+		a.late(now, now-10*ms)
+	}
+	if a.n != mostAbreast {
+		t.Errorf("%d under way at once, want the bound, %d", a.n, mostAbreast)
+	}
+}
+
+func TestAPacedPublisherDoesNotSendAheadOfTheAnswers(t *testing.T) {
+	f := newFakeRedis(t, "")
+	p, err := newPublisher(t.Context(), f.server(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+	defer cancel()
+	if err := p.paced(ctx, 1000, 1000, numbers); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error %v, want the deadline", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// 1, and twice as many every 50 ms; all that are due would be 150.
+	if n := len(f.got); n < 1 || n > 20 {
+		t.Errorf("%d messages without an answer in 150 ms, want 1 to 20", n)
+	}
+}
+
 // fakeRedis answers every command with reply, and keeps what it was sent.
 type fakeRedis struct {
 	listener net.Listener

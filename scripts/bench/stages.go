@@ -157,19 +157,32 @@ func (m *session) flat(ctx context.Context) error {
 }
 
 // fairness publishes to one user each while all are sent broadcasts: what do
-// the many do to the one?
+// the many do to the one? The users are others than so far, with a loop of
+// their own, so that the pushes don't wait until this process has read the
+// broadcasts of everybody else.
 func (m *session) fairness(ctx context.Context) error {
 	rate := m.plan.rates[min(1, len(m.plan.rates)-1)]
 	n := count(rate.actual, m.plan.phase)
 	m.say("fairness: %d single pushes beside broadcasts", n)
+	aside := m.setting.target
+	aside.from = m.o.connections
+	few, _, err := openClients(ctx, aside, asideConnections, m.say)
+	if err != nil {
+		return err
+	}
+	defer few.close()
+	users := make([]int, asideConnections)
+	for i := range users {
+		users[i] = aside.from + i
+	}
 	all, err := newPublisher(ctx, m.setting.redis)
 	if err != nil {
 		return err
 	}
 	defer all.close()
-	f, err := m.publish(ctx, single, n, func(p *publisher) error {
+	f, err := m.publishTo(ctx, few.tally, single, n, uint64(n), func(p *publisher) error {
 		return errors.Join(together(
-			func() error { return p.paced(ctx, rate.actual, n, m.pushes()) },
+			func() error { return p.paced(ctx, rate.actual, n, m.pushesTo(users)) },
 			func() error {
 				return all.paced(ctx, m.plan.broadcastRate, count(m.plan.broadcastRate, m.plan.phase), m.broadcasts())
 			},
