@@ -142,8 +142,7 @@ func (h *Hub) appendWelcome(b []byte, c *conn.Conn) []byte {
 	b = append(b, `{"type":"welcome","uuid":"`...)
 	b = presence.AppendUUID(b, c.UUID())
 	b = append(b, `","user":`...)
-	user, _ := json.Marshal(c.User()) // a string can be marshalled
-	b = append(b, user...)
+	b = appendString(b, c.User())
 	b = append(b, `,"ping":`...)
 	b = strconv.AppendInt(b, int64(c.Ping()/time.Second), 10)
 	b = append(b, `,"max_message":`...)

@@ -39,6 +39,17 @@ func skipPlain(b []byte, i int) int {
 	return i
 }
 
+// appendString appends a string of valid UTF-8 as JSON.
+func appendString(b []byte, s string) []byte {
+	from := len(b) + 1
+	b = append(append(b, '"'), s...)
+	if skipPlain(b, from) == len(b) {
+		return append(b, '"')
+	}
+	quoted, _ := json.Marshal(s) // a string can be marshalled
+	return append(b[:from-1], quoted...)
+}
+
 func skipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
 		i++

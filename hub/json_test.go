@@ -199,6 +199,16 @@ func TestElementsAreThoseOfTheStandardLibrary(t *testing.T) {
 	}
 }
 
+func TestAStringIsAppendedAsTheStandardLibraryReadsIt(t *testing.T) {
+	for _, s := range []string{"", "u1", "a user <b>&</b>", `"`, `\`, "tab\tand\nline", "12345678\"", "1234567\x01", "Zoë 𝄞 \u2028", "\x7f"} {
+		b := appendString([]byte("before"), s)
+		var got string
+		if err := json.Unmarshal(b[len("before"):], &got); err != nil || got != s || string(b[:len("before")]) != "before" {
+			t.Errorf("%q is appended as %q, which is read as %q, %v", s, b, got, err)
+		}
+	}
+}
+
 func TestUnquoteDecodesAndMarksLoneSurrogates(t *testing.T) {
 	for in, want := range map[string]string{
 		`""`: "", `"abc"`: "abc", `"d\u0061ta"`: "data", `"\n\"\\\/"`: "\n\"\\/", `"\ud834\udd1e"`: "𝄞",
