@@ -2,6 +2,7 @@ package conn
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -81,8 +82,9 @@ func (c *Conn) Remote() netip.Addr { return netip.AddrFrom16(c.remote).Unmap() }
 // Ping is how often this connection is pinged. For use in a Handler.
 func (c *Conn) Ping() time.Duration { return time.Duration(c.pingEach) * time.Second }
 
-// Identify says who the connection is. For use in Handler.Handshake.
-func (c *Conn) Identify(uuid UUID, user string) { c.uuid, c.user = uuid, user }
+// Identify says who the connection is; it keeps a copy of user. For use in
+// Handler.Handshake.
+func (c *Conn) Identify(uuid UUID, user string) { c.uuid, c.user = uuid, strings.Clone(user) }
 
 // Accept answers the handshake with 101 and makes the connection open; welcome
 // is its first message, a text. It does nothing where the connection has ended

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/gobwas/ws"
 )
@@ -36,10 +37,11 @@ func (c *Conn) handshakeInput(b []byte) {
 		return
 	}
 	end += from
-	r, refusal := parseRequest(b[:end])
+	// The request is read where it lies: nothing of it is kept but what c.in is given.
+	r, refusal := c.loop.requests.read(unsafe.String(unsafe.SliceData(b), end))
 	r.Remote = c.Remote()
 	// What came behind the header waits until the connection is open.
-	c.in = &inbound{request: r}
+	c.in = &inbound{}
 	if early := b[end+4:]; len(early) > 0 {
 		c.in.buf = bytes.Clone(early)
 	}
@@ -62,7 +64,9 @@ func hopeless(b []byte) *Refusal {
 
 func (c *Conn) decide(r *Request, refusal *Refusal) {
 	h := c.loop.srv.opts.Handler
-	r.AllowOrigin = r.Origin != "" && h.AllowOrigin(r.Origin, r.Host)
+	if r.AllowOrigin = r.Origin != "" && h.AllowOrigin(r.Origin, r.Host); r.AllowOrigin {
+		c.in.asked.origin = strings.Clone(r.Origin)
+	}
 	var each uint16
 	var app bool
 	if refusal == nil {
@@ -85,6 +89,8 @@ func (c *Conn) decide(r *Request, refusal *Refusal) {
 
 // upgrade asks the handler.
 func (c *Conn) upgrade(r *Request, each uint16, app bool) *Refusal {
+	copy(c.in.asked.key[:], r.key)
+	c.in.asked.protocol = r.protocol != ""
 	c.pingEach = each
 	if app {
 		c.set(flagAppPing)
@@ -119,6 +125,13 @@ func (s *Server) pingOf(r *Request) (each uint16, app bool, _ *Refusal) {
 	return each, true, nil
 }
 
+// asked is what the answer to a request needs of it.
+type asked struct {
+	key      [24]byte // Sec-WebSocket-Key, which has been checked
+	protocol bool     // the subprotocol was offered
+	origin   string   // whose pages may read a refusal; "": nobody's
+}
+
 // exchanger makes the answers to requests that have been checked. The library is
 // given the request in its plainest form. It belongs to a loop, and is used
 // again for each handshake.
@@ -128,12 +141,11 @@ type exchanger struct {
 }
 
 // respond returns the answer, which is valid until the next call.
-func (x *exchanger) respond(r *Request) ([]byte, error) {
+func (x *exchanger) respond(a *asked) ([]byte, error) {
 	b := append(x.request[:0], "GET "+Path+" HTTP/1.1\r\nHost: pod\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
-	b = append(b, r.key...)
-	if r.protocol != "" {
-		b = append(b, "\r\nSec-WebSocket-Protocol: "...)
-		b = append(b, r.protocol...)
+	b = append(b, a.key[:]...)
+	if a.protocol {
+		b = append(b, "\r\nSec-WebSocket-Protocol: "+Subprotocol...)
 	}
 	b = append(b, "\r\n\r\n"...)
 	x.request, x.unread, x.answer = b, b, x.answer[:0]
@@ -178,8 +190,8 @@ func (c *Conn) opened() {
 // accept sends the answer with the welcome, in one write, and then what waits.
 func (c *Conn) accept(welcome []byte) {
 	l := c.loop
-	r, early := c.in.request, c.in.buf
-	head, err := l.exchange.respond(r)
+	early := c.in.buf
+	head, err := l.exchange.respond(&c.in.asked)
 	if err != nil { // it has been checked
 		c.cause = CauseRefused
 		c.refuse(badRequest(err.Error()))

@@ -30,6 +30,7 @@ type Loop struct {
 
 	pools    pools
 	scratch  []byte // frames put together for one write
+	requests requestReader
 	exchange exchanger
 	sender   sender // nil: there is none
 	flights  []flight

@@ -13,7 +13,7 @@ type inbound struct {
 	need int    // bytes of buf before it is worth looking at it again
 	skip uint64 // bytes of a frame that is thrown away, still to come
 
-	request *Request // from the request to its answer
+	asked asked // from the request to its answer
 
 	fragmented bool   // a text message is begun
 	text       []byte // of it, all fragments so far

@@ -14,9 +14,9 @@ type Refusal struct {
 	RetryAfter int    // seconds; 0: no such header
 }
 
-// append appends the answer to r, which is nil where the request could not be
-// read (RFC 9110, RFC 6455 section 4.2.2).
-func (f *Refusal) append(dst []byte, r *Request) []byte {
+// append appends the answer, which the pages of origin may read: "" is none
+// (RFC 9110, RFC 6455 section 4.2.2).
+func (f *Refusal) append(dst []byte, origin string) []byte {
 	body, _ := json.Marshal(struct {
 		Error  string `json:"error"`
 		Reason string `json:"reason"`
@@ -37,9 +37,9 @@ func (f *Refusal) append(dst []byte, r *Request) []byte {
 	case http.StatusMethodNotAllowed:
 		dst = append(dst, "\r\nAllow: GET"...)
 	}
-	if r != nil && r.AllowOrigin && r.Origin != "" {
+	if origin != "" {
 		dst = append(dst, "\r\nAccess-Control-Allow-Origin: "...)
-		dst = append(dst, r.Origin...)
+		dst = append(dst, origin...)
 		dst = append(dst, "\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After"...)
 	}
 	dst = append(dst, "\r\nVary: Origin\r\n\r\n"...)
@@ -50,9 +50,9 @@ func (f *Refusal) append(dst []byte, r *Request) []byte {
 // or after 2 s.
 func (c *Conn) refuse(f *Refusal) {
 	l := c.loop
-	var r *Request
+	origin := ""
 	if c.in != nil {
-		r = c.in.request
+		origin = c.in.asked.origin
 	}
 	l.pending--
 	c.forfeit()
@@ -63,6 +63,6 @@ func (c *Conn) refuse(f *Refusal) {
 	c.pingAt, c.renewAt = 0, 0
 	c.endAt = l.wheel.now + ticksOf(refuseTimeout)
 	c.schedule()
-	c.push(&Message{frame: f.append(nil, r), control: true})
+	c.push(&Message{frame: f.append(nil, origin), control: true})
 	c.flush()
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Request is what a client asked for.
+// Request is what a client asked for. It and its strings are valid only during
+// the call of the [Handler] that is given it.
 type Request struct {
 	Remote netip.Addr
 	Host   string
@@ -48,25 +49,31 @@ func badRequest(reason string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: reason}
 }
 
-// parseRequest reads a request's header, up to and without the empty line
-// (RFC 9112 sections 2 to 5, RFC 6455 section 4.2.1). It is stricter than an
-// ordinary server: what could be understood in two ways is refused.
-func parseRequest(b []byte) (*Request, *Refusal) {
-	// All strings are parts of this one, which nobody keeps longer than the
-	// handshake takes.
-	line, rest, _ := strings.Cut(string(b), "\r\n")
-	r := &Request{}
+// requestReader reads one request after the other. It belongs to a loop.
+type requestReader struct {
+	request Request
+	headers headers
+}
+
+// read reads a request's header, up to and without the empty line (RFC 9112
+// sections 2 to 5, RFC 6455 section 4.2.1). It is stricter than an ordinary
+// server: what could be understood in two ways is refused. The request, whose
+// strings are parts of text, is valid until the next call.
+func (q *requestReader) read(text string) (*Request, *Refusal) {
+	r, h := &q.request, &q.headers
+	*r = Request{Query: r.Query[:0]}
+	*h = headers{connection: h.connection[:0], protocol: h.protocol[:0]}
+	line, rest, _ := strings.Cut(text, "\r\n")
 	first := r.requestLine(line)
 	// The header is read all the same: whose page it is decides who may read
 	// the refusal.
-	var h headers
 	f := h.parse(rest)
 	r.Origin, r.Host = h.origin.value, h.host.value
 	if first == nil {
 		first = f
 	}
 	if first == nil {
-		first = r.check(&h)
+		first = r.check(h)
 	}
 	return r, first
 }

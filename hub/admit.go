@@ -101,7 +101,7 @@ func (h *Hub) Handshake(c *conn.Conn, r *conn.Request) *conn.Refusal {
 	if refusal := h.gate.enter(r.Remote, true); refusal != nil {
 		return refusal
 	}
-	c.Identify(h.pods.NewUUID(), strings.Clone(user)) // the request shall not live as long
+	c.Identify(h.pods.NewUUID(), user)
 	// It is in the registry before it is in Redis, so that no push misses it.
 	h.registry.add(c)
 	h.presence.Register(entryOf(c), func(r presence.Registered) { h.registered(c, r) })
