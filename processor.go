@@ -41,7 +41,7 @@ func spareProcessor(ctx context.Context, received func() uint64, keep func(may b
 		default:
 			if calm++; calm >= spareCalm {
 				keep(false)
-				runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - 1)
+				runtime.SetDefaultGOMAXPROCS() // which follows a changed limit again, as a number given doesn't
 				given = false
 			}
 		}

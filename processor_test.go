@@ -10,8 +10,9 @@ import (
 )
 
 func TestAProcessorIsSpareWhileMessagesCome(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	runtime.SetDefaultGOMAXPROCS()
 	before := runtime.GOMAXPROCS(0)
-	defer runtime.GOMAXPROCS(before)
 	var received atomic.Uint64
 	var kept atomic.Bool
 	ctx, cancel := context.WithCancel(t.Context())
