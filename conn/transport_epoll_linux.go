@@ -1,25 +1,21 @@
 package conn
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"syscall"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pushpod/internal/rawio"
 )
 
 // epoll is the transport of a loop on Linux: raw descriptors on one epoll
-// descriptor, level-triggered. That descriptor waits in Go's own netpoller, so
-// a loop that waits holds no thread; every call on the hot path is a raw system
-// call, since none of them blocks and the scheduler need not know.
+// descriptor, level-triggered. A loop that waits holds no thread; every call on
+// the hot path is a raw system call, since none of them blocks and the scheduler
+// need not know.
 type epoll struct {
 	l      *Loop
-	fd     int
-	file   *os.File // fd, in Go's netpoller
-	raw    syscall.RawConn
+	poller *rawio.Epoll
 	timerf int
 	accept func() // for the loop that has the listener
 	buf    []byte // what is being read; used by the loop's goroutine only
@@ -42,54 +38,38 @@ func (s *Server) newTransport(l *Loop) (transport, error) {
 	if s.opts.Portable {
 		return newPortable(l), nil
 	}
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	poller, err := rawio.NewEpoll()
 	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	e := &epoll{l: l, fd: fd, file: os.NewFile(uintptr(fd), "epoll"), buf: make([]byte, readBytes)}
-	if e.raw, err = e.file.SyscallConn(); err != nil {
 		return nil, err
 	}
-	if err := e.file.SetReadDeadline(time.Time{}); err != nil {
-		return nil, fmt.Errorf("the epoll descriptor can't wait in the runtime's poller: %w", err)
-	}
+	e := &epoll{l: l, poller: poller, buf: make([]byte, readBytes)}
 	if e.timerf, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		poller.Close()
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
 	return e, e.control(unix.EPOLL_CTL_ADD, e.timerf, unix.EPOLLIN, 0, eventTimer)
 }
 
 func (e *epoll) control(op, fd int, events uint32, gen uint32, slot uint32) error {
-	ev := unix.EpollEvent{Events: events, Fd: int32(slot), Pad: int32(gen)}
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_CTL, uintptr(e.fd), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
-	if errno != 0 {
-		return os.NewSyscallError("epoll_ctl", errno)
-	}
-	return nil
+	return e.poller.Control(op, fd, events, int32(slot), int32(gen))
 }
 
 // run handles events until stop.
 func (e *epoll) run() {
-	for {
-		err := e.raw.Read(func(uintptr) bool { return !e.turn() })
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) {
-			break
-		}
+	for err := error(nil); err == nil; {
+		err = e.poller.Wait(func(uintptr) bool { return !e.turn() })
 	}
-	e.file.Close()
+	e.poller.Close()
 	unix.Close(e.timerf)
 }
 
-func (e *epoll) stop() { _ = e.file.SetReadDeadline(time.Unix(1, 0)) }
+func (e *epoll) stop() { e.poller.Stop() }
 
 // turn handles the events there are; false: there were some, look again.
 func (e *epoll) turn() (idle bool) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
-	if errno != 0 || n == 0 {
-		return errno != syscall.EINTR
+	n := e.poller.Ready(e.events[:])
+	if n == 0 {
+		return true
 	}
 	for i := range e.events[:n] {
 		ev := &e.events[i]
@@ -111,7 +91,7 @@ func (e *epoll) special(what int32) {
 	switch what {
 	case eventTimer:
 		var expirations [8]byte
-		rawRead(e.timerf, expirations[:])
+		rawio.Read(e.timerf, expirations[:])
 		e.l.tick()
 	case eventAccept:
 		e.l.mu.Lock()
@@ -145,9 +125,9 @@ func (e *epoll) event(ev *unix.EpollEvent) {
 
 // read reads once: what is left makes another event, after the others' turn.
 func (e *epoll) read(c *Conn) {
-	n, errno := rawRead(int(c.fd), e.buf)
+	n, errno := rawio.Read(int(c.fd), e.buf)
 	switch {
-	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+	case errno == syscall.EAGAIN:
 	case errno != 0 || n == 0:
 		c.eof()
 	default:
@@ -160,14 +140,11 @@ func (e *epoll) register(c *Conn) error {
 }
 
 func (e *epoll) write(c *Conn, b []byte) (int, error) {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-	switch errno {
-	case 0:
-		return int(n), nil
-	case syscall.EAGAIN, syscall.EINTR:
-		return 0, nil
+	n, errno := rawio.Send(int(c.fd), b)
+	if errno != 0 && errno != syscall.EAGAIN {
+		return 0, errno
 	}
-	return 0, errno
+	return n, nil
 }
 
 func (e *epoll) armWrite(c *Conn, on bool) {
@@ -196,12 +173,4 @@ func (e *epoll) timer(on bool) {
 		spec.Value = spec.Interval
 	}
 	_ = unix.TimerfdSettime(e.timerf, 0, &spec, nil)
-}
-
-func rawRead(fd int, b []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), 0
 }

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -10,9 +9,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pushpod/internal/rawio"
 )
 
 // socket is a source that reads a descriptor by raw system calls, of which the
@@ -25,9 +25,8 @@ import (
 // runtime's poller as any goroutine does.
 type socket struct {
 	fd      int
-	poller  *os.File // an epoll descriptor that watches fd, and waits in the runtime's poller
-	raw     syscall.RawConn
-	watched bool // fd wakes the poller
+	poller  *rawio.Epoll // watches fd
+	watched bool         // fd wakes the poller
 
 	spare   *atomic.Bool // there is another processor for all else
 	idle    uint         // waits in the system call that were in vain, since the last one that was not
@@ -80,22 +79,10 @@ func newSocket(c net.Conn, spare *atomic.Bool) (_ *socket, err error) {
 	if failed != nil {
 		return nil, os.NewSyscallError("fcntl", failed)
 	}
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if err := unix.SetNonblock(ep, true); err != nil { // or os.NewFile does not use the poller
-		unix.Close(ep)
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	s.poller = os.NewFile(uintptr(ep), "epoll")
-	if s.raw, err = s.poller.SyscallConn(); err != nil {
+	if s.poller, err = rawio.NewEpoll(); err != nil {
 		return nil, err
 	}
-	if err := s.poller.SetReadDeadline(time.Time{}); err != nil {
-		return nil, fmt.Errorf("the epoll descriptor can't wait in the runtime's poller: %w", err)
-	}
-	if err := s.control(unix.EPOLL_CTL_ADD, unix.EPOLLIN); err != nil {
+	if err := s.poller.Control(unix.EPOLL_CTL_ADD, s.fd, unix.EPOLLIN, 0, 0); err != nil {
 		return nil, err
 	}
 	// The socket's own waits are bounded; reads that shall not wait say so.
@@ -165,7 +152,7 @@ func (s *socket) keep(b []byte) (int, error) {
 func (s *socket) park(b []byte) (int, error) {
 	s.watch(true)
 	s.buf = b
-	if err := s.raw.Read(s.try); err != nil {
+	if err := s.poller.Wait(s.try); err != nil {
 		return 0, err
 	}
 	return s.n, s.err
@@ -177,27 +164,16 @@ func (s *socket) tryOnce(uintptr) bool {
 	return s.err != errNothing
 }
 
-// receive is recv(2); errNothing: nothing is there. It is no leaf that the
-// compiler makes part of its caller: the runtime stops a goroutine where a
-// function begins.
-//
-//go:noinline
-func (s *socket) receive(b []byte, flags uintptr) (int, error) {
-	for {
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case syscall.EAGAIN:
-			return 0, errNothing
-		case syscall.EINTR:
-			if flags&unix.MSG_DONTWAIT == 0 {
-				return 0, errno
-			}
-		default:
-			return 0, errno
-		}
+// receive is recv(2); errNothing: nothing is there.
+func (s *socket) receive(b []byte, flags int) (int, error) {
+	n, errno := rawio.Recv(s.fd, b, flags)
+	switch errno {
+	case 0:
+		return n, nil
+	case syscall.EAGAIN:
+		return 0, errNothing
 	}
+	return 0, errno
 }
 
 // watch has the poller be woken by what comes, or not.
@@ -210,18 +186,7 @@ func (s *socket) watch(on bool) {
 	if on {
 		events = unix.EPOLLIN
 	}
-	_ = s.control(unix.EPOLL_CTL_MOD, events) // it fails for a descriptor that is not ours only
-}
-
-func (s *socket) control(op int, events uint32) error {
-	var failed error
-	err := s.raw.Control(func(ep uintptr) {
-		ev := unix.EpollEvent{Events: events}
-		if _, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_CTL, ep, uintptr(op), uintptr(s.fd), uintptr(unsafe.Pointer(&ev)), 0, 0); errno != 0 {
-			failed = os.NewSyscallError("epoll_ctl", errno)
-		}
-	})
-	return errors.Join(err, failed)
+	_ = s.poller.Control(unix.EPOLL_CTL_MOD, s.fd, events, 0, 0) // it fails for a descriptor that is not ours only
 }
 
 func (s *socket) end() {

@@ -8,17 +8,16 @@ import (
 	"os"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pushpod/internal/rawio"
 )
 
 // socket is a TCP connection that is read and written by raw system calls, which
-// never block: where they would have to wait, the runtime's poller does.
-//
-// Of ordinary ones the scheduler is told, which for each wakes its monitor thread
-// where all else sleeps, and that then looks around every 20 us for a while: of what
-// a pod that is nearly idle does it would be a fifth, of a handshake a tenth.
+// never block: where they would have to wait, the runtime's poller does. Ordinary
+// calls would be a fifth of what a pod that is nearly idle does, and a tenth of a
+// handshake.
 type socket struct {
 	*net.TCPConn
 	raw syscall.RawConn
@@ -45,15 +44,15 @@ func (s *socket) Read(b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	var failed error
+	var failed syscall.Errno
 	err = s.raw.Read(func(fd uintptr) (done bool) {
-		n, failed = transfer(syscall.SYS_RECVFROM, fd, b, 0)
+		n, failed = rawio.Recv(int(fd), b, unix.MSG_DONTWAIT)
 		return failed != syscall.EAGAIN
 	})
 	switch {
 	case err != nil:
 		return 0, err
-	case failed != nil:
+	case failed != 0:
 		return 0, os.NewSyscallError("recvfrom", failed)
 	case n == 0:
 		return 0, io.EOF
@@ -62,18 +61,18 @@ func (s *socket) Read(b []byte) (n int, err error) {
 }
 
 func (s *socket) Write(b []byte) (n int, err error) {
-	var failed error
+	var failed syscall.Errno
 	err = s.raw.Write(func(fd uintptr) (done bool) {
 		for n < len(b) {
 			var k int
-			if k, failed = transfer(syscall.SYS_SENDTO, fd, b[n:], unix.MSG_NOSIGNAL); failed != nil {
+			if k, failed = rawio.Send(int(fd), b[n:]); failed != 0 {
 				return failed != syscall.EAGAIN
 			}
 			n += k
 		}
 		return true
 	})
-	if err == nil && failed != nil {
+	if err == nil && failed != 0 {
 		err = os.NewSyscallError("sendto", failed)
 	}
 	return n, err
@@ -86,11 +85,11 @@ func (s *socket) SyscallConn() (syscall.RawConn, error) {
 	var failed error
 	err := s.raw.Read(func(fd uintptr) (done bool) {
 		var one [1]byte
-		n, err := transfer(syscall.SYS_RECVFROM, fd, one[:], unix.MSG_PEEK)
+		n, errno := rawio.Recv(int(fd), one[:], unix.MSG_DONTWAIT|unix.MSG_PEEK)
 		switch {
-		case err == syscall.EAGAIN:
-		case err != nil:
-			failed = os.NewSyscallError("recvfrom", err)
+		case errno == syscall.EAGAIN:
+		case errno != 0:
+			failed = os.NewSyscallError("recvfrom", errno)
 		case n == 0:
 			failed = io.EOF
 		default:
@@ -107,17 +106,3 @@ type seen struct{}
 func (seen) Control(func(fd uintptr)) error           { return nil }
 func (seen) Read(func(fd uintptr) (done bool)) error  { return nil }
 func (seen) Write(func(fd uintptr) (done bool)) error { return nil }
-
-// transfer is recv(2) or send(2), as trap says.
-func transfer(trap, fd uintptr, b []byte, flags uintptr) (int, error) {
-	for {
-		n, _, errno := syscall.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags|unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case syscall.EINTR:
-		default:
-			return 0, errno
-		}
-	}
-}
