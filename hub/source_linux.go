@@ -29,6 +29,7 @@ type socket struct {
 	watched bool         // fd wakes the poller
 
 	spare   *atomic.Bool // there is another processor for all else
+	kept    time.Time    // since when the processor is kept, with no wait in the poller; zero: it is not
 	idle    uint         // waits in the system call that were in vain, since the last one that was not
 	abstain int          // how many waits go to the poller before the next one in the system call
 
@@ -47,6 +48,9 @@ const (
 	// the time between two messages at a rate where it matters, and shorter than
 	// what the runtime lets pass before it interrupts a goroutine (10 ms).
 	keepFor = 5 * time.Millisecond
+	// keepMost is for how long it is kept by one wait after the other. Before the
+	// runtime interrupts, which costs as much as some messages, it is given up.
+	keepMost = 8 * time.Millisecond
 	// mostIdle bounds how long it abstains: after 2^mostIdle waits it tries again.
 	mostIdle = 6
 )
@@ -125,7 +129,11 @@ func (s *socket) mayKeep() bool {
 		s.abstain--
 		return false
 	}
-	return true
+	now := time.Now()
+	if s.kept.IsZero() {
+		s.kept = now
+	}
+	return now.Sub(s.kept) < keepMost
 }
 
 // keep waits in the system call.
@@ -150,6 +158,7 @@ func (s *socket) keep(b []byte) (int, error) {
 
 // park waits in the runtime's poller.
 func (s *socket) park(b []byte) (int, error) {
+	s.kept = time.Time{}
 	s.watch(true)
 	s.buf = b
 	if err := s.poller.Wait(s.try); err != nil {

@@ -94,6 +94,36 @@ func TestNothingIsLostBetweenTheTwoWaysOfWaiting(t *testing.T) {
 	}
 }
 
+// The runtime would interrupt a reader that never waits where it knows of it.
+func TestTheProcessorIsGivenUpNowAndThenWhileMessagesCome(t *testing.T) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		t.Skip("with one processor none is kept")
+	}
+	s, theirs := newTestSocket(t)
+	const looks = 25
+	go func() {
+		for end := time.Now().Add(looks * keepMost); time.Now().Before(end); time.Sleep(keepFor / 20) {
+			_, _ = io.WriteString(theirs, "x")
+		}
+		theirs.Close()
+	}()
+	parked := 0
+	for {
+		_, err := s.read(make([]byte, 10), true)
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if s.watched {
+			parked++
+		}
+	}
+	if parked < looks/5 {
+		t.Errorf("given up %d times in %d times as long as it may be kept", parked, looks)
+	}
+}
+
 func TestAReadThatShallNotWaitDoesNot(t *testing.T) {
 	s, theirs := newTestSocket(t)
 	b := make([]byte, 10)
