@@ -10,7 +10,7 @@ import (
 const (
 	memoryLook  = 500 * time.Millisecond
 	memoryCalm  = 1 << 20 // bytes a second that are allocated, and it is still calm
-	memorySpare = 1 << 20 // bytes that Go may keep beyond what is in use; or an eighth of that
+	memorySpare = 1 << 18 // bytes that Go may keep beyond what is in use; or an eighth of that
 )
 
 // giveBackMemory returns memory to the system once it is calm after a crowd of

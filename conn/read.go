@@ -15,9 +15,9 @@ type inbound struct {
 
 	asked asked // from the request to its answer
 
-	fragmented bool   // a text message is begun
-	text       []byte // of it, all fragments so far
+	text       []byte // of a message that is begun, all fragments so far
 	checked    int    // bytes of text that are known to be valid UTF-8
+	fragmented bool   // a text message is begun
 	limited    bool   // some fragment came too fast
 }
 
