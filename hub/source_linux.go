@@ -103,18 +103,17 @@ func newSocket(c net.Conn, spare *atomic.Bool) (_ *socket, err error) {
 }
 
 func (s *socket) read(b []byte, wait bool) (n int, err error) {
-	if wait && s.spare.Load() && s.mayKeep() {
-		n, err = s.keep(b)
-	} else {
-		n, err = s.receive(b, unix.MSG_DONTWAIT)
-	}
-	if err == errNothing {
-		if !wait {
+	switch {
+	case !wait:
+		if n, err = s.receive(b, unix.MSG_DONTWAIT); err == errNothing {
 			return 0, nil
 		}
-		if n, err = s.park(b); err != nil {
-			return 0, err
+	case s.spare.Load() && s.mayKeep():
+		if n, err = s.keep(b); err == errNothing {
+			n, err = s.park(b)
 		}
+	default:
+		n, err = s.park(b)
 	}
 	if n == 0 && err == nil {
 		return 0, io.EOF
@@ -156,9 +155,8 @@ func (s *socket) keep(b []byte) (int, error) {
 	}
 }
 
-// park waits in the runtime's poller.
+// park waits in the runtime's poller, where nothing is there yet.
 func (s *socket) park(b []byte) (int, error) {
-	s.kept = time.Time{}
 	s.watch(true)
 	s.buf = b
 	if err := s.poller.Wait(s.try); err != nil {
@@ -169,8 +167,11 @@ func (s *socket) park(b []byte) (int, error) {
 
 // tryOnce reads once; false: wait until there is something.
 func (s *socket) tryOnce(uintptr) bool {
-	s.n, s.err = s.receive(s.buf, unix.MSG_DONTWAIT)
-	return s.err != errNothing
+	if s.n, s.err = s.receive(s.buf, unix.MSG_DONTWAIT); s.err != errNothing {
+		return true
+	}
+	s.kept = time.Time{}
+	return false
 }
 
 // receive is recv(2); errNothing: nothing is there.
