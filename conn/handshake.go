@@ -90,7 +90,7 @@ func (c *Conn) decide(r *Request, refusal *Refusal) {
 // upgrade asks the handler.
 func (c *Conn) upgrade(r *Request, each uint16, app bool) *Refusal {
 	copy(c.in.asked.key[:], r.key)
-	c.in.asked.protocol = r.protocol != ""
+	c.in.asked.protocol = r.protocol
 	c.pingEach = each
 	if app {
 		c.set(flagAppPing)

@@ -20,7 +20,7 @@ type Request struct {
 
 	upgrade  bool // it asks for a WebSocket
 	key      string
-	protocol string // the subprotocol that was chosen; "": none was offered
+	protocol bool // the subprotocol was offered
 }
 
 // Query is a request's query: each name once.
@@ -246,7 +246,7 @@ func (r *Request) check(h *headers) *Refusal {
 		if !lists(h.protocol, Subprotocol, exactly) {
 			return badRequest("none of the subprotocols is supported; " + Subprotocol + " is")
 		}
-		r.protocol = Subprotocol
+		r.protocol = true
 	}
 	return nil
 }

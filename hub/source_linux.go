@@ -122,7 +122,7 @@ func (s *socket) read(b []byte, wait bool) (n int, err error) {
 }
 
 // mayKeep reports whether to wait in the system call: not where that was in vain
-// again and again.
+// again and again, and not when the processor has been kept for keepMost.
 func (s *socket) mayKeep() bool {
 	if s.abstain > 0 {
 		s.abstain--
@@ -143,7 +143,7 @@ func (s *socket) keep(b []byte) (int, error) {
 		switch err {
 		case syscall.EINTR:
 			// The runtime wants the processor back: it takes it at the next call of
-			// a function, which receive is.
+			// a function, which rawio.Recv is.
 			continue
 		case errNothing:
 			s.idle = min(s.idle+1, mostIdle)

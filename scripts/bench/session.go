@@ -174,10 +174,8 @@ func (m *session) findChannel(ctx context.Context) error {
 	return nil
 }
 
-// pushes makes PUBLISH commands for one user each, in turn.
-func (m *session) pushes() message { return m.pushesTo(m.order) }
-
-func (m *session) pushesTo(users []int) message {
+// pushes makes PUBLISH commands for one of the users each, in turn.
+func (m *session) pushes(users []int) message {
 	var envelope []byte
 	return func(dst []byte, i int, now int64) []byte {
 		envelope = append(envelope[:0], `{"user":"`...)
@@ -207,23 +205,18 @@ func (m *session) cpu() (time.Duration, error) {
 	return m.setting.server.cpu()
 }
 
-// publish runs one stretch of load on the pod, whose messages of kind k all connections tally.
-func (m *session) publish(ctx context.Context, k kind, n int, do func(*publisher) error) (figures, error) {
-	expected := uint64(n)
-	if k == broadcast {
-		expected *= uint64(m.clients.open.Load())
-	}
-	return m.publishTo(ctx, m.clients.tally, k, n, expected, do)
-}
-
-// publishTo is publish where t is to see the messages of kind k: n, expected times in all.
-func (m *session) publishTo(ctx context.Context, t *tally, k kind, n int, expected uint64, do func(*publisher) error) (figures, error) {
+// publish runs one stretch of load on the pod: n messages of kind k, which c is to receive.
+func (m *session) publish(ctx context.Context, c *clients, k kind, n int, do func(*publisher) error) (figures, error) {
 	p, err := newPublisher(ctx, m.setting.redis)
 	if err != nil {
 		return figures{}, err
 	}
 	defer p.close()
-	f, err := watch(ctx, m.setting.server, t, k, expected, func() error { return do(p) })
+	expected := uint64(n)
+	if k == broadcast {
+		expected *= uint64(c.open.Load())
+	}
+	f, err := watch(ctx, m.setting.server, c.tally, k, expected, func() error { return do(p) })
 	if err == nil && p.receivers == 0 {
 		err = fmt.Errorf("bench: none of %d messages had a subscriber: is %s this pod's channel, and --prefix its prefix?", n, m.channel)
 	}

@@ -77,7 +77,7 @@ func (m *session) idle(ctx context.Context) error {
 func (m *session) broadcast(ctx context.Context) error {
 	n := m.plan.broadcasts
 	m.say("broadcast: %d messages at once", n)
-	f, err := m.publish(ctx, broadcast, n, func(p *publisher) error { return p.flat(ctx, n, time.Minute, m.broadcasts()) })
+	f, err := m.publish(ctx, m.clients, broadcast, n, func(p *publisher) error { return p.flat(ctx, n, time.Minute, m.broadcasts()) })
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (m *session) broadcast(ctx context.Context) error {
 
 	n = count(m.plan.broadcastRate, m.plan.phase)
 	m.say("broadcast: %d messages at %.3g/s", n, m.plan.broadcastRate)
-	f, err = m.publish(ctx, broadcast, n, func(p *publisher) error { return p.paced(ctx, m.plan.broadcastRate, n, m.broadcasts()) })
+	f, err = m.publish(ctx, m.clients, broadcast, n, func(p *publisher) error { return p.paced(ctx, m.plan.broadcastRate, n, m.broadcasts()) })
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (m *session) single(ctx context.Context) error {
 	for _, r := range m.plan.rates {
 		n := count(r.actual, m.plan.phase)
 		m.say("single: %d messages at %.0f/s", n, r.actual)
-		f, err := m.publish(ctx, single, n, func(p *publisher) error { return p.paced(ctx, r.actual, n, m.pushes()) })
+		f, err := m.publish(ctx, m.clients, single, n, func(p *publisher) error { return p.paced(ctx, r.actual, n, m.pushes(m.order)) })
 		if err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func (m *session) flat(ctx context.Context) error {
 			return err
 		}
 	}
-	f, err := m.publish(ctx, single, n, func(p *publisher) error { return p.flat(ctx, n, 2*time.Minute, m.pushes()) })
+	f, err := m.publish(ctx, m.clients, single, n, func(p *publisher) error { return p.flat(ctx, n, 2*time.Minute, m.pushes(m.order)) })
 	if err != nil {
 		return err
 	}
@@ -182,9 +182,9 @@ func (m *session) fairness(ctx context.Context) error {
 		return err
 	}
 	defer all.close()
-	f, err := m.publishTo(ctx, few.tally, single, n, uint64(n), func(p *publisher) error {
+	f, err := m.publish(ctx, few, single, n, func(p *publisher) error {
 		return errors.Join(together(
-			func() error { return p.paced(ctx, rate.actual, n, m.pushesTo(users)) },
+			func() error { return p.paced(ctx, rate.actual, n, m.pushes(users)) },
 			func() error {
 				return all.paced(ctx, pace, count(pace, m.plan.phase), m.broadcasts())
 			},
