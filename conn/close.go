@@ -33,7 +33,7 @@ func (c *Conn) violate(code Code, reason string) {
 // waits for the peer is not wanted any more.
 func (c *Conn) peerClosed(code Code) {
 	c.set(flagPeerClosed | flagDiscard)
-	c.in = nil
+	c.dropHalf()
 	if c.state == stateOpen {
 		c.forfeit()
 		c.discard(resultClosed, true)
@@ -73,7 +73,7 @@ func (c *Conn) end(cause Cause) {
 	c.state, c.cause = stateClosed, cause
 	l.ended[cause]++
 	c.discard(resultClosed, false)
-	c.in = nil
+	c.dropHalf()
 	l.io.close(c)
 	l.remove(c)
 	l.srv.conns.Add(-1)

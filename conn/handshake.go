@@ -2,12 +2,12 @@ package conn
 
 import (
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
 	"net/http"
 	"strconv"
 	"strings"
 	"unsafe"
-
-	"github.com/gobwas/ws"
 )
 
 // handshakeInput gathers the request's header, whose end may come with frames
@@ -27,7 +27,7 @@ func (c *Conn) handshakeInput(b []byte) {
 			c.cause = CauseRefused
 			c.refuse(f)
 		} else if in == nil {
-			c.in = &inbound{buf: bytes.Clone(b)}
+			c.half().buf = bytes.Clone(b)
 		}
 		return
 	}
@@ -41,7 +41,8 @@ func (c *Conn) handshakeInput(b []byte) {
 	r, refusal := c.loop.requests.read(unsafe.String(unsafe.SliceData(b), end))
 	r.Remote = c.Remote()
 	// What came behind the header waits until the connection is open.
-	c.in = &inbound{}
+	c.dropHalf()
+	c.half()
 	if early := b[end+4:]; len(early) > 0 {
 		c.in.buf = bytes.Clone(early)
 	}
@@ -132,41 +133,23 @@ type asked struct {
 	origin   string   // whose pages may read a refusal; "": nobody's
 }
 
-// exchanger makes the answers to requests that have been checked. The library is
-// given the request in its plainest form. It belongs to a loop, and is used
-// again for each handshake.
-type exchanger struct {
-	request, unread, answer []byte
-	upgrader                ws.Upgrader
-}
-
-// respond returns the answer, which is valid until the next call.
-func (x *exchanger) respond(a *asked) ([]byte, error) {
-	b := append(x.request[:0], "GET "+Path+" HTTP/1.1\r\nHost: pod\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
-	b = append(b, a.key[:]...)
+// appendAnswer appends the answer to a request that has been checked (RFC 6455,
+// section 4.2.2).
+func appendAnswer(b []byte, a *asked) []byte {
+	var proof [len(asked{}.key) + len(handshakeGUID)]byte
+	copy(proof[copy(proof[:], a.key[:]):], handshakeGUID)
+	sum := sha1.Sum(proof[:])
+	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	b = base64.StdEncoding.AppendEncode(b, sum[:])
 	if a.protocol {
 		b = append(b, "\r\nSec-WebSocket-Protocol: "+Subprotocol...)
 	}
-	b = append(b, "\r\n\r\n"...)
-	x.request, x.unread, x.answer = b, b, x.answer[:0]
-	if x.upgrader.Protocol == nil {
-		x.upgrader.Protocol = func(p []byte) bool { return string(p) == Subprotocol }
-	}
-	_, err := x.upgrader.Upgrade(x)
-	return x.answer, err
+	return append(b, "\r\n\r\n"...)
 }
 
-// Read and Write are the stream that the upgrader reads and writes.
-func (x *exchanger) Read(p []byte) (int, error) {
-	n := copy(p, x.unread)
-	x.unread = x.unread[n:]
-	return n, nil
-}
-
-func (x *exchanger) Write(p []byte) (int, error) {
-	x.answer = append(x.answer, p...)
-	return len(p), nil
-}
+// handshakeGUID stands behind the client's key in what the answer proves (RFC 6455,
+// section 1.3).
+const handshakeGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // early keeps what comes before the connection is open: a client that does not
 // wait for the answer. What waits is bounded as what waits for it is.
@@ -191,17 +174,12 @@ func (c *Conn) opened() {
 func (c *Conn) accept(welcome []byte) {
 	l := c.loop
 	early := c.in.buf
-	head, err := l.exchange.respond(&c.in.asked)
-	if err != nil { // it has been checked
-		c.cause = CauseRefused
-		c.refuse(badRequest(err.Error()))
-		return
-	}
-	c.in = nil
+	head := appendAnswer(l.answer[:0], &c.in.asked)
+	c.dropHalf()
 	l.handshakes[http.StatusSwitchingProtocols]++
 	c.opened()
 	head = appendFrame(head, opText, welcome)
-	l.exchange.answer = head
+	l.answer = head
 	if c.out == nil {
 		c.sendControl(head)
 	} else {

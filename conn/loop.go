@@ -31,7 +31,7 @@ type Loop struct {
 	pools    pools
 	scratch  []byte // frames put together for one write
 	requests requestReader
-	exchange exchanger
+	answer   []byte // to a handshake, with the welcome
 	sender   sender // nil: there is none
 	flights  []flight
 	log      broadcastLog

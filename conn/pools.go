@@ -2,9 +2,10 @@ package conn
 
 // pools keeps what queues are made of, for one loop, under its lock.
 type pools struct {
-	nodes  freeList[node]
-	queues freeList[queue]
-	chunks [chunkClasses]slab
+	nodes    freeList[node]
+	queues   freeList[queue]
+	inbounds freeList[inbound]
+	chunks   [chunkClasses]slab
 }
 
 func (p *pools) init() {
@@ -40,10 +41,23 @@ func (p *pools) putQueue(q *queue) {
 	p.queues.put(q)
 }
 
+func (p *pools) inbound() *inbound {
+	if in := p.inbounds.get(); in != nil {
+		return in
+	}
+	return &inbound{}
+}
+
+func (p *pools) putInbound(in *inbound) {
+	*in = inbound{}
+	p.inbounds.put(in)
+}
+
 // trim gives up what was not needed since the last call.
 func (p *pools) trim() {
 	p.nodes.trim()
 	p.queues.trim()
+	p.inbounds.trim()
 	for i := range p.chunks {
 		p.chunks[i].trim()
 	}

@@ -21,6 +21,22 @@ type inbound struct {
 	limited    bool   // some fragment came too fast
 }
 
+// half returns what is half-read, to be added to.
+func (c *Conn) half() *inbound {
+	if c.in == nil {
+		c.in = c.loop.pools.inbound()
+	}
+	return c.in
+}
+
+// dropHalf forgets what is half-read.
+func (c *Conn) dropHalf() {
+	if c.in != nil {
+		c.loop.pools.putInbound(c.in)
+		c.in = nil
+	}
+}
+
 // input is called by the transport with bytes from the socket, which it may
 // change, and which are valid only during the call.
 func (c *Conn) input(b []byte) {
@@ -66,14 +82,14 @@ func (c *Conn) frames(b []byte) {
 		}
 		if c.state != stateOpen {
 			if c.state == stateClosing {
-				c.in = nil
+				c.dropHalf()
 				c.seekClose(b)
 			}
 			return
 		}
 	}
 	if in := c.in; in != nil && !in.fragmented {
-		c.in = nil
+		c.dropHalf()
 	}
 }
 
@@ -83,10 +99,7 @@ func (c *Conn) seekClose(b []byte) {
 	if c.has(flagDiscard) {
 		return
 	}
-	if c.in == nil {
-		c.in = &inbound{}
-	}
-	in := c.in
+	in := c.half()
 	in.text = nil
 	for len(b) > 0 {
 		if in.skip > 0 {
@@ -102,7 +115,7 @@ func (c *Conn) seekClose(b []byte) {
 		switch {
 		case whole && h.Length < 0:
 			c.set(flagDiscard) // where the next frame begins can't be known
-			c.in = nil
+			c.dropHalf()
 			return
 		case whole && (h.OpCode != ws.OpClose || h.Length > maxControl):
 			in.skip = uint64(h.size) + uint64(h.Length)
@@ -119,13 +132,11 @@ func (c *Conn) seekClose(b []byte) {
 // keepRest keeps the first part of a frame of size bytes; a size beyond any
 // header means that the frame's own size is known, and within its bound.
 func (c *Conn) keepRest(b []byte, size int, kept bool) {
-	if c.in == nil {
-		c.in = &inbound{}
-	}
 	if !kept {
 		b = append(make([]byte, 0, min(size, len(b)*2+16)), b...)
 	}
-	c.in.buf, c.in.need = b, size
+	in := c.half()
+	in.buf, in.need = b, size
 }
 
 // next looks at the frame at the start of b, and returns its size; what b lacks
@@ -228,7 +239,6 @@ func codeMayCome(code Code) bool {
 
 // data handles a text frame or a fragment.
 func (c *Conn) data(h header, payload []byte, limited bool) {
-	in := c.in
 	if h.Fin && h.OpCode == ws.OpText {
 		if !utf8.Valid(payload) {
 			c.violate(CodeBadText, "text is not UTF-8")
@@ -237,10 +247,7 @@ func (c *Conn) data(h header, payload []byte, limited bool) {
 		c.receive(payload, limited)
 		return
 	}
-	if in == nil {
-		in = &inbound{}
-		c.in = in
-	}
+	in := c.half()
 	if h.OpCode == ws.OpText {
 		in.fragmented, in.limited = true, false
 	}

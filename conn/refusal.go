@@ -58,7 +58,7 @@ func (c *Conn) refuse(f *Refusal) {
 	c.forfeit()
 	c.discard(resultClosed, false)
 	c.state = stateRefused
-	c.in = nil
+	c.dropHalf()
 	l.handshakes[f.Status]++
 	c.pingAt, c.renewAt = 0, 0
 	c.endAt = l.wheel.now + ticksOf(refuseTimeout)

@@ -89,7 +89,8 @@ func (c *Conn) restore(b []byte) error {
 		}
 	}
 	if len(s.HalfFrame) > 0 || s.Fragmented {
-		c.in = &inbound{buf: s.HalfFrame, fragmented: s.Fragmented, text: s.Text}
+		in := c.half()
+		in.buf, in.fragmented, in.text = s.HalfFrame, s.Fragmented, s.Text
 	}
 	l := c.loop
 	c.seen = l.log.end

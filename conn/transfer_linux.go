@@ -29,7 +29,7 @@ func (s *Server) Detach(c *Conn) (fd int, state []byte, err error) {
 		c.pop(resultNone)
 	}
 	c.state = stateClosed
-	c.in = nil
+	c.dropHalf()
 	c.clear(flagIdentified)
 	l.open--
 	l.remove(c)
