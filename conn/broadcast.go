@@ -155,7 +155,8 @@ func (c *Conn) update() {
 	missing = len(g.messages) - missing
 	c.seen = g.end
 	if l.many(len(l.slots) - len(l.free)) {
-		l.take(flight{c, len(b), missing}, [][]byte{b})
+		l.bufs[0] = b
+		l.take(flight{c: c, asked: len(b), missing: missing}, 1)
 		return
 	}
 	n, err := l.io.write(c, b)

@@ -56,6 +56,7 @@ func (c *Conn) eof() {
 
 // end closes the socket and forgets the connection.
 func (c *Conn) end(cause Cause) {
+	c.loop.complete() // something may be on its way to this socket
 	if c.state == stateClosed {
 		return
 	}

@@ -90,12 +90,7 @@ func (c *Conn) Identify(uuid UUID, user string) { c.uuid, c.user = uuid, strings
 // is its first message, a text. It does nothing where the connection has ended
 // meanwhile.
 func (c *Conn) Accept(welcome []byte) {
-	l := c.loop
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if c.state == stateRegistering {
-		c.accept(welcome)
-	}
+	c.loop.acceptAll([]Welcome{{c, welcome}})
 }
 
 // Refuse answers the handshake with an HTTP error and ends the connection.

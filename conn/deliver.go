@@ -216,7 +216,7 @@ func (d *Deliverer) Trim() {
 			l.sender.trim()
 		}
 		l.box.trim()
-		l.dirty = trimmed(l.dirty)
+		l.dirty, l.answers = trimmed(l.dirty), trimmed(l.answers)
 		g := &l.log
 		g.run, g.messages, g.starts = trimmed(g.run), trimmed(g.messages), trimmed(g.starts)
 		l.mu.Unlock()

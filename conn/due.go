@@ -60,11 +60,12 @@ func (c *Conn) onPing(now uint32) {
 	c.set(flagPinged | flagAwaiting)
 	c.pingAt = now + ticksOf(o.PingTimeout)
 	c.loop.pings++
+	ping := c.loop.srv.wsPing
 	if c.has(flagAppPing) {
-		c.sendShared(c.loop.srv.appPing)
-	} else {
-		c.sendShared(c.loop.srv.wsPing)
+		ping = c.loop.srv.appPing
 	}
+	// How many others are pinged in this tick is about known.
+	c.sendShared(ping, c.loop.many(c.loop.open/int(ticksOf(o.Ping))))
 }
 
 // startClocks sets what is due for a connection that has become open.

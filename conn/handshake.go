@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -170,21 +171,53 @@ func (c *Conn) opened() {
 	c.startClocks()
 }
 
-// accept sends the answer with the welcome, in one write, and then what waits.
-func (c *Conn) accept(welcome []byte) {
+// Welcome is a connection that is to be accepted, and its first message, a text.
+type Welcome struct {
+	Conn *Conn
+	Text []byte
+}
+
+// AcceptAll is [Conn.Accept] for several connections, which costs less for each.
+func (s *Server) AcceptAll(all []Welcome) {
+	for some := range slices.Chunk(all, sendsAtOnce) {
+		for _, l := range s.loops {
+			l.acceptAll(some)
+		}
+	}
+}
+
+func (l *Loop) acceptAll(all []Welcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lift := l.many(len(all))
+	for _, w := range all {
+		if w.Conn.loop == l && w.Conn.state == stateRegistering {
+			w.Conn.accept(w.Text, lift)
+		}
+	}
+	l.complete()
+	l.answers = l.answers[:0]
+}
+
+// accept sends the answer with the welcome, in one write, and then what waits. With
+// lift, complete must follow, before the loop is unlocked.
+func (c *Conn) accept(welcome []byte, lift bool) {
 	l := c.loop
 	early := c.in.buf
-	head := appendAnswer(l.answer[:0], &c.in.asked)
+	from := len(l.answers)
+	l.answers = appendFrame(appendAnswer(l.answers, &c.in.asked), opText, welcome)
+	answer := l.answers[from:]
 	c.dropHalf()
 	l.handshakes[http.StatusSwitchingProtocols]++
 	c.opened()
-	head = appendFrame(head, opText, welcome)
-	l.answer = head
-	if c.out == nil {
-		c.sendControl(head)
-	} else {
-		c.pushFront(&Message{frame: bytes.Clone(head), control: true})
+	switch {
+	case c.out != nil:
+		c.pushFront(&Message{frame: bytes.Clone(answer), control: true})
 		c.flush()
+	case lift && len(early) == 0:
+		c.liftControl(answer)
+	default:
+		c.sendControl(answer)
 	}
 	if c.state == stateOpen && c.has(flagCloseNext) {
 		c.clear(flagCloseNext)

@@ -31,9 +31,10 @@ type Loop struct {
 	pools    pools
 	scratch  []byte // frames put together for one write
 	requests requestReader
-	answer   []byte // to a handshake, with the welcome
+	answers  []byte // to handshakes, with the welcomes
 	sender   sender // nil: there is none
 	flights  []flight
+	bufs     [sendBuffers][]byte // for one flight
 	log      broadcastLog
 	dirty    []*Conn // connections to flush, in order
 	dirtyAt  int
@@ -109,7 +110,9 @@ func (l *Loop) remove(c *Conn) {
 // their turn between them.
 func (l *Loop) advance() (more bool) {
 	l.clock = l.srv.opts.Now()
-	return l.wheel.advance(l, sliceDue, (*Conn).onDue)
+	more = l.wheel.advance(l, sliceDue, (*Conn).onDue)
+	l.complete()
+	return more
 }
 
 // tick is advance without the lock, to the end.

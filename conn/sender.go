@@ -6,7 +6,8 @@ package conn
 type sender interface {
 	usable() bool
 	// add prepares a send of the buffers, one behind the other: sendBuffers at
-	// most. At most sendsAtOnce sends are prepared before send.
+	// most. It keeps them, but not bufs. At most sendsAtOnce sends are prepared
+	// before send.
 	add(fd int32, bufs [][]byte)
 	// send makes the sends that are prepared.
 	send()
@@ -25,8 +26,9 @@ const (
 // flight is a send that is prepared, and not completed.
 type flight struct {
 	c       *Conn
-	asked   int // bytes
-	missing int // broadcasts that are sent from the log; 0: it is sent from the queue
+	asked   int    // bytes
+	missing int    // broadcasts that are sent from the log
+	control []byte // a control frame, that is in no queue; without both it is sent from the queue
 }
 
 // many reports whether n flushes are worth a sender.
@@ -44,7 +46,7 @@ func (c *Conn) lift() {
 		return
 	}
 	asked, off := 0, c.out.off
-	var bufs [sendBuffers][]byte
+	bufs := &l.bufs
 	n := 0
 	for at := c.out.head; at != nil && n < sendBuffers && (n == 0 || !c.late(at.m)); at = at.next {
 		bufs[n] = at.bytes()[off:]
@@ -52,7 +54,14 @@ func (c *Conn) lift() {
 		off = 0
 		n++
 	}
-	l.take(flight{c: c, asked: asked}, bufs[:n])
+	l.take(flight{c: c, asked: asked}, n)
+}
+
+// liftControl is sendControl for a connection that has nothing waiting. The frame
+// must stay as it is until complete.
+func (c *Conn) liftControl(frame []byte) {
+	c.loop.bufs[0] = frame
+	c.loop.take(flight{c: c, control: frame}, 1)
 }
 
 // writes reports whether something waits for c that can be written.
@@ -60,8 +69,10 @@ func (c *Conn) writes() bool {
 	return c.out != nil && !c.has(flagWantWrite) && (c.state == stateOpen || c.state == stateClosing || c.state == stateRefused)
 }
 
-func (l *Loop) take(f flight, bufs [][]byte) {
-	l.sender.add(f.c.fd, bufs)
+// take prepares a send of the first n of l.bufs.
+func (l *Loop) take(f flight, n int) {
+	l.sender.add(f.c.fd, l.bufs[:n])
+	clear(l.bufs[:n])
 	l.flights = append(l.flights, f)
 	if len(l.flights) == sendsAtOnce {
 		l.complete()
@@ -74,16 +85,19 @@ func (l *Loop) complete() {
 	if len(l.flights) == 0 {
 		return
 	}
+	flights := l.flights
+	l.flights = l.flights[:0] // who ends meanwhile finds nothing under way
 	l.sender.send()
-	for i, f := range l.flights {
+	for i, f := range flights {
 		n, err := l.sender.result(i)
 		switch {
+		case f.control != nil:
+			f.c.controlled(f.control, n, err)
 		case f.missing > 0:
 			f.c.updated(f.missing, f.asked, n, err)
 		case f.c.completed(f.asked, n, err):
 			f.c.flush() // what is left, and what follows
 		}
 	}
-	clear(l.flights)
-	l.flights = l.flights[:0]
+	clear(flights)
 }

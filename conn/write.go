@@ -277,18 +277,7 @@ func (c *Conn) flushed() {
 func (c *Conn) sendControl(frame []byte) {
 	if c.out == nil && !c.has(flagWantWrite) {
 		n, err := c.loop.io.write(c, frame)
-		if err != nil {
-			c.end(CausePeer)
-			return
-		}
-		c.loop.writes++
-		c.loop.writtenBytes += uint64(n)
-		if n == len(frame) {
-			return
-		}
-		c.push(&Message{frame: bytes.Clone(frame), control: true})
-		c.begun(n)
-		c.block()
+		c.controlled(frame, n, err)
 		return
 	}
 	limit := c.loop.srv.opts.QueueBytes + controlSlack
@@ -306,13 +295,35 @@ func (c *Conn) sendControl(frame []byte) {
 	c.flush()
 }
 
+// controlled does what follows from a write of a control frame, of which the socket
+// took n bytes.
+func (c *Conn) controlled(frame []byte, n int, err error) {
+	if err != nil {
+		c.end(CausePeer)
+		return
+	}
+	c.loop.writes++
+	c.loop.writtenBytes += uint64(n)
+	if n == len(frame) {
+		return
+	}
+	c.push(&Message{frame: bytes.Clone(frame), control: true})
+	c.begun(n)
+	c.block()
+}
+
 // controlSlack is how far control frames and receipts may exceed QueueBytes.
 const controlSlack = 16 << 10
 
-// sendShared is sendControl for a message that many share.
-func (c *Conn) sendShared(m *Message) {
+// sendShared is sendControl for a message that many share. With lift, complete must
+// follow, before the loop is unlocked.
+func (c *Conn) sendShared(m *Message, lift bool) {
 	if c.out == nil && !c.has(flagWantWrite) {
-		c.sendControl(m.frame)
+		if lift {
+			c.liftControl(m.frame)
+		} else {
+			c.sendControl(m.frame)
+		}
 		return
 	}
 	c.push(m)

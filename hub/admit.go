@@ -111,20 +111,50 @@ func (h *Hub) Handshake(c *conn.Conn, r *conn.Request) *conn.Refusal {
 // registered is called by the store once Redis has answered.
 func (h *Hub) registered(c *conn.Conn, r presence.Registered) {
 	if r.Err != nil {
-		h.registry.remove(c)
-		if errors.Is(r.Err, presence.ErrTooMany) {
-			c.Refuse(&conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5})
-			return
-		}
-		h.registerLog.Warn().Err(r.Err).Str("uuid", presence.FormatUUID(c.UUID())).Msg("connection not registered")
-		c.Refuse(unavailable("presence can't be written"))
-		return
+		h.rejectedBy(r.Err, c)
+	} else {
+		h.welcomes.add(c, h.appendWelcome)
 	}
-	var room [512]byte
-	c.Accept(h.appendWelcome(room[:0], c))
+	if !r.More || h.welcomes.full() {
+		h.welcomes.send(h.server)
+	}
 	for _, old := range r.Excess {
 		h.uplink.publish(old.Channel, replaced(c.User(), old.UUID))
 	}
+}
+
+// rejectedBy refuses a connection that is not registered.
+func (h *Hub) rejectedBy(err error, c *conn.Conn) {
+	h.registry.remove(c)
+	if errors.Is(err, presence.ErrTooMany) {
+		c.Refuse(&conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5})
+		return
+	}
+	h.registerLog.Warn().Err(err).Str("uuid", presence.FormatUUID(c.UUID())).Msg("connection not registered")
+	c.Refuse(unavailable("presence can't be written"))
+}
+
+// welcomes gathers the connections that are registered, so that many are accepted
+// at once. Owned by the goroutine that calls registered.
+type welcomes struct {
+	list  []conn.Welcome
+	texts []byte
+}
+
+const welcomesAtOnce = 64
+
+func (w *welcomes) full() bool { return len(w.list) == welcomesAtOnce }
+
+func (w *welcomes) add(c *conn.Conn, text func([]byte, *conn.Conn) []byte) {
+	from := len(w.texts)
+	w.texts = text(w.texts, c)
+	w.list = append(w.list, conn.Welcome{Conn: c, Text: w.texts[from:]})
+}
+
+func (w *welcomes) send(s *conn.Server) {
+	s.AcceptAll(w.list)
+	clear(w.list)
+	w.list, w.texts = w.list[:0], w.texts[:0]
 }
 
 // replaced is the envelope that closes a user's oldest connection.

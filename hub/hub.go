@@ -68,6 +68,7 @@ type Hub struct {
 	pods     Pods
 	registry *registry
 	gate     *gate
+	welcomes welcomes
 	uplink   *uplink
 	router   *router
 	status   status

@@ -22,4 +22,8 @@ type Registered struct {
 	// first, of any pod, where Options.OnExcess is OnExcessCloseOldest. The
 	// caller has them closed.
 	Excess []Located
+
+	// More says that another outcome follows at once: the callbacks are called
+	// in rows, as Redis answers.
+	More bool
 }

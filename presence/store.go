@@ -313,8 +313,13 @@ func (s *Store) callOutcomes() {
 		if len(s.calls) == 0 {
 			return
 		}
-		for _, o := range s.calls {
-			o.call()
+		last := len(s.calls) - 1
+		for last >= 0 && s.calls[last].registered == nil {
+			last--
+		}
+		for i := range s.calls {
+			s.calls[i].result.More = i < last
+			s.calls[i].call()
 		}
 		clear(s.calls)
 	}
