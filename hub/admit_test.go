@@ -1,12 +1,15 @@
 package hub
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	client "pushpod/clients/go"
 	"pushpod/presence"
 )
 
@@ -97,6 +100,41 @@ func TestConnectionsOfOneUserAreLimited(t *testing.T) {
 	a.close()
 	p.eventually("one has left", func() bool { return len(p.entries("alice")) == 1 })
 	p.connect("alice")
+}
+
+// TestACrowdIsAnswered: many are registered by one pipeline, and some of them refused.
+func TestACrowdIsAnswered(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	p := startPod(t, set{presence: func(o *presence.Options) { o.PerUser = 1 }})
+	type answer struct {
+		c   *client.Conn
+		err error
+	}
+	answers := make(chan answer, n)
+	for i := range n {
+		go func() {
+			c, err := p.dial(fmt.Sprint("u", i/2), nil)
+			if err == nil {
+				_, err = c.Welcome(t.Context())
+			}
+			answers <- answer{c, err}
+		}()
+	}
+	welcomed := 0
+	for range n {
+		var refused *client.HandshakeError
+		switch a := <-answers; {
+		case a.err == nil:
+			welcomed++
+			p.clients = append(p.clients, &wsClient{Conn: a.c, t: t})
+		case !errors.As(a.err, &refused) || refused.Status != http.StatusTooManyRequests:
+			t.Error(a.err)
+		}
+	}
+	if welcomed != n/2 {
+		t.Errorf("%d of %d are welcomed, want one of each two", welcomed, n)
+	}
 }
 
 func TestTheOldestConnectionOfAUserGivesWay(t *testing.T) {

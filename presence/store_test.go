@@ -207,6 +207,49 @@ func TestCrowdRegisteringAtOnceStaysWithinTheLimit(t *testing.T) {
 	})
 }
 
+// TestOutcomesComeInRows: whoever gathers them must be told which one is the last,
+// whatever else is answered with them.
+func TestOutcomesComeInRows(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s := w.store("a:1", func(o *presence.Options) { o.PerUser = 1 })
+		var leaving []presence.Entry
+		for i := range 20 {
+			leaving = append(leaving, entry(fmt.Sprint("old", i)))
+			s.mustRegister(leaving[i])
+		}
+		const n = 40
+		outcomes, removed := make(chan presence.Registered, n), make(chan error, len(leaving))
+		for i := range n {
+			// Every other one is one too many.
+			s.Register(entry(fmt.Sprint("new", i/2)), func(r presence.Registered) { outcomes <- r })
+			if i < len(leaving) {
+				s.Unregister(leaving[i], func(err error) { removed <- err })
+			}
+		}
+		gathered, accepted := 0, 0
+		for i := range n {
+			r := wait(t, "an outcome", outcomes)
+			if r.Err == nil {
+				accepted++
+			}
+			if r.More {
+				gathered++
+			}
+			if r.More && i == n-1 {
+				t.Error("the last outcome of all says that another follows")
+			}
+		}
+		for range leaving {
+			if err := wait(t, "an unregistration's outcome", removed); err != nil {
+				t.Error(err)
+			}
+		}
+		if accepted != n/2 || gathered == 0 {
+			t.Errorf("%d of %d are accepted, and %d outcomes say that another follows", accepted, n/2, gathered)
+		}
+	})
+}
+
 func TestRegistrationBeyondTheLimitNamesTheOldest(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
 		limit := func(o *presence.Options) { o.PerUser, o.OnExcess = 2, presence.OnExcessCloseOldest }
