@@ -141,6 +141,7 @@ type welcomes struct {
 	texts []byte
 }
 
+// welcomesAtOnce bounds what is kept for the next ones.
 const welcomesAtOnce = 64
 
 func (w *welcomes) full() bool { return len(w.list) == welcomesAtOnce }
