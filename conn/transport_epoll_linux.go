@@ -47,7 +47,17 @@ func (s *Server) newTransport(l *Loop) (transport, error) {
 		poller.Close()
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	return e, e.control(unix.EPOLL_CTL_ADD, e.timerf, unix.EPOLLIN, 0, eventTimer)
+	if err := e.control(unix.EPOLL_CTL_ADD, e.timerf, unix.EPOLLIN, 0, eventTimer); err != nil {
+		e.closeOwn()
+		return nil, err
+	}
+	return e, nil
+}
+
+// closeOwn closes the descriptors that are no connection's.
+func (e *epoll) closeOwn() {
+	e.poller.Close()
+	unix.Close(e.timerf)
 }
 
 func (e *epoll) control(op, fd int, events uint32, gen uint32, slot uint32) error {
@@ -59,8 +69,7 @@ func (e *epoll) run() {
 	for err := error(nil); err == nil; {
 		err = e.poller.Wait(func(uintptr) bool { return !e.turn() })
 	}
-	e.poller.Close()
-	unix.Close(e.timerf)
+	e.closeOwn()
 }
 
 func (e *epoll) stop() { e.poller.Stop() }

@@ -76,6 +76,27 @@ func TestALostSubscriptionIsOneGapAndPresenceIsRewritten(t *testing.T) {
 	}
 }
 
+// TestASubscriptionThatIsLostAtOnceIsNotAskedForAtOnce: a Redis that drops its
+// subscribers must not have all pods come back twenty times a second.
+func TestASubscriptionThatIsLostAtOnceIsNotAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	p.once.Refuse(true) // nothing proves the subscription
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		var subscribed bool
+		p.status.update(func(s *status) { subscribed = s.subscribed })
+		if subscribed {
+			p.feed.Cut()
+		}
+	}
+	// Waits double, at random by a half: six or seven in this time.
+	if n := p.Hub.Stats().Gaps; n < 2 || n > 20 {
+		t.Errorf("subscribed again %d times in 2 s", n)
+	}
+	p.once.Refuse(false)
+	p.wantReady()
+}
+
 // TestCutRepliesLoseExactlyTheGap cuts the subscription at random bytes of what
 // is published, many times.
 func TestCutRepliesLoseExactlyTheGap(t *testing.T) {

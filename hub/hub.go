@@ -146,13 +146,15 @@ func (h *Hub) subscriptions(ctx context.Context) {
 	const first, most = 50 * time.Millisecond, 2 * time.Second
 	wait := first
 	for n := 0; ctx.Err() == nil; {
-		established, err := h.subscription(ctx, n > 0)
+		established, proved, err := h.subscription(ctx, n > 0)
 		if ctx.Err() != nil {
 			return
 		}
 		if established {
 			n++
-			wait = first
+			if proved {
+				wait = first
+			}
 			h.gaps.Add(1)
 			h.log.Error().Err(err).Str("channel", string(h.router.own)).Msg("subscription lost: what was published meanwhile is lost too")
 		} else {
@@ -163,18 +165,19 @@ func (h *Hub) subscriptions(ctx context.Context) {
 	}
 }
 
-// subscription subscribes once, and reads until it ends.
-func (h *Hub) subscription(ctx context.Context, again bool) (established bool, _ error) {
+// subscription subscribes once, and reads until it ends. proved says whether a probe
+// has come back.
+func (h *Hub) subscription(ctx context.Context, again bool) (established, proved bool, _ error) {
 	dialing, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
 	socket, owner, err := dial(dialing, h.opts.Redis.Client)
 	cancel()
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	err = command(socket, h.opts.Redis.Timeout, "SUBSCRIBE", string(h.router.own), h.opts.Keys.AllChannel())
 	if err != nil {
 		owner.Close()
-		return false, fmt.Errorf("subscribe: %w", err)
+		return false, false, fmt.Errorf("subscribe: %w", err)
 	}
 	src := newSource(socket, &h.spare)
 	defer src.close()
@@ -200,11 +203,14 @@ func (h *Hub) subscription(ctx context.Context, again bool) (established bool, _
 	err = s.run()
 	stop()
 	prober.Wait()
-	h.status.update(func(s *status) { s.subscribed, s.proved = false, false })
+	h.status.update(func(s *status) {
+		proved = s.proved
+		s.subscribed, s.proved = false, false
+	})
 	if failed != nil {
 		err = failed
 	}
-	return s.confirmed == 2, err
+	return s.confirmed == 2, proved, err
 }
 
 var (
