@@ -141,7 +141,7 @@ func keys() []key {
 		newKey("conn.gather", "50ms", func(c *Config) *time.Duration { return &c.Conn.Gather }, duration(time.Millisecond, time.Minute, true),
 			"Where a pod is flooded: how long it rests at most between two rounds of writes to a thousand connections or more, so that what comes meanwhile goes in the same write. A rest is never longer than the round before it. off: no rests, which is quicker and takes more CPU."),
 		newKey("conn.io_uring", "auto", func(c *Config) *string { return &c.Conn.IOUring }, oneOf([]string{"auto", "off"}, nil),
-			"How messages for many connections at once are sent: auto (through Linux's io_uring, where the kernel lets the pod and a trial at its start succeeds), off (one system call for each connection)."),
+			"How messages, pings and welcomes for many connections at once are sent: auto (through Linux's io_uring, where the kernel lets the pod and a trial at its start succeeds), off (one system call for each connection)."),
 
 		newKey("limits.connections", "off", func(c *Config) *int { return &c.Limits.Connections }, number(1, 100_000_000, true),
 			"Most connections that this pod holds. More are refused."),

@@ -15,12 +15,12 @@ const (
 	acceptPause   = 200 * time.Millisecond // where no descriptor is to be had
 )
 
-// epollAcceptor accepts on the first loop, and deals connections out in turn.
+// epollAcceptor accepts on the first loop, and deals connections out.
 type epollAcceptor struct {
 	s    *Server
 	e    *epoll
 	fd   int
-	next int
+	deal dealer
 
 	resume *time.Timer // after a pause; owned by stop and pause under the loop's lock
 	over   bool
@@ -84,8 +84,7 @@ func (a *epollAcceptor) accept() {
 		default:
 			return // EAGAIN, or the listener is closed
 		}
-		l := a.s.loops[a.next%len(a.s.loops)]
-		a.next++
+		l := a.s.loops[a.deal.next(len(a.s.loops), a.s.Len())]
 		e := l.io.(*epoll)
 		if !a.s.admitSocket(l, int32(fd), remoteOf(&addr), e.register) {
 			syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)

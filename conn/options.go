@@ -26,8 +26,9 @@ type Options struct {
 	// Portable chooses the transport with a goroutine per connection even
 	// where the event loops are to be had.
 	Portable bool
-	// IOUring has large fan-outs sent through io_uring, where the kernel lets
-	// the process; where not, and without it, they are written one by one.
+	// IOUring has what is for many connections at once sent through io_uring,
+	// where the kernel lets the process; where not, and without it, it is written
+	// one by one.
 	IOUring  bool
 	ringFrom int // sockets from which on it is used
 	sender   func() (sender, error)

@@ -100,8 +100,8 @@ func (s *Server) startLoop(l *Loop) error {
 	return nil
 }
 
-// IOUring reports whether large fan-outs go through io_uring, since Serve; if
-// they were to and don't, err says why not.
+// IOUring reports whether io_uring is used, since Serve; if it was to be and is
+// not, err says why.
 func (s *Server) IOUring() (used bool, err error) {
 	return s.opts.IOUring && s.inline && s.noRing == nil, s.noRing
 }
