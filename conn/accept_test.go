@@ -96,14 +96,19 @@ func (s *slowSender) usable() bool              { return true }
 func (s *slowSender) trim()                     {}
 func (s *slowSender) close()                    {}
 
+// senderServer is sinkServer with a sender.
+func senderServer(n int, sender *slowSender) (*Server, []*Conn) {
+	s, conns := sinkServer(n)
+	s.loops[0].sender = sender
+	return s, conns
+}
+
 func TestAPingThatASenderTakesInPartIsFinishedLater(t *testing.T) {
 	for name, c := range map[string]struct {
 		taken, left int
 	}{"nothing": {0, 2}, "half of it": {1, 1}, "all of it": {2, 0}} {
-		s, conns := sinkServer(1)
+		s, conns := senderServer(1, &slowSender{limit: c.taken})
 		l := s.loops[0]
-		l.sender = &slowSender{limit: c.taken}
-		s.opts.ringFrom = 1
 		l.mu.Lock()
 		conns[0].sendShared(s.wsPing, true)
 		l.complete()
@@ -120,10 +125,9 @@ func TestAPingThatASenderTakesInPartIsFinishedLater(t *testing.T) {
 
 // TestNothingIsSentToASocketThatWasClosed: its descriptor may be another's by then.
 func TestNothingIsSentToASocketThatWasClosed(t *testing.T) {
-	s, conns := sinkServer(2)
-	l := s.loops[0]
 	sender := &slowSender{limit: 100}
-	l.sender = sender
+	s, conns := senderServer(2, sender)
+	l := s.loops[0]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.conns.Add(2)
@@ -142,10 +146,9 @@ func TestNothingIsSentToASocketThatWasClosed(t *testing.T) {
 }
 
 func TestPingsToManyAreLifted(t *testing.T) {
-	s, conns := sinkServer(64)
-	l := s.loops[0]
 	sender := &slowSender{limit: 100}
-	l.sender = sender
+	s, conns := senderServer(64, sender)
+	l := s.loops[0]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.opts.Ping = 2 * tick

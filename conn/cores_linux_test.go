@@ -52,13 +52,13 @@ func BenchmarkCores(b *testing.B) {
 					all[i].state = stateOpen
 				}
 				defer func() { close(s.closing); s.running.Wait() }()
-				ts := &testServer{Server: s, d: s.NewDeliverer()}
+				d := s.NewDeliverer()
 				room := make([]byte, 4096)
 				var took time.Duration
 				for range b.N {
 					start := time.Now()
-					load.send(ts.d, all)
-					flushAll(ts.d)
+					load.send(d, all)
+					flushAll(d)
 					for _, l := range s.loops { // without its lock, which would be in its way
 						for l.backlog.Load() > 0 {
 							time.Sleep(50 * time.Microsecond)

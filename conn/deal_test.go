@@ -11,12 +11,11 @@ func TestConnectionsAreDealtOutEvenly(t *testing.T) {
 		l := d.next(loops, n)
 		has[l]++
 		if l != last && n > 0 {
-			want := 1
-			if n > dealtSingly+dealtAtOnce {
-				want = dealtAtOnce
-			}
-			if n <= dealtSingly && run != 1 || n > dealtSingly+dealtAtOnce && run != want {
-				t.Fatalf("connection %d: a run of %d, want %d", n, run, want)
+			switch {
+			case n <= dealtSingly && run != 1:
+				t.Fatalf("a run of %d before connection %d, want 1", run, n)
+			case n > dealtSingly+dealtAtOnce && run != dealtAtOnce:
+				t.Fatalf("a run of %d before connection %d, want %d", run, n, dealtAtOnce)
 			}
 			run = 0
 		}

@@ -14,43 +14,11 @@ func (p *pools) init() {
 	}
 }
 
-func (p *pools) node() *node {
-	if n := p.nodes.get(); n != nil {
-		return n
-	}
-	return &node{}
-}
-
 func (p *pools) putNode(n *node) {
 	if n.k != nil {
 		p.chunks[n.k.class].put(n.k)
 	}
-	*n = node{}
-	p.nodes.put(n)
-}
-
-func (p *pools) queue() *queue {
-	if q := p.queues.get(); q != nil {
-		return q
-	}
-	return &queue{}
-}
-
-func (p *pools) putQueue(q *queue) {
-	*q = queue{}
-	p.queues.put(q)
-}
-
-func (p *pools) inbound() *inbound {
-	if in := p.inbounds.get(); in != nil {
-		return in
-	}
-	return &inbound{}
-}
-
-func (p *pools) putInbound(in *inbound) {
-	*in = inbound{}
-	p.inbounds.put(in)
+	p.nodes.give(n)
 }
 
 // trim gives up what was not needed since the last call.
@@ -102,6 +70,19 @@ func (f *freeList[T]) get() *T {
 }
 
 func (f *freeList[T]) put(x *T) { f.items = append(f.items, x) }
+
+// take is get of a zero value, which is made where there is none; give gives it back.
+func (f *freeList[T]) take() *T {
+	if x := f.get(); x != nil {
+		return x
+	}
+	return new(T)
+}
+
+func (f *freeList[T]) give(x *T) {
+	*x = *new(T)
+	f.put(x)
+}
 
 // fewItems are not worth giving up.
 const fewItems = 4

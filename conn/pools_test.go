@@ -52,10 +52,10 @@ func TestATrimGivesUpOnlyWhatWasNotNeededSinceTheLastOne(t *testing.T) {
 	}
 }
 
-func TestNodesAndQueuesComeBackEmpty(t *testing.T) {
+func TestWhatIsUsedAgainComesBackEmpty(t *testing.T) {
 	var p pools
 	p.init()
-	n, q := p.node(), p.queue()
+	n, q := p.nodes.take(), p.queues.take()
 	n.m, n.next = &Message{}, n
 	k := p.chunks[1].get()
 	k.reset(true)
@@ -63,12 +63,18 @@ func TestNodesAndQueuesComeBackEmpty(t *testing.T) {
 	n.k = k
 	q.head, q.tail, q.bytes, q.off, q.flying = n, n, 1, 1, 1
 	p.putNode(n)
-	p.putQueue(q)
-	if p.node() != n || *n != (node{}) {
+	p.queues.give(q)
+	if p.nodes.take() != n || *n != (node{}) {
 		t.Errorf("a node comes back as %+v", *n)
 	}
-	if p.queue() != q || *q != (queue{}) {
+	if p.queues.take() != q || *q != (queue{}) {
 		t.Errorf("a queue comes back as %+v", *q)
+	}
+	in := p.inbounds.take()
+	in.buf, in.fragmented, in.asked.protocol = []byte("half"), true, true
+	p.inbounds.give(in)
+	if p.inbounds.take() != in || in.buf != nil || in.fragmented || in.asked.protocol {
+		t.Errorf("what was half-read comes back as %+v", *in)
 	}
 	if p.chunks[1].get() != k {
 		t.Error("another chunk is used, while one is free")

@@ -37,11 +37,11 @@ func (c *Conn) tailNode() *node {
 	l := c.loop
 	q := c.out
 	if q == nil {
-		q = l.pools.queue()
+		q = l.pools.queues.take()
 		c.out = q
 		l.waiting++
 	}
-	n := l.pools.node()
+	n := l.pools.nodes.take()
 	if q.tail == nil {
 		q.head = n
 	} else {
@@ -139,7 +139,7 @@ func (c *Conn) popNode() {
 	q.head = n.next
 	l.pools.putNode(n)
 	if q.head == nil {
-		l.pools.putQueue(q)
+		l.pools.queues.give(q)
 		c.out = nil
 		l.waiting--
 	}

@@ -24,7 +24,7 @@ type inbound struct {
 // half returns what is half-read, to be added to.
 func (c *Conn) half() *inbound {
 	if c.in == nil {
-		c.in = c.loop.pools.inbound()
+		c.in = c.loop.pools.inbounds.take()
 	}
 	return c.in
 }
@@ -32,7 +32,7 @@ func (c *Conn) half() *inbound {
 // dropHalf forgets what is half-read.
 func (c *Conn) dropHalf() {
 	if c.in != nil {
-		c.loop.pools.putInbound(c.in)
+		c.loop.pools.inbounds.give(c.in)
 		c.in = nil
 	}
 }

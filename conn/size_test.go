@@ -10,8 +10,8 @@ func TestAConnectionFitsItsSizeClass(t *testing.T) {
 	if n := unsafe.Sizeof(Conn{}); n > 144 {
 		t.Fatalf("a Conn has %d bytes; 144 is the size class that it shall fit", n)
 	}
-	// What is garbage after the handshake must not lie between what stays: the holes
-	// can't be given back.
+	// What a crowd's handshakes needed must not lie between what stays: the holes can't
+	// be given back.
 	if n := unsafe.Sizeof(inbound{}); n > 128 {
 		t.Fatalf("an inbound has %d bytes; over 128 it is in a Conn's size class", n)
 	}
