@@ -104,7 +104,11 @@ func (h *Hub) Handshake(c *conn.Conn, r *conn.Request) *conn.Refusal {
 	c.Identify(h.pods.NewUUID(), user)
 	// It is in the registry before it is in Redis, so that no push misses it.
 	h.registry.add(c)
-	h.presence.Register(entryOf(c), func(r presence.Registered) { h.registered(c, r) })
+	if err := h.presence.Register(entryOf(c), func(r presence.Registered) { h.registered(c, r) }); err != nil {
+		h.registry.remove(c)
+		h.gate.leave(r.Remote)
+		return unavailable("this pod is leaving")
+	}
 	return nil
 }
 
@@ -231,7 +235,7 @@ func (h *Hub) Renew(c *conn.Conn) { h.presence.Renew(entryOf(c)) }
 func (h *Hub) Closed(c *conn.Conn, why conn.Cause) {
 	h.gate.leave(c.Remote())
 	if h.registry.remove(c) {
-		h.presence.Unregister(entryOf(c), nil)
+		_ = h.presence.Unregister(entryOf(c), nil) // closed: the entry expires by itself
 	}
 	if e := h.log.Debug(); e.Enabled() {
 		e.Str("uuid", presence.FormatUUID(c.UUID())).Stringer("reason", why).Msg("connection closed")

@@ -81,10 +81,14 @@ type countingPresence struct {
 
 const renewalGarbage = 59
 
-func (p *countingPresence) Register(presence.Entry, func(presence.Registered)) {}
-func (p *countingPresence) Unregister(presence.Entry, func(error))             { p.unregistered.Add(1) }
-func (p *countingPresence) Heal(string, func(conn.UUID) bool)                  {}
-func (p *countingPresence) Err() error                                         { return nil }
+func (p *countingPresence) Register(presence.Entry, func(presence.Registered)) error { return nil }
+func (p *countingPresence) Heal(string, func(conn.UUID) bool)                        {}
+func (p *countingPresence) Err() error                                               { return nil }
+
+func (p *countingPresence) Unregister(presence.Entry, func(error)) error {
+	p.unregistered.Add(1)
+	return nil
+}
 
 func (p *countingPresence) Renew(presence.Entry) {
 	p.renewals.Add(1)
