@@ -21,6 +21,7 @@ import (
 	"pushpod/embedded"
 	"pushpod/hub"
 	"pushpod/presence"
+	"pushpod/redisconn"
 	"pushpod/scripts"
 )
 
@@ -239,14 +240,14 @@ func (p *pod) startRedis() error {
 		p.embedded = s
 		p.redis = []string{s.Addr()}
 	}
-	p.client = presence.NewClient(p.clientOptions(false))
-	p.once = presence.NewClient(p.clientOptions(true))
+	p.client = redisconn.NewClient(p.clientOptions(false))
+	p.once = redisconn.NewClient(p.clientOptions(true))
 	return nil
 }
 
-func (p *pod) clientOptions(noRetry bool) presence.ClientOptions {
+func (p *pod) clientOptions(noRetry bool) redisconn.Options {
 	r := p.cfg.Redis
-	return presence.ClientOptions{
+	return redisconn.Options{
 		Addresses: p.redis,
 		Username:  r.Username,
 		Password:  r.Password,

@@ -15,21 +15,6 @@ import (
 // are looked up; then all of it together, to a transport that takes everything. A
 // regression shows in its piece.
 
-func BenchmarkRESP(b *testing.B) {
-	for _, size := range []int{200, 1 << 10, 64 << 10} {
-		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			text := []byte(message("push:pod:"+testPod, strings.Repeat("x", size)))
-			b.ReportAllocs()
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				if _, n, err := parsePublished(text, 1<<20); n != len(text) || err != nil {
-					b.Fatal("refused")
-				}
-			}
-		})
-	}
-}
-
 func BenchmarkParse(b *testing.B) {
 	for _, shape := range []string{"to", "user", "all", "by script"} {
 		for _, size := range []int{128, 1 << 10, 64 << 10} {

@@ -15,6 +15,7 @@ import (
 
 	"pushpod/conn"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // Presence records connections in Redis. Its methods never block. done is
@@ -170,25 +171,21 @@ func (h *Hub) subscriptions(ctx context.Context) {
 // has come back.
 func (h *Hub) subscription(ctx context.Context, again bool) (established, proved bool, _ error) {
 	dialing, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
-	socket, owner, err := dial(dialing, h.opts.Redis.Client)
+	socket, err := redisconn.Dial(dialing, h.opts.Redis.Client)
 	cancel()
 	if err != nil {
 		return false, false, err
 	}
 	err = command(socket, h.opts.Redis.Timeout, "SUBSCRIBE", string(h.router.own), h.opts.Keys.AllChannel())
 	if err != nil {
-		owner.Close()
+		socket.Close()
 		return false, false, fmt.Errorf("subscribe: %w", err)
 	}
 	src := newSource(socket, &h.spare)
 	defer src.close()
-	var once sync.Once
-	// The socket first: the library would wait for our read of it to end.
-	end := func() { once.Do(func() { src.end(); owner.Close() }) }
-	defer end()
-	defer context.AfterFunc(ctx, end)()
+	defer context.AfterFunc(ctx, src.end)()
 
-	s := &subscriber{src: src, router: h.router, maxPayload: h.opts.Redis.MaxEnvelope}
+	s := &subscriber{src: src, router: h.router, reply: newReader(h.opts.Redis.MaxEnvelope)}
 	confirmed := make(chan struct{})
 	s.subscribed = func() { close(confirmed) }
 
@@ -198,7 +195,7 @@ func (h *Hub) subscription(ctx context.Context, again bool) (established, proved
 	var failed error
 	prober.Go(func() {
 		if failed = h.watch(watching, confirmed, again); failed != nil {
-			end()
+			src.end()
 		}
 	})
 	err = s.run()

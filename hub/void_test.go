@@ -35,7 +35,7 @@ func newVoidPod(tb testing.TB, n int, o conn.Options) *voidPod {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(p.server.Close)
-	p.sub = &subscriber{router: p.router, maxPayload: 1 << 20}
+	p.sub = &subscriber{router: p.router, reply: newReader(1 << 20)}
 	for i := range n {
 		p.server.Introduce(voidUser(i), p.pods.NewUUID(), func(c *conn.Conn) {
 			p.gate.enter(c.Remote(), true)

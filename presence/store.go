@@ -11,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
+	"pushpod/redisconn"
 )
 
 // What a registration beyond Options.PerUser does.
@@ -20,6 +22,7 @@ const (
 )
 
 const (
+	defaultTimeout = 3 * time.Second
 	defaultTTL     = 90 * time.Second
 	defaultRenew   = 30 * time.Second
 	defaultLease   = 10 * time.Second
@@ -30,7 +33,7 @@ const (
 
 // Options says how a Store works.
 type Options struct {
-	// Client should not retry (ClientOptions.NoRetry): the store repeats by
+	// Client should not retry (redisconn.Options.NoRetry): the store repeats by
 	// itself, and must know of every command that may have been sent twice.
 	Client redis.UniversalClient
 	Keys   Keys
@@ -116,7 +119,7 @@ type Store struct {
 
 	failure atomic.Pointer[error]
 	count   counters
-	dials   dialCounter
+	dials   *atomic.Uint64 // connections made
 }
 
 // NewStore returns a Store whose Run has not been started. Lookup works without
@@ -134,7 +137,7 @@ func NewStore(o Options) *Store {
 		sent:    -time.Hour,
 	}
 	s.batch = newBatch(o, s.channel)
-	o.Client.AddHook(&s.dials)
+	s.dials = redisconn.CountDials(o.Client)
 	return s
 }
 

@@ -1,4 +1,4 @@
-package presence
+package redisconn
 
 import (
 	"bytes"
@@ -119,7 +119,7 @@ func TestSocketTellsWhetherItIsAlive(t *testing.T) {
 // each command once at most would otherwise fail for each that Redis has closed.
 func TestConnectionsThatRedisHasClosedAreNotUsedAgain(t *testing.T) {
 	s := redistest.Start(t)
-	c := NewClient(ClientOptions{Addresses: []string{s.Addr()}, NoRetry: true})
+	c := NewClient(Options{Addresses: []string{s.Addr()}, NoRetry: true})
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package presence
+package redisconn
 
 import (
 	"context"

@@ -1,9 +1,9 @@
-package presence
+// Package redisconn makes every connection to Redis: clients, and raw
+// connections of which the caller reads the bytes.
+package redisconn
 
 import (
-	"context"
 	"crypto/tls"
-	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,8 +17,8 @@ const (
 	pipelineBuffer  = 64 << 10
 )
 
-// ClientOptions says how to reach Redis.
-type ClientOptions struct {
+// Options says how to reach Redis.
+type Options struct {
 	Addresses      []string // one: standalone; several: Cluster; with SentinelMaster: the Sentinels
 	SentinelMaster string   // name of the master that the Sentinels watch
 	Username       string
@@ -26,14 +26,11 @@ type ClientOptions struct {
 	DB             int
 	TLS            *tls.Config   // nil: none
 	Timeout        time.Duration // of a dial, a write, a read; 0: 3 s
+	PoolSize       int           // connections of a client at most, beside 4 for pipelines; 0: 8
 
-	// NoRetry makes every command be sent once at most; an error then means
-	// "not known". It is for what is not idempotent, and for the Store, which
-	// repeats by itself and must know what may have been sent twice.
+	// NoRetry makes a client send every command once at most; an error then means
+	// "not known". It is for what is not idempotent, and for who repeats by itself.
 	NoRetry bool
-
-	PoolSize int                                                               // connections at most, beside 4 for pipelines; 0: 8
-	Dialer   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the client's own
 }
 
 // NewClient returns a client for Redis; the caller closes it. It does not
@@ -42,30 +39,33 @@ type ClientOptions struct {
 // It speaks RESP2, where a connection never moves under its user, and obeys the
 // deadline of the context. The number of its connections is bounded, so that
 // the client's file descriptors can be counted on.
-func NewClient(o ClientOptions) redis.UniversalClient {
-	timeout := o.Timeout
+func NewClient(o Options) redis.UniversalClient {
+	settings := o.settings()
+	if o.TLS == nil { // with a dialer of one's own the library does no TLS
+		settings.Dialer = dialSocket(settings.DialTimeout)
+	}
+	return redis.NewUniversalClient(settings)
+}
+
+// settings are the options as the library has them.
+func (o Options) settings() *redis.UniversalOptions {
+	timeout, pool, retries := o.Timeout, o.PoolSize, 3
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	pool := o.PoolSize
 	if pool <= 0 {
 		pool = defaultPoolSize
 	}
-	retries := 3
 	if o.NoRetry {
 		retries = -1
 	}
-	if o.Dialer == nil && o.TLS == nil {
-		o.Dialer = dialSocket(timeout)
-	}
-	return redis.NewUniversalClient(&redis.UniversalOptions{
+	return &redis.UniversalOptions{
 		Addrs:      o.Addresses,
 		MasterName: o.SentinelMaster,
 		Username:   o.Username,
 		Password:   o.Password,
 		DB:         o.DB,
 		TLSConfig:  o.TLS,
-		Dialer:     o.Dialer,
 
 		MaxRetries:            retries,
 		DialTimeout:           timeout,
@@ -88,5 +88,5 @@ func NewClient(o ClientOptions) redis.UniversalClient {
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
 		},
-	})
+	}
 }
