@@ -320,20 +320,21 @@ func (p *pod) build() {
 		Log: p.log,
 	})
 	p.server = conn.New(conn.Options{
-		Handler:          p.hub,
-		MaxMessage:       int(c.Conn.MaxMessage),
-		QueueBytes:       int(c.Conn.QueueBytes),
-		SlowConsumer:     policy(c.Conn.SlowConsumer),
-		Ping:             c.Conn.Ping,
-		PingTimeout:      c.Conn.PingTimeout,
-		HandshakeTimeout: c.Conn.HandshakeTimeout,
-		MaxHeader:        int(c.Conn.MaxHeader),
-		MaxAge:           c.Conn.MaxAge,
-		Renew:            c.Presence.Renew,
-		FramesPerSecond:  c.Limits.FramesPerSecond,
-		Gather:           c.Conn.Gather,
-		IOUring:          c.Conn.IOUring == "auto",
-		Now:              p.pods.NowMs,
+		Admitter: p.hub,
+		IOUring:  c.Conn.IOUring == "auto",
+		Now:      p.pods.NowMs,
+		Settings: conn.Settings{
+			MaxMessage:       int(c.Conn.MaxMessage),
+			QueueBytes:       int(c.Conn.QueueBytes),
+			SlowConsumer:     policy(c.Conn.SlowConsumer),
+			Ping:             c.Conn.Ping,
+			PingTimeout:      c.Conn.PingTimeout,
+			HandshakeTimeout: c.Conn.HandshakeTimeout,
+			MaxHeader:        int(c.Conn.MaxHeader),
+			MaxAge:           c.Conn.MaxAge,
+			Renew:            c.Presence.Renew,
+			FramesPerSecond:  c.Limits.FramesPerSecond,
+		},
 	})
 	p.hub.Attach(p.server)
 

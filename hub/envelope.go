@@ -11,7 +11,7 @@ import (
 // envelope is one pub/sub message: whom it is for, and what is to be delivered.
 // Its byte slices are parts of the message, and valid as long as that is.
 type envelope struct {
-	to       []conn.UUID
+	to       []presence.UUID
 	of       []byte // nil: not given
 	users    [][]byte
 	all      bool

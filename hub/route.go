@@ -13,9 +13,11 @@ type router struct {
 	own []byte // the pod's channel
 
 	e       envelope
-	targets []*conn.Conn // of the envelope at hand
+	targets []*session // of the envelope at hand
 	missing missing
 	head    []byte // of the frame at hand, up to the data
+	tail    []byte // and behind it
+	mark    uint32 // of the message at hand: a session with it is a target already
 
 	ok, bad, misses atomic.Uint64
 }
@@ -31,6 +33,7 @@ const (
 	frameHead = `{"type":"message",`
 	frameID   = `"id":`
 	frameData = `"data":`
+	frameTail = `}`
 )
 
 // route handles one published message.
@@ -62,32 +65,40 @@ func (r *router) refuse(reason string, size int) {
 	r.h.badLog.Warn().Str("reason", reason).Int("bytes", size).Msg("bad envelope dropped")
 }
 
-// find looks up the targets. A connection may come up more than once.
+// find looks up the targets: each session once.
 func (r *router) find(own bool) {
 	e := &r.e
 	clear(r.targets)
 	r.targets = r.targets[:0]
 	r.missing = missing{users: r.missing.users[:0]}
+	r.mark++
 	g := r.h.registry
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, u := range e.to {
-		if c := g.uuid(u); c != nil {
-			r.targets = append(r.targets, c)
+		if s := g.uuid(u); s != nil {
+			r.target(s)
 		} else {
 			r.missing.count++
 			r.missing.uuids = true
 		}
 	}
 	for _, user := range e.users {
-		c := g.user(user)
-		if c == nil && own {
+		s := g.user(user)
+		if s == nil && own {
 			r.missing.count++
 			r.missing.users = append(r.missing.users, string(user))
 		}
-		for ; c != nil; c = c.Link {
-			r.targets = append(r.targets, c)
+		for ; s != nil; s = s.next {
+			r.target(s)
 		}
+	}
+}
+
+func (r *router) target(s *session) {
+	if s.mark != r.mark {
+		s.mark = r.mark
+		r.targets = append(r.targets, s)
 	}
 }
 
@@ -101,29 +112,34 @@ func (r *router) deliver() {
 	if e.id != nil {
 		head = append(append(append(head, frameID...), e.id...), ',')
 	}
-	head = append(head, frameData...)
-	r.head = head
-	d := r.h.deliverer
+	r.head = append(head, frameData...)
 	if !e.all && len(r.targets) == 1 && e.seen&(hasExpires|hasCollapse|hasClose) == 0 {
-		d.Plain(r.targets[0], head, e.data, '}', e.at)
+		r.h.deliverer.Plain(r.targets[0].conn, e.at, r.head, e.data, r.tail)
 		return
 	}
+	r.send(r.frame())
+}
+
+// frame makes the frame of a message that is special, or for several.
+func (r *router) frame() *conn.Frame {
+	e := &r.e
 	p := conn.Push{Expires: e.expires, At: e.at, Collapse: e.collapse, Close: e.close, CloseCode: e.code, Reason: e.reason}
-	if e.data != nil {
-		p.Size = len(head) + len(e.data) + 1
+	if e.data == nil {
+		return r.h.deliverer.Frame(p)
 	}
-	m, text := d.Message(p)
-	if e.data != nil {
-		_ = append(append(append(text, head...), e.data...), '}')
-	}
-	if e.all {
-		d.All(m)
+	return r.h.deliverer.Frame(p, r.head, e.data, r.tail)
+}
+
+// send sends a frame to the targets, and lets go of it.
+func (r *router) send(f *conn.Frame) {
+	if r.e.all {
+		r.h.deliverer.All(f)
 	} else {
-		for _, c := range r.targets {
-			d.To(c, m)
+		for _, s := range r.targets {
+			r.h.deliverer.To(s.conn, f)
 		}
 	}
-	d.Done(m)
+	f.Release()
 }
 
 // miss counts who was not found, and has their stale presence removed.
