@@ -99,7 +99,9 @@ func (c *Conn) OweLocked() { c.owed++ }
 func (c *Conn) Answer(text []byte) {
 	c.loop.mu.Lock()
 	defer c.loop.unlock()
-	c.owed--
+	if c.owed > 0 {
+		c.owed--
+	}
 	c.SendLocked(text)
 	if c.owed == 0 && c.has(flagCloseWaits) {
 		c.closeNow()

@@ -154,7 +154,7 @@ func TestEnvelopeInAnyOrderAndSpacing(t *testing.T) {
 			u, _ := presence.ParseUUID(someUUID)
 			e.seen = 0
 			want := envelope{
-				to: []conn.UUID{u}, of: []byte("bob"), users: [][]byte{[]byte("alice")}, all: true, data: []byte(`{"a":1}`), id: []byte(`"m1"`),
+				to: []presence.UUID{u}, of: []byte("bob"), users: [][]byte{[]byte("alice")}, all: true, data: []byte(`{"a":1}`), id: []byte(`"m1"`),
 				at: 1700000000000, expires: 1900000000000, collapse: "=k", close: true, code: 4500, reason: "bye",
 			}
 			if !reflect.DeepEqual(e, want) {

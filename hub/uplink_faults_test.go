@@ -170,7 +170,7 @@ func TestRequestsThatWaitAreAnsweredWhenTheHubEnds(t *testing.T) {
 	p := startPod(t, set{})
 	u := newUplink(&p.opts)
 	p.connect("alice")
-	c := p.server.Conns()[0]
+	c := p.registry.all()[0]
 	for i := range uplinkBatch + 10 {
 		u.add(c, fmt.Appendf(nil, `"%d"`, i), []byte("1"))
 	}
