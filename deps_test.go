@@ -25,11 +25,11 @@ func TestImports(t *testing.T) {
 		why      string
 	}{
 		{redis, []string{".", "presence", "hub", "cli", "scripts", "internal/redistest"}, "Redis is known to presence, to the hub's subscriber and uplink, and to tools"},
-		{gobwas, []string{"conn", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
+		{gobwas, []string{"conn", "conn/internal/wire", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
 		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
 		{miniredis, []string{"embedded"}, "the embedded Redis is for trying out"},
 		{"pushpod/config", []string{".", "cli"}, "packages get their own options, not the configuration"},
-		{"pushpod/conn", []string{".", "hub", "admin"}, "presence knows no WebSocket"},
+		{"pushpod/conn", []string{".", "hub", "admin", "conn"}, "presence knows no WebSocket"},
 		{"pushpod/presence", []string{".", "hub", "admin", "cli"}, "conn knows no Redis"},
 		{"pushpod/hub", []string{".", "admin"}, "the hub ties the others, who do not know it"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
@@ -79,20 +79,23 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                  {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "presence", "scripts"}, "main ties all of them together"},
-		"admin":              {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
-		"cli":                {[]string{"clients/go", "config", "presence", "scripts"}, "the commands beside serve need no pod"},
-		"clients/go":         {nil, "others copy it into their own programs"},
-		"config":             {nil, "it is plain structs that main copies"},
-		"conn":               {[]string{"internal/rawio"}, "connections know neither Redis nor users' rules"},
-		"e2e":                {nil, "it sees pods from outside only"},
-		"embedded":           {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                {[]string{"conn", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
-		"internal/rawio":     {nil, "it is system calls alone"},
-		"internal/redistest": {nil, "every package's tests may use it"},
-		"presence":           {[]string{"internal/rawio"}, "presence knows no WebSocket and no configuration"},
-		"scripts":            {nil, "producers' scripts stand alone"},
-		"scripts/bench":      {nil, "it measures from outside"},
+		".":                      {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "presence", "scripts"}, "main ties all of them together"},
+		"admin":                  {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
+		"cli":                    {[]string{"clients/go", "config", "presence", "scripts"}, "the commands beside serve need no pod"},
+		"clients/go":             {nil, "others copy it into their own programs"},
+		"config":                 {nil, "it is plain structs that main copies"},
+		"conn":                   {[]string{"conn/internal/httphead", "conn/internal/wheel", "conn/internal/wire", "internal/rawio"}, "connections know neither Redis nor users' rules"},
+		"conn/internal/httphead": {nil, "the request and its answer are text alone"},
+		"conn/internal/wheel":    {nil, "it counts ticks of numbered slots"},
+		"conn/internal/wire":     {nil, "frames and close codes are bytes alone"},
+		"e2e":                    {nil, "it sees pods from outside only"},
+		"embedded":               {nil, "it stands in for a Redis, which knows nothing of us"},
+		"hub":                    {[]string{"conn", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
+		"internal/rawio":         {nil, "it is system calls alone"},
+		"internal/redistest":     {nil, "every package's tests may use it"},
+		"presence":               {[]string{"internal/rawio"}, "presence knows no WebSocket and no configuration"},
+		"scripts":                {nil, "producers' scripts stand alone"},
+		"scripts/bench":          {nil, "it measures from outside"},
 	}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

@@ -126,15 +126,15 @@ func (f *field) joined() string {
 // lists looks through the values as comma-separated lists: does one hold the
 // token, as same compares, and is there any element at all (RFC 9110 section
 // 5.6.1: empty ones don't count)?
-func (f *field) lists(token string, same func(a, b string) bool) (found, any bool) {
+func (f *field) lists(token string, same func(a, b string) bool) (found, some bool) {
 	for _, list := range f.values {
 		for one := range strings.SplitSeq(list, ",") {
 			one = strings.Trim(one, " \t")
 			found = found || same(one, token)
-			any = any || one != ""
+			some = some || one != ""
 		}
 	}
-	return found, any
+	return found, some
 }
 
 func exactly(a, b string) bool { return a == b }
