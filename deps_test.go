@@ -31,6 +31,7 @@ func TestImports(t *testing.T) {
 		{"pushpod/config", []string{".", "cli"}, "packages get their own options, not the configuration"},
 		{"pushpod/conn", []string{".", "hub", "admin", "conn"}, "presence knows no WebSocket"},
 		{"pushpod/presence", []string{".", "hub", "admin", "cli"}, "conn knows no Redis"},
+		{"pushpod/internal/resp", []string{"hub", "scripts/bench"}, "everyone else speaks to Redis by its client library"},
 		{"pushpod/hub", []string{".", "admin"}, "the hub ties the others, who do not know it"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
@@ -84,18 +85,21 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"cli":                    {[]string{"clients/go", "config", "presence", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":             {nil, "others copy it into their own programs"},
 		"config":                 {nil, "it is plain structs that main copies"},
-		"conn":                   {[]string{"conn/internal/httphead", "conn/internal/wheel", "conn/internal/wire", "internal/rawio"}, "connections know neither Redis nor users' rules"},
+		"conn":                   {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/sendq", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
 		"conn/internal/httphead": {nil, "the request and its answer are text alone"},
+		"conn/internal/netloop":  {[]string{"internal/rawio"}, "sockets are numbers to it, what goes over them is bytes"},
+		"conn/internal/sendq":    {nil, "what waits is bytes, for whatever socket"},
 		"conn/internal/wheel":    {nil, "it counts ticks of numbered slots"},
 		"conn/internal/wire":     {nil, "frames and close codes are bytes alone"},
 		"e2e":                    {nil, "it sees pods from outside only"},
 		"embedded":               {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                    {[]string{"conn", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
+		"hub":                    {[]string{"conn", "internal/rawio", "internal/resp", "presence"}, "it ties these two, and main copies its options"},
 		"internal/rawio":         {nil, "it is system calls alone"},
+		"internal/resp":          {nil, "it reads bytes alone"},
 		"internal/redistest":     {nil, "every package's tests may use it"},
 		"presence":               {[]string{"internal/rawio"}, "presence knows no WebSocket and no configuration"},
 		"scripts":                {nil, "producers' scripts stand alone"},
-		"scripts/bench":          {nil, "it measures from outside"},
+		"scripts/bench":          {[]string{"internal/resp"}, "it measures from outside"},
 	}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

@@ -100,7 +100,11 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	s := newSession(h, c, user, r.Remote)
 	// It is in the registry before it is in Redis, so that no push misses it.
 	h.registry.add(s)
-	h.presence.Register(s.entry(), func(r presence.Registered) { h.registered(s, r) })
+	if err := h.presence.Register(s.entry(), func(r presence.Registered) { h.registered(s, r) }); err != nil {
+		h.registry.remove(s)
+		h.gate.leave(r.Remote)
+		return nil, unavailable("this pod is leaving")
+	}
 	return s, nil
 }
 

@@ -17,12 +17,13 @@ import (
 	"pushpod/presence"
 )
 
-// Presence records connections in Redis. Its methods never block; done is
-// called once, from a goroutine of the store, and never during the call.
+// Presence records connections in Redis. Its methods never block. done is
+// called once, from a goroutine of the store, and never during the call; where
+// an error is returned, it is not called.
 type Presence interface {
-	Register(e presence.Entry, done func(presence.Registered))
+	Register(e presence.Entry, done func(presence.Registered)) error
 	Renew(e presence.Entry)
-	Unregister(e presence.Entry, done func(error))
+	Unregister(e presence.Entry, done func(error)) error
 	Heal(user string, held func(presence.UUID) bool)
 	Err() error
 }

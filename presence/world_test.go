@@ -113,7 +113,9 @@ func (w *world) store(pod string, change func(*presence.Options)) *testStore {
 func (s *testStore) register(e presence.Entry) presence.Registered {
 	s.w.t.Helper()
 	outcomes := make(chan presence.Registered, 2)
-	s.Register(e, func(r presence.Registered) { outcomes <- r })
+	if err := s.Register(e, func(r presence.Registered) { outcomes <- r }); err != nil {
+		s.w.t.Fatalf("register %v: %v", e, err)
+	}
 	return wait(s.w.t, "the registration's outcome", outcomes)
 }
 
@@ -128,7 +130,9 @@ func (s *testStore) mustRegister(e presence.Entry) {
 func (s *testStore) unregister(e presence.Entry) error {
 	s.w.t.Helper()
 	outcomes := make(chan error, 2)
-	s.Unregister(e, func(err error) { outcomes <- err })
+	if err := s.Unregister(e, func(err error) { outcomes <- err }); err != nil {
+		s.w.t.Fatalf("unregister %v: %v", e, err)
+	}
 	return wait(s.w.t, "the unregistration's outcome", outcomes)
 }
 
