@@ -87,12 +87,13 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn":               {[]string{"internal/rawio"}, "connections know neither Redis nor users' rules"},
 		"e2e":                {nil, "it sees pods from outside only"},
 		"embedded":           {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                {[]string{"conn", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
+		"hub":                {[]string{"conn", "internal/json", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
+		"internal/json":      {nil, "it is a grammar alone"},
 		"internal/rawio":     {nil, "it is system calls alone"},
 		"internal/redistest": {nil, "every package's tests may use it"},
 		"presence":           {[]string{"internal/rawio"}, "presence knows no WebSocket and no configuration"},
 		"scripts":            {nil, "producers' scripts stand alone"},
-		"scripts/bench":      {nil, "it measures from outside"},
+		"scripts/bench":      {[]string{"internal/json"}, "it measures from outside"},
 	}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

@@ -1,10 +1,10 @@
 package hub
 
 import (
-	"bytes"
 	"unicode/utf8"
 
 	"pushpod/conn"
+	"pushpod/internal/json"
 	"pushpod/presence"
 )
 
@@ -55,7 +55,7 @@ func (e *envelope) parse(b []byte) (reason string) {
 	if !utf8.Valid(b) {
 		return "not valid UTF-8"
 	}
-	reason, ok := members(b, e.member)
+	reason, ok := json.Members(b, e.member)
 	switch {
 	case !ok:
 		return "not a JSON object, or nested too deep"
@@ -102,8 +102,8 @@ func (e *envelope) member(name, value []byte) (reason string) {
 	case "close":
 		bit, read = hasClose, e.readClose
 	case "probe":
-		if value[0] == '"' && e.probe == nil {
-			e.probe = unquote(value)
+		if text, ok := json.String(value); ok && e.probe == nil {
+			e.probe = text
 			e.seen |= hasProbe
 		}
 		return ""
@@ -120,10 +120,8 @@ func (e *envelope) member(name, value []byte) (reason string) {
 func (e *envelope) readTo(v []byte) string {
 	const bad = "to must be a UUID in lower case, or an array of them"
 	one := func(v []byte) string {
-		if v[0] != '"' {
-			return bad
-		}
-		u, ok := presence.ParseUUID(unquote(v))
+		text, _ := json.String(v)
+		u, ok := presence.ParseUUID(text)
 		if !ok {
 			return bad
 		}
@@ -152,7 +150,7 @@ func oneOrMany(v []byte, one func([]byte) string, bad string) string {
 		return one(v)
 	}
 	n := 0
-	if reason := elements(v, func(v []byte) string { n++; return one(v) }); reason != "" {
+	if reason := json.Elements(v, func(v []byte) string { n++; return one(v) }); reason != "" {
 		return reason
 	}
 	if n == 0 {
@@ -192,7 +190,7 @@ func (e *envelope) readID(v []byte) string {
 }
 
 func (e *envelope) readAt(v []byte) string {
-	n, ok := integer(v)
+	n, ok := json.Integer(v)
 	if !ok {
 		return "at must be an integer below 2^53"
 	}
@@ -201,7 +199,7 @@ func (e *envelope) readAt(v []byte) string {
 }
 
 func (e *envelope) readExpires(v []byte) string {
-	n, ok := integer(v)
+	n, ok := json.Integer(v)
 	if !ok {
 		return "expires must be an integer below 2^53"
 	}
@@ -210,10 +208,7 @@ func (e *envelope) readExpires(v []byte) string {
 }
 
 func (e *envelope) readCollapse(v []byte) string {
-	if v[0] != '"' {
-		return "collapse must be a string"
-	}
-	key, ok := textOf(v)
+	key, ok := json.String(v)
 	if !ok {
 		return "collapse must be a string without lone surrogates"
 	}
@@ -227,20 +222,17 @@ func (e *envelope) readClose(v []byte) string {
 		return bad
 	}
 	var code, why bool
-	reason, _ := members(v, func(name, value []byte) string {
+	reason, _ := json.Members(v, func(name, value []byte) string {
 		switch string(name) {
 		case "code":
-			n, ok := integer(value)
+			n, ok := json.Integer(value)
 			if code || !ok || !producersCode(n) {
 				return bad
 			}
 			code, e.code = true, conn.Code(n)
 		case "reason":
-			if why || value[0] != '"' {
-				return bad
-			}
-			text, ok := textOf(value)
-			if !ok || len(text) > maxCloseReason {
+			text, ok := json.String(value)
+			if why || !ok || len(text) > maxCloseReason {
 				return bad
 			}
 			why, e.reason = true, string(text)
@@ -261,10 +253,7 @@ func producersCode(n int64) bool {
 
 // userID reads a user id.
 func userID(v []byte) ([]byte, bool) {
-	if v[0] != '"' {
-		return nil, false
-	}
-	id := unquote(v)
+	id, _ := json.String(v) // nil is no user id
 	return id, validUser(id)
 }
 
@@ -286,19 +275,6 @@ func validUser(id []byte) bool {
 
 // shortString reports whether v is a string of 1 to 256 bytes.
 func shortString(v []byte) bool {
-	if v[0] != '"' || len(v) < 3 {
-		return false
-	}
-	if len(v)-2 <= maxIDBytes && bytes.IndexByte(v, '\\') < 0 {
-		return true
-	}
-	text, ok := textOf(v)
+	text, ok := json.String(v)
 	return ok && len(text) >= 1 && len(text) <= maxIDBytes
-}
-
-// textOf is unquote for what has to be text: two strings with lone surrogates
-// are not the same only because neither can be written in UTF-8.
-func textOf(v []byte) ([]byte, bool) {
-	text := unquote(v)
-	return text, len(text) == 0 || text[0] != notText
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/conn"
+	"pushpod/internal/json"
 	"pushpod/presence"
 )
 
@@ -156,6 +157,7 @@ func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
 		pipe.Publish(ctx, r.channel, r.data)
 		return
 	}
+	id, _ := json.String(r.id) // it has been checked
 	pipe.XAdd(ctx, &redis.XAddArgs{
 		Stream: u.stream,
 		MaxLen: u.maxLength,
@@ -164,7 +166,7 @@ func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
 			"user", r.c.User(),
 			"uuid", presence.FormatUUID(r.c.UUID()),
 			"pod", u.pod,
-			"id", unquote(r.id),
+			"id", id,
 			"data", r.data,
 		},
 	})
