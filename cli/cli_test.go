@@ -84,7 +84,7 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 		{"push alice 1 --expires", "flag needs an argument: --expires"},
 		{"push alice -1", "unknown shorthand flag: '1' in -1; an argument that begins with - stands behind --"},
 		{"push -x 1", "stands behind --"},
-		{"push }alice 1", "user id begins with }"},
+		{"push }alice 1", "does not begin with }"},
 		{"push alice hi", "push: the data is not JSON: invalid character 'h' looking for beginning of value (byte 1)"},
 		{"push alice {\"a\":01}", "(byte 7)"},
 		{"push alice [1", "unexpected end of JSON input"},
@@ -113,7 +113,7 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 	for _, c := range cases {
 		run(t, environ, strings.Split(c.args, " ")...).want(t, c.args, 2, "", c.stderr)
 	}
-	run(t, environ, "push", "", "1").want(t, "empty user", 2, "", "user id is empty")
+	run(t, environ, "push", "", "1").want(t, "empty user", 2, "", "a user id has 1 to 256 bytes")
 	run(t, environ, "config", "check", "").want(t, "empty file", 2, "", "FILE is empty")
 	run(t, []string{"PUSHPOD_REDIS_DB=x"}, "pods").want(t, "bad variable", 2, "", "config: redis.db")
 }

@@ -307,7 +307,7 @@ func TestConnectUsedWronglyEndsWith2(t *testing.T) {
 	for args, stderr := range map[string]string{
 		"connect":                            "pushpod connect: USER is missing",
 		"connect a b":                        `unexpected argument "b"`,
-		"connect }a":                         "user id begins with }",
+		"connect }a":                         "does not begin with }",
 		"connect -a":                         "stands behind --",
 		"connect a --bogus":                  "unknown flag: --bogus",
 		"connect a --count -1":               "connect: --count is -1",

@@ -254,23 +254,7 @@ func producersCode(n int64) bool {
 // userID reads a user id.
 func userID(v []byte) ([]byte, bool) {
 	id, _ := json.String(v) // nil is no user id
-	return id, validUser(id)
-}
-
-// validUser is presence.ValidUser without the words, for the hot path.
-func validUser(id []byte) bool {
-	if len(id) == 0 || len(id) > 256 || id[0] == '}' {
-		return false
-	}
-	for i, c := range id {
-		switch {
-		case c < ' ' || c == 0x7f:
-			return false
-		case c == 0xc2 && i+1 < len(id) && id[i+1] < 0xa0: // U+0080 to U+009F
-			return false
-		}
-	}
-	return utf8.Valid(id)
+	return id, presence.ValidUser(id) == nil
 }
 
 // shortString reports whether v is a string of 1 to 256 bytes.
