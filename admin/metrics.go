@@ -35,6 +35,7 @@ func descriptions() [][]string {
 		{"pushpod_connections_ended_total", "Sockets that ended, by reason.", "reason"},
 		{"pushpod_accept_errors_total", "Sockets that could not be accepted or were closed unheard, for want of descriptors."},
 		{"pushpod_envelopes_total", "Envelopes read from Redis: ok, or bad and dropped.", "result"},
+		{"pushpod_envelopes_unknown_members_total", "Members of envelopes that are unknown and were ignored."},
 		{"pushpod_deliveries_total", "Messages by connection and what became of them.", "result"},
 		{"pushpod_misses_total", "Targets that this pod does not hold."},
 		{"pushpod_heals_total", "Times that a user's stale presence was looked for after a miss."},
@@ -146,6 +147,7 @@ func (c *collector) collectHub(gauge gaugeFunc, count countFunc) {
 	s := c.src.Hub()
 	count("pushpod_envelopes_total", s.EnvelopesOK, "ok")
 	count("pushpod_envelopes_total", s.EnvelopesBad, "bad")
+	count("pushpod_envelopes_unknown_members_total", s.UnknownMembers)
 	count("pushpod_misses_total", s.Misses)
 	count("pushpod_heals_total", s.Heals)
 	count("pushpod_subscription_gaps_total", s.Gaps)

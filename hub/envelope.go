@@ -25,12 +25,16 @@ type envelope struct {
 	reason   string
 	probe    []byte // nil: not given
 
-	seen uint16 // members that have been read, by bit
+	seen    uint16   // members that have been read, by bit
+	unknown int      // members that are not known, and ignored
+	names   [][]byte // of the first of these
 }
 
 const (
-	maxIDBytes     = 256 // of a message's and a frame's id
-	maxCloseReason = 123 // RFC 6455 section 5.5: 125 less the code
+	maxIDBytes     = 256  // of a message's and a frame's id
+	maxCloseReason = 123  // RFC 6455 section 5.5: 125 less the code
+	maxNames       = 4    // of unknown members, for the log
+	minExpires     = 1e11 // Unix ms: in 1973; as a duration, three years
 )
 
 // Bits of envelope.seen.
@@ -51,17 +55,19 @@ const (
 // parse reads a message. A reason says what is wrong with it, never with its
 // data in it; "": it is good.
 func (e *envelope) parse(b []byte) (reason string) {
-	*e = envelope{to: e.to[:0], users: e.users[:0]}
+	*e = envelope{to: e.to[:0], users: e.users[:0], names: e.names[:0]}
 	if !utf8.Valid(b) {
 		return "not valid UTF-8"
 	}
 	reason, ok := json.Members(b, e.member)
 	switch {
 	case !ok:
+		e.unknown = 0
 		return "not a JSON object, or nested too deep"
 	case reason != "":
 		return reason
 	case e.isProbe():
+		e.unknown = 0 // a later version's probe may say more
 		return ""
 	case e.seen&(hasTo|hasUser|hasAll) == 0:
 		return "no target: to, user or all"
@@ -106,15 +112,23 @@ func (e *envelope) member(name, value []byte) (reason string) {
 			e.probe = text
 			e.seen |= hasProbe
 		}
-		return ""
+		return e.ignore(name) // a probe is an envelope of its own
 	default:
-		return ""
+		return e.ignore(name)
 	}
 	if e.seen&bit != 0 {
 		return string(name) + " stands twice"
 	}
 	e.seen |= bit
 	return read(value)
+}
+
+// ignore counts a member that is not known. It may be a known one misspelt.
+func (e *envelope) ignore(name []byte) (reason string) {
+	if e.unknown++; len(e.names) < maxNames {
+		e.names = append(e.names, name)
+	}
+	return ""
 }
 
 func (e *envelope) readTo(v []byte) string {
@@ -200,10 +214,10 @@ func (e *envelope) readAt(v []byte) string {
 
 func (e *envelope) readExpires(v []byte) string {
 	n, ok := json.Integer(v)
-	if !ok {
-		return "expires must be an integer below 2^53"
+	if !ok || n < minExpires {
+		return "expires must be a time, not a duration: Unix milliseconds, an integer from 10^11 to 2^53"
 	}
-	e.expires = max(n, 1) // 0 means that there is none
+	e.expires = n
 	return ""
 }
 
@@ -236,6 +250,8 @@ func (e *envelope) readClose(v []byte) string {
 				return bad
 			}
 			why, e.reason = true, string(text)
+		default:
+			e.ignore(name)
 		}
 		return ""
 	})
