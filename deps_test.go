@@ -16,6 +16,7 @@ func TestImports(t *testing.T) {
 		redis     = "github.com/redis/go-redis"
 		gobwas    = "github.com/gobwas"
 		viper     = "github.com/spf13/viper"
+		yaml      = "go.yaml.in/yaml"
 		miniredis = "github.com/alicebob/miniredis"
 		zerolog   = "github.com/rs/zerolog"
 	)
@@ -27,6 +28,7 @@ func TestImports(t *testing.T) {
 		{redis, []string{".", "presence", "hub", "cli", "scripts", "internal/redistest"}, "Redis is known to presence, to the hub's subscriber and uplink, and to tools"},
 		{gobwas, []string{"conn", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
 		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
+		{yaml, []string{"config"}, "only the configuration is YAML"},
 		{miniredis, []string{"embedded"}, "the embedded Redis is for trying out"},
 		{"pushpod/config", []string{".", "cli"}, "packages get their own options, not the configuration"},
 		{"pushpod/conn", []string{".", "hub", "admin"}, "presence knows no WebSocket"},

@@ -193,7 +193,7 @@ func (p *pod) leave(ctx context.Context) error {
 // drain closes all connections, evenly over shutdown.drain, and waits for
 // their ends.
 func (p *pod) drain(ctx context.Context) {
-	retry := func() string { return conn.Retry(0, max(p.cfg.Shutdown.Drain, time.Second)) }
+	retry := func() string { return conn.Retry(0, time.Second) }
 	start := time.Now()
 	n := p.server.Len()
 	if err := p.server.CloseAll(ctx, p.cfg.Shutdown.Drain, conn.CodeGoingAway, retry); err != nil {
@@ -331,7 +331,6 @@ func (p *pod) build() {
 		MaxAge:           c.Conn.MaxAge,
 		Renew:            c.Presence.Renew,
 		FramesPerSecond:  c.Limits.FramesPerSecond,
-		Gather:           c.Conn.Gather,
 		IOUring:          c.Conn.IOUring == "auto",
 		Now:              p.pods.NowMs,
 	})

@@ -138,8 +138,6 @@ func keys() []key {
 			"Largest header of a handshake, request line and cookies included. A larger one is refused with 431."),
 		newKey("conn.max_age", "off", func(c *Config) *time.Duration { return &c.Conn.MaxAge }, duration(time.Second, 30*day, true),
 			"Close a connection with 1001 after this time, give or take a tenth, so that clients spread over new pods."),
-		newKey("conn.gather", "50ms", func(c *Config) *time.Duration { return &c.Conn.Gather }, duration(time.Millisecond, time.Minute, true),
-			"Where a pod is flooded: how long it rests at most between two rounds of writes to a thousand connections or more, so that what comes meanwhile goes in the same write. A rest is never longer than the round before it. off: no rests, which is quicker and takes more CPU."),
 		newKey("conn.io_uring", "auto", func(c *Config) *string { return &c.Conn.IOUring }, oneOf([]string{"auto", "off"}, nil),
 			"How messages, pings and welcomes for many connections at once are sent: auto (through Linux's io_uring, where the kernel lets the pod and a trial at its start succeeds), off (one system call for each connection)."),
 
@@ -166,7 +164,7 @@ func keys() []key {
 
 		newKey("shutdown.delay", "", func(c *Config) *time.Duration { return &c.Shutdown.Delay }, duration(0, 10*time.Minute, false),
 			"How long a pod that was told to leave still accepts, while /readyz says 503 and load balancers turn away. By default 0s where listen is on loopback, else 5s.").derivedAs("0s"),
-		newKey("shutdown.drain", "30s", func(c *Config) *time.Duration { return &c.Shutdown.Drain }, duration(0, time.Hour, false),
+		newKey("shutdown.drain", "15s", func(c *Config) *time.Duration { return &c.Shutdown.Drain }, duration(0, time.Hour, false),
 			"Over how long a leaving pod closes its connections, evenly, so that they don't all reconnect at once. With shutdown.delay it must fit into the grace period that the pod is given."),
 	}
 }

@@ -78,9 +78,6 @@ func (l *loader) checkCredentials(c Config) {
 			l.conflict(path, "there is no Redis that it is for", needs)
 		}
 	}
-	if c.Redis.Username != "" && c.Redis.Password == "" && l.sound("redis.username", "redis.password") {
-		l.conflict("redis.username", "a user without a password would not be used", "together with redis.password")
-	}
 }
 
 // conflict records that a key's value does not fit others.
