@@ -62,7 +62,9 @@ func newRoot(signals chan os.Signal) *cobra.Command {
 		RunE:          serveCommand,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       versionOf(),
 	}
+	root.SetVersionTemplate(cli.VersionLine(versionOf()) + "\n")
 	serve := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a pod (this is what pushpod does without a command)",

@@ -25,7 +25,7 @@ func Commands(version string) []*cobra.Command {
 func (d deps) commands() []*cobra.Command {
 	return []*cobra.Command{
 		d.newPushCommand(),
-		NewConnectCommand(),
+		newConnectCommand(IsTerminal),
 		d.newPresenceCommand(),
 		d.newPodsCommand(),
 		d.newFunctionsCommand(),
@@ -45,9 +45,9 @@ func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 		Short: short,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return Usagef("%s: unknown command %q; there are:%s", cmd.CommandPath(), args[0], names)
+				return usagef("%s: unknown command %q; there are:%s", cmd.CommandPath(), args[0], names)
 			}
-			return Usagef("%s: a command is missing; there are:%s", cmd.CommandPath(), names)
+			return usagef("%s: a command is missing; there are:%s", cmd.CommandPath(), names)
 		},
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}

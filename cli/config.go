@@ -40,7 +40,7 @@ one line each, and the exit status is 2.`,
 	jsonFlag(cmd, &asJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if args[0] == "" {
-			return Usagef("config check: FILE is empty")
+			return usagef("config check: FILE is empty")
 		}
 		_, err := config.Load(config.LoadOptions{File: args[0], Environ: d.environ()})
 		if !asJSON {

@@ -30,15 +30,14 @@ type connectOptions struct {
 	asJSON      bool
 }
 
-// NewConnectCommand returns `pushpod connect USER`, a client in the terminal.
-func NewConnectCommand() *cobra.Command { return newConnectCommand(isTerminal) }
-
-func isTerminal(in io.Reader) bool {
-	f, ok := in.(*os.File)
+// IsTerminal reports whether a stream, such as stdin, is a terminal.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-func newConnectCommand(isTerminal func(io.Reader) bool) *cobra.Command {
+// newConnectCommand returns `pushpod connect USER`, a client in the terminal.
+func newConnectCommand(isTerminal func(stream any) bool) *cobra.Command {
 	var o connectOptions
 	cmd := &cobra.Command{
 		Use:   "connect USER",
@@ -61,7 +60,7 @@ Exit status 1: the pod refused, or said that the client is to stay away.`,
 				return err
 			}
 			if err := presence.ValidUser(args[0]); err != nil {
-				return &UsageError{Err: err}
+				return &usageError{Err: err}
 			}
 			return o.check()
 		},
@@ -83,10 +82,10 @@ const pingAllowed = `^app(,(1[5-9]|[2-9][0-9]|[12][0-9][0-9]|300))?$`
 
 func (o connectOptions) check() error {
 	if ok, err := regexp.MatchString(pingAllowed, o.ping); err != nil || !ok && o.ping != "" {
-		return Usagef("connect: --ping is %q: app is allowed, and app,SECONDS with 15 to 300", o.ping)
+		return usagef("connect: --ping is %q: app is allowed, and app,SECONDS with 15 to 300", o.ping)
 	}
 	if o.count < 0 {
-		return Usagef("connect: --count is %d: a number of messages is allowed, and 0 for no end", o.count)
+		return usagef("connect: --count is %d: a number of messages is allowed, and 0 for no end", o.count)
 	}
 	return nil
 }
@@ -122,7 +121,7 @@ func runConnect(cmd *cobra.Command, o connectOptions, user string, atTerminal bo
 		OnConnect: t.connected, OnDisconnect: t.ended, OnRetry: t.retrying,
 	})
 	if err != nil {
-		return &UsageError{Err: fmt.Errorf("connect: %w", err)}
+		return &usageError{Err: fmt.Errorf("connect: %w", err)}
 	}
 	t.client = c
 	t.say(state{State: "connecting", URL: o.url, User: user}, "connecting to %s as %s", shown(o.url), shown(user))

@@ -32,7 +32,7 @@ where the user is not online.`,
 				return err
 			}
 			if err := presence.ValidUser(args[0]); err != nil {
-				return &UsageError{Err: err}
+				return &usageError{Err: err}
 			}
 			return nil
 		},

@@ -65,13 +65,13 @@ func pushArgs(cmd *cobra.Command, args []string) error {
 		return exactArgs("USER", "JSON")(cmd, args)
 	}
 	if err := presence.ValidUser(args[0]); err != nil {
-		return &UsageError{Err: err}
+		return &usageError{Err: err}
 	}
 	if err := validJSON(args[1]); err != nil {
-		return Usagef("push: the data is not JSON: %w", err)
+		return usagef("push: the data is not JSON: %w", err)
 	}
 	if len(args)%2 != 0 {
-		return Usagef("push: %q has no value; after USER and JSON come pairs: NAME VALUE", args[len(args)-1])
+		return usagef("push: %q has no value; after USER and JSON come pairs: NAME VALUE", args[len(args)-1])
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 	n, err := s.client.Eval(cmd.Context(), scripts.Push(), []string{s.keys.User(args[0])}, argv...).Int64()
 	switch {
 	case err != nil && isBadInput(err):
-		return &UsageError{Err: err}
+		return &usageError{Err: err}
 	case err != nil:
 		return s.failed(pushError(err))
 	case o.asJSON:

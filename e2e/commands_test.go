@@ -206,13 +206,13 @@ func TestExitCodes(t *testing.T) {
 
 	// A port that is taken is a failure, not a matter of usage.
 	p := startPod(t, r, quick())
-	for _, s := range []settings{
-		quick().with("listen", p.listen, "pod.address", "elsewhere:1"),
-		quick().with("admin.listen", p.admin),
+	for key, s := range map[string]settings{
+		"listen":       quick().with("listen", p.listen, "pod.address", "elsewhere:1"),
+		"admin.listen": quick().with("admin.listen", p.admin),
 	} {
 		second := launchPod(t, r, s)
 		second.wantExit("the port is taken", 1, settle)
-		wantLine(t, "the port is taken", second.stderr.String(), "address already in use")
+		wantLine(t, "the port is taken", second.stderr.String(), "address already in use", "--"+key, "key "+key)
 	}
 	if status, _ := p.readyz(); status != 200 {
 		t.Errorf("the first pod is disturbed: readyz %d", status)
