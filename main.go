@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"pushpod/cli"
@@ -27,6 +29,7 @@ func main() {
 // run is the program: its exit code is 0, 1 (it failed) or 2 (usage or
 // configuration).
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	redis.SetLogger(redisLog{zerolog.Nop()}) // commands return the error; a pod sets its log
 	signals := make(chan os.Signal, 4)
 	root := newRoot(signals)
 	root.SetArgs(args)

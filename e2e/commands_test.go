@@ -199,8 +199,8 @@ func TestExitCodes(t *testing.T) {
 		if !known {
 			t.Errorf("%q: exit %d, want %v; stderr %q", test.args, got.status, test.status, got.stderr)
 		}
-		if got.stdout != "" || strings.TrimSpace(got.stderr) == "" {
-			t.Errorf("%q: stdout %q, stderr %q; want reasons on stderr only", test.args, got.stdout, got.stderr)
+		if got.stdout != "" || strings.Count(got.stderr, "\n") != 1 {
+			t.Errorf("%q: stdout %q, stderr %q; want one line on stderr", test.args, got.stdout, got.stderr)
 		}
 	}
 
