@@ -75,7 +75,7 @@ func TestLeaseOutlivesAHeartbeat(t *testing.T) {
 
 func TestListenersDoNotCollide(t *testing.T) {
 	for _, admin := range []string{"127.0.0.1:8080", ":8080", "0.0.0.0:8080", "[::]:8080"} {
-		wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_ADMIN_LISTEN=" + admin}}, "admin.listen", admin, "is where listen is")
+		wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_ADMIN_LISTEN=" + admin}}, "admin.listen", admin, "is the address of listen")
 	}
 	wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_ADMIN_LISTEN=127.0.0.2:8080"}})
 	wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=127.0.0.1:0", "PUSHPOD_ADMIN_LISTEN=127.0.0.1:0", "PUSHPOD_POD_ADDRESS=a:1"}})

@@ -77,9 +77,9 @@ func TestLineNamesTheValueAsItWasWritten(t *testing.T) {
 	for text, want := range map[string]string{
 		"conn: {ping: 0s}": `config: conn.ping: "0s" (FILE:1); allowed: a duration with its unit, such as 30s, from 1s to 1h`,
 		"redis: {db: -1}":  `config: redis.db: -1 (FILE:1); allowed: a whole number from 0 to 65,535`,
-		"auth: {mode: jwt}": `config: auth.mode: "jwt" (FILE:1): comes with a later version; this one knows none; ` +
+		"auth: {mode: jwt}": `config: auth.mode: "jwt" (FILE:1): comes with a later version; this one has only none; ` +
 			`allowed: none`,
-		"redis: {addresses: [a:1, b:2]}": `config: redis.addresses: ["a:1", "b:2"] (FILE:1): this version speaks to one standalone Redis; ` +
+		"redis: {addresses: [a:1, b:2]}": `config: redis.addresses: ["a:1", "b:2"] (FILE:1): this version supports one standalone Redis; ` +
 			`several addresses (a Cluster) come with a later one; allowed: nothing (an embedded Redis), or one host:port, such as 10.0.3.1:6379`,
 	} {
 		file := write(t, text)
