@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// deps is what the commands are given from outside.
+// deps is what the commands get from outside.
 type deps struct {
 	version string
 	environ func() []string // NAME=VALUE pairs
@@ -16,8 +16,8 @@ type deps struct {
 // pods, functions, config and version. The version is the program's own, as
 // `pushpod version` prints it.
 //
-// The root has SilenceErrors and SilenceUsage set, and its owner writes the
-// error and ends with ExitCode.
+// The root must have SilenceErrors and SilenceUsage set. Its owner prints the error and
+// exits with ExitCode.
 func Commands(version string) []*cobra.Command {
 	return deps{version: version, environ: os.Environ}.commands()
 }

@@ -308,7 +308,7 @@ func TestConnectUsedWronglyEndsWith2(t *testing.T) {
 		"connect":                            "pushpod connect: USER is missing",
 		"connect a b":                        `unexpected argument "b"`,
 		"connect }a":                         "does not begin with }",
-		"connect -a":                         "stands behind --",
+		"connect -a":                         "put -- before",
 		"connect a --bogus":                  "unknown flag: --bogus",
 		"connect a --count -1":               "connect: --count is -1",
 		"connect a --count x":                `invalid argument "x" for "--count"`,

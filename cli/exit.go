@@ -10,8 +10,8 @@ import (
 	"pushpod/config"
 )
 
-// A usageError says that the command was called wrongly: a missing argument, an
-// unknown flag, data that is not JSON.
+// A usageError is a wrong call of a command: a missing argument, an unknown flag, data
+// that is not JSON.
 type usageError struct{ Err error }
 
 func (e *usageError) Error() string { return e.Err.Error() }
@@ -22,8 +22,8 @@ func usagef(format string, args ...any) error {
 	return &usageError{Err: fmt.Errorf(format, args...)}
 }
 
-// ExitCode returns the exit status that an error of a command means: 0 where it
-// is nil, 2 for wrong usage or a wrong configuration, 1 for all else.
+// ExitCode returns the exit status for a command's error: 0 for nil, 2 for wrong usage or
+// a wrong configuration, 1 for everything else.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0
@@ -67,5 +67,5 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 
 // dashHint is for commands whose arguments may begin with a dash.
 func dashHint(cmd *cobra.Command, err error) error {
-	return usagef("%s: %w; an argument that begins with - stands behind --", cmd.CommandPath(), err)
+	return usagef("%s: %w; put -- before an argument that begins with a dash", cmd.CommandPath(), err)
 }
