@@ -16,6 +16,7 @@ func TestImports(t *testing.T) {
 		redis     = "github.com/redis/go-redis"
 		gobwas    = "github.com/gobwas"
 		viper     = "github.com/spf13/viper"
+		yaml      = "go.yaml.in/yaml"
 		miniredis = "github.com/alicebob/miniredis"
 		zerolog   = "github.com/rs/zerolog"
 	)
@@ -27,6 +28,7 @@ func TestImports(t *testing.T) {
 		{redis, []string{".", "presence", "hub", "cli", "scripts", "internal/redistest"}, "Redis is known to presence, to the hub's subscriber and uplink, and to tools"},
 		{gobwas, []string{"conn", "conn/internal/wire", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
 		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
+		{yaml, []string{"config"}, "only the configuration is YAML"},
 		{miniredis, []string{"embedded"}, "the embedded Redis is for trying out"},
 		{"pushpod/config", []string{".", "cli"}, "packages get their own options, not the configuration"},
 		{"pushpod/conn", []string{".", "hub", "admin", "conn"}, "presence knows no WebSocket"},
@@ -93,13 +95,14 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn/internal/wire":     {nil, "frames and close codes are bytes alone"},
 		"e2e":                    {nil, "it sees pods from outside only"},
 		"embedded":               {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                    {[]string{"conn", "internal/rawio", "internal/resp", "presence"}, "it ties these two, and main copies its options"},
+		"hub":                    {[]string{"conn", "internal/json", "internal/rawio", "internal/resp", "presence"}, "it ties these two, and main copies its options"},
+		"internal/json":          {nil, "it is a grammar alone"},
 		"internal/rawio":         {nil, "it is system calls alone"},
 		"internal/resp":          {nil, "it reads bytes alone"},
 		"internal/redistest":     {nil, "every package's tests may use it"},
 		"presence":               {[]string{"internal/rawio"}, "presence knows no WebSocket and no configuration"},
 		"scripts":                {nil, "producers' scripts stand alone"},
-		"scripts/bench":          {[]string{"internal/resp"}, "it measures from outside"},
+		"scripts/bench":          {[]string{"internal/json", "internal/resp"}, "it measures from outside"},
 	}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

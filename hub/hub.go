@@ -76,7 +76,7 @@ type Hub struct {
 	status   status
 	log      zerolog.Logger
 
-	badLog, registerLog, refusedLog, conflictLog zerolog.Logger // at most a few lines a second
+	badLog, unknownLog, registerLog, refusedLog, conflictLog zerolog.Logger // at most a few lines a second
 
 	server    *conn.Server
 	deliverer *conn.Deliverer
@@ -104,7 +104,7 @@ func New(o Options) *Hub {
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 	}
-	h.badLog, h.registerLog, h.refusedLog, h.conflictLog = few(), few(), few(), few()
+	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.conflictLog = few(), few(), few(), few(), few()
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
 	h.router = &router{h: h, own: []byte(o.Keys.PodChannel(o.Pod)), tail: []byte(frameTail)}

@@ -1,8 +1,8 @@
-package hub
+package json
 
 import (
 	"bytes"
-	"encoding/json"
+	stdjson "encoding/json"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -41,8 +41,8 @@ func depth(b []byte) (most int) {
 // checkAgainstStandard compares with encoding/json.
 func checkAgainstStandard(t *testing.T, b []byte) {
 	t.Helper()
-	got, want := isJSON(b), json.Valid(b) && utf8.Valid(b)
-	if got != want && (got || depth(b) <= maxLevels) {
+	got, want := isJSON(b), stdjson.Valid(b) && utf8.Valid(b)
+	if got != want && (got || depth(b) <= MaxLevels) {
 		t.Fatalf("%.300q: JSON is %v, encoding/json says %v", b, got, want)
 	}
 }
@@ -103,18 +103,18 @@ func TestNestingUpToTheBound(t *testing.T) {
 		open, inner, shut string
 	}{{"[", "", "]"}, {"[", "1", "]"}, {`{"a":`, "{}", "}"}, {`[{"a":`, "0", "}]"}} {
 		per := strings.Count(c.open, "[") + strings.Count(c.open, "{")
-		n := (maxLevels - strings.Count(c.inner, "{")) / per
+		n := (MaxLevels - strings.Count(c.inner, "{")) / per
 		text := strings.Repeat(c.open, n) + c.inner + strings.Repeat(c.shut, n)
 		if !isJSON([]byte(text)) {
-			t.Errorf("%d levels of %s are refused", maxLevels, c.open)
+			t.Errorf("%d levels of %s are refused", MaxLevels, c.open)
 		}
 		if isJSON([]byte("[" + text + "]")) {
-			t.Errorf("%d levels of %s are taken", maxLevels+1, c.open)
+			t.Errorf("%d levels of %s are taken", MaxLevels+1, c.open)
 		}
 	}
 }
 
-// checkMembers compares what members finds with encoding/json's reading.
+// checkMembers compares what Members finds with encoding/json's reading.
 func checkMembers(t *testing.T, b []byte) {
 	t.Helper()
 	if !utf8.Valid(b) {
@@ -122,14 +122,14 @@ func checkMembers(t *testing.T, b []byte) {
 	}
 	type member struct{ name, value string }
 	var got []member
-	_, ok := members(b, func(name, value []byte) string {
+	_, ok := Members(b, func(name, value []byte) string {
 		got = append(got, member{string(name), string(value)})
 		return ""
 	})
 	trimmed := bytes.TrimLeft(b, " \t\r\n")
-	want := json.Valid(b) && trimmed[0] == '{'
+	want := stdjson.Valid(b) && trimmed[0] == '{'
 	if ok != want {
-		if !ok && depth(b) > maxLevels {
+		if !ok && depth(b) > MaxLevels {
 			return
 		}
 		t.Fatalf("%.300q: an object is %v, want %v", b, ok, want)
@@ -137,14 +137,14 @@ func checkMembers(t *testing.T, b []byte) {
 	if !ok {
 		return
 	}
-	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder := stdjson.NewDecoder(bytes.NewReader(b))
 	_, _ = decoder.Token()
 	for i := 0; decoder.More(); i++ {
 		name, err := decoder.Token()
 		if err != nil {
 			t.Fatal(err)
 		}
-		var value json.RawMessage
+		var value stdjson.RawMessage
 		if err := decoder.Decode(&value); err != nil {
 			t.Fatal(err)
 		}
@@ -183,9 +183,9 @@ func FuzzMembers(f *testing.F) {
 func TestElementsAreThoseOfTheStandardLibrary(t *testing.T) {
 	for _, text := range []string{`[]`, `[ ]`, `[1]`, `[ 1 , "a" ,[],{"b":[1,2]},null ]`, "[\n\"x\"\t]"} {
 		var got []string
-		elements([]byte(text), func(v []byte) string { got = append(got, string(v)); return "" })
-		var want []json.RawMessage
-		if err := json.Unmarshal([]byte(text), &want); err != nil {
+		Elements([]byte(text), func(v []byte) string { got = append(got, string(v)); return "" })
+		var want []stdjson.RawMessage
+		if err := stdjson.Unmarshal([]byte(text), &want); err != nil {
 			t.Fatal(err)
 		}
 		if len(got) != len(want) {
@@ -201,23 +201,28 @@ func TestElementsAreThoseOfTheStandardLibrary(t *testing.T) {
 
 func TestAStringIsAppendedAsTheStandardLibraryReadsIt(t *testing.T) {
 	for _, s := range []string{"", "u1", "a user <b>&</b>", `"`, `\`, "tab\tand\nline", "12345678\"", "1234567\x01", "Zoë 𝄞 \u2028", "\x7f"} {
-		b := appendString([]byte("before"), s)
+		b := AppendString([]byte("before"), s)
 		var got string
-		if err := json.Unmarshal(b[len("before"):], &got); err != nil || got != s || string(b[:len("before")]) != "before" {
+		if err := stdjson.Unmarshal(b[len("before"):], &got); err != nil || got != s || string(b[:len("before")]) != "before" {
 			t.Errorf("%q is appended as %q, which is read as %q, %v", s, b, got, err)
 		}
 	}
 }
 
-func TestUnquoteDecodesAndMarksLoneSurrogates(t *testing.T) {
+func TestStringsAreDecodedAndLoneSurrogatesRefused(t *testing.T) {
 	for in, want := range map[string]string{
 		`""`: "", `"abc"`: "abc", `"d\u0061ta"`: "data", `"\n\"\\\/"`: "\n\"\\/", `"\ud834\udd1e"`: "𝄞",
 		`"\ufffd"`: "\ufffd", `"\uFFFD�"`: "\ufffd\ufffd", `"\\ufffd"`: `\ufffd`, `"�\\\ufffd"`: "\ufffd\\\ufffd",
 		`"\ud800"`: "\xff", `"\udc00"`: "\xff", `"\ud800\ufffd"`: "\xff", `"\ufffd\udfff"`: "\xff", `"\ud800\ud800\udc00"`: "\xff",
 		`"a\ud800b"`: "\xff",
 	} {
-		if got := unquote([]byte(in)); string(got) != want {
-			t.Errorf("%s is %q, want %q", in, got, want)
+		if got, ok := String([]byte(in)); string(got) != want || ok != (want != "\xff") {
+			t.Errorf("%s is %q, %v, want %q", in, got, ok, want)
+		}
+	}
+	for _, in := range []string{`1`, `null`, `[]`, `{}`} {
+		if _, ok := String([]byte(in)); ok {
+			t.Errorf("%s is taken for a string", in)
 		}
 	}
 }
@@ -227,7 +232,7 @@ func TestIntegersHaveNoFractionNoExponentAndStayBelow2To53(t *testing.T) {
 		"0": 0, "1": 1, "-1": -1, "10": 10, "1700000000000": 1700000000000,
 		"9007199254740991": 1<<53 - 1, "-9007199254740991": -(1<<53 - 1),
 	} {
-		if n, ok := integer([]byte(in)); !ok || n != want {
+		if n, ok := Integer([]byte(in)); !ok || n != want {
 			t.Errorf("%s is %d, %v", in, n, ok)
 		}
 	}
@@ -235,7 +240,7 @@ func TestIntegersHaveNoFractionNoExponentAndStayBelow2To53(t *testing.T) {
 		"", "-", "-0", "01", "-01", "00", "1.0", "1.", "1e3", "1E0", "0e0", "0.0", "9007199254740992", "-9007199254740992", "99999999999999999999",
 		"18446744073709551617", `"1"`, "null", "true", "[]", "+1", "0x1", " 1", "1 ",
 	} {
-		if n, ok := integer([]byte(in)); ok {
+		if n, ok := Integer([]byte(in)); ok {
 			t.Errorf("%s is taken for %d", in, n)
 		}
 	}

@@ -1,20 +1,21 @@
-package hub
+// Package json walks JSON (RFC 8259) strictly and builds nothing: it finds members,
+// elements and scalars where they stand. It takes any valid UTF-8; whether a text is
+// that, its callers check first. Names may stand twice; callers decide what that means.
+package json
 
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
+	stdjson "encoding/json"
 	"math/bits"
 	"strings"
 	"unicode/utf8"
 )
 
-// maxLevels is how deep arrays and objects may be nested.
-const maxLevels = 1000
+// MaxLevels is how deep arrays and objects may be nested.
+const MaxLevels = 1000
 
-// The functions here walk JSON (RFC 8259) without building anything. They
-// check the grammar, and take it for granted that the text is valid UTF-8,
-// which their callers check first. A position of -1 means: not JSON.
+// In what follows a position of -1 means: not JSON.
 
 // plain reports whether a byte stands for itself in a string.
 func plain(c byte) bool { return c >= ' ' && c != '"' && c != '\\' }
@@ -39,14 +40,14 @@ func skipPlain(b []byte, i int) int {
 	return i
 }
 
-// appendString appends a string of valid UTF-8 as JSON.
-func appendString(b []byte, s string) []byte {
+// AppendString appends a string of valid UTF-8 as JSON.
+func AppendString(b []byte, s string) []byte {
 	from := len(b) + 1
 	b = append(append(b, '"'), s...)
 	if skipPlain(b, from) == len(b) {
 		return append(b, '"')
 	}
-	quoted, _ := json.Marshal(s) // a string can be marshalled
+	quoted, _ := stdjson.Marshal(s) // a string can be marshalled
 	return append(b[:from-1], quoted...)
 }
 
@@ -171,12 +172,12 @@ func skipScalar(b []byte, i int) int {
 
 // levels remembers, for each level of nesting, whether it is an object.
 type levels struct {
-	bits  [(maxLevels + 63) / 64]uint64
+	bits  [(MaxLevels + 63) / 64]uint64
 	depth int
 }
 
 func (v *levels) push(object bool) bool {
-	if v.depth == maxLevels {
+	if v.depth == MaxLevels {
 		return false
 	}
 	word, bit := v.depth/64, uint64(1)<<(v.depth%64)
@@ -264,10 +265,11 @@ func skipName(b []byte, i int) int {
 	return skipSpace(b, i+1)
 }
 
-// members calls f with the name (decoded) and the value (as it stands) of each
-// member of the object that is the whole of b. It returns false where b is not
-// a JSON object, and what f returned where that was not "".
-func members(b []byte, f func(name, value []byte) (reason string)) (reason string, ok bool) {
+// Members calls f with the name (decoded) and the value (as it stands) of each
+// member of the object that is the whole of b. It returns false where b is no JSON
+// object, and the first reason of f that is not "". A name with a lone surrogate is
+// the byte 0xff.
+func Members(b []byte, f func(name, value []byte) (reason string)) (reason string, ok bool) {
 	i := skipSpace(b, 0)
 	if i >= len(b) || b[i] != '{' {
 		return "", false
@@ -306,8 +308,9 @@ func members(b []byte, f func(name, value []byte) (reason string)) (reason strin
 	}
 }
 
-// elements calls f with each element of the array b.
-func elements(b []byte, f func(value []byte) (reason string)) (reason string) {
+// Elements calls f with each element of b, which is an array that Members or Elements
+// has found, up to the first reason that is not "", and returns that.
+func Elements(b []byte, f func(value []byte) (reason string)) (reason string) {
 	i := skipSpace(b, 1)
 	for i < len(b) && b[i] != ']' {
 		end := skipValue(b, i)
@@ -326,9 +329,17 @@ func elements(b []byte, f func(value []byte) (reason string)) (reason string) {
 // UTF-8 begins with it.
 const notText = 0xff
 
-// unquote returns what the JSON string stands for: a part of it where nothing
-// is escaped, else new memory. A lone surrogate stands for nothing: the result
-// then is notText, so that what wants text refuses it.
+// String returns what the JSON string v stands for: a part of v where nothing is
+// escaped, else new memory. ok is false where v is another value, or has a lone
+// surrogate: two of those would not be the same only because UTF-8 can write neither.
+func String(v []byte) (text []byte, ok bool) {
+	if v[0] != '"' {
+		return nil, false
+	}
+	text = unquote(v)
+	return text, len(text) == 0 || text[0] != notText
+}
+
 func unquote(s []byte) []byte {
 	in := s[1 : len(s)-1]
 	if bytes.IndexByte(in, '\\') >= 0 {
@@ -339,7 +350,7 @@ func unquote(s []byte) []byte {
 
 func unescape(s []byte) []byte {
 	var text string
-	if json.Unmarshal(s, &text) != nil {
+	if stdjson.Unmarshal(s, &text) != nil {
 		return []byte{notText}
 	}
 	// Unmarshal writes U+FFFD for a lone surrogate, which may also be meant.
@@ -364,8 +375,8 @@ func countReplacement(s []byte) int {
 	return n
 }
 
-// integer reads an integer without fraction or exponent, below 2^53.
-func integer(b []byte) (int64, bool) {
+// Integer reads an integer without fraction or exponent, between -2^53 and 2^53.
+func Integer(b []byte) (int64, bool) {
 	digits, negative := b, false
 	if len(b) > 0 && b[0] == '-' {
 		digits, negative = b[1:], true
