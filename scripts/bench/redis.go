@@ -4,10 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/netip"
+	"net"
+	"os"
+	"regexp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,27 +18,34 @@ const redisTimeout = 5 * time.Second
 
 // redisServer is where Redis is, and how to log in.
 type redisServer struct {
-	addr     netip.AddrPort
+	addr     string // host:port
 	username string
 	password string // empty: no AUTH
 }
 
 // redisClient is one connection to Redis. One goroutine uses it at a time.
 type redisClient struct {
-	fd  int
-	in  []byte // read and not yet parsed: in[off:n]
-	off int
-	n   int
-	r   reply
+	file *os.File // keeps fd open
+	fd   int
+	in   []byte // read and not yet parsed: in[off:n]
+	off  int
+	n    int
+	r    reply
 }
 
 // connect dials Redis and logs in.
 func (s redisServer) connect(ctx context.Context) (*redisClient, error) {
-	fd, err := dial(ctx, s.addr, redisTimeout)
+	d := net.Dialer{Timeout: redisTimeout}
+	conn, err := d.DialContext(ctx, "tcp", s.addr)
 	if err != nil {
 		return nil, fmt.Errorf("bench: reach Redis: %w", err)
 	}
-	c := &redisClient{fd: fd, in: make([]byte, 64<<10)}
+	defer conn.Close()
+	f, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		return nil, fmt.Errorf("bench: reach Redis: %w", err)
+	}
+	c := &redisClient{file: f, fd: int(f.Fd()), in: make([]byte, 64<<10)}
 	login := []string{"PING"}
 	switch {
 	case s.username != "":
@@ -52,52 +60,50 @@ func (s redisServer) connect(ctx context.Context) (*redisClient, error) {
 	return c, nil
 }
 
-func (c *redisClient) close() { _ = unix.Close(c.fd) }
+// version asks what Redis it is.
+func (s redisServer) version(ctx context.Context) (string, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer c.close()
+	r, err := c.do(ctx, "INFO", "server")
+	if err != nil {
+		return "", err
+	}
+	found := regexp.MustCompile(`(?:redis|valkey)_version:\S+`).FindAll(r.fields[0], -1)
+	if len(found) == 0 {
+		return "unknown", nil
+	}
+	return string(found[len(found)-1]), nil
+}
+
+func (c *redisClient) close() { _ = c.file.Close() }
 
 // do sends one command and waits for its reply, which is valid until the next
 // one is read.
 func (c *redisClient) do(ctx context.Context, args ...string) (*reply, error) {
-	end := time.Now().Add(redisTimeout)
-	if err := c.send(ctx, appendCommand(nil, args...), end); err != nil {
-		return nil, err
+	command := appendCommand(nil, args...)
+	if n, err := send(c.fd, command); err != nil || n < len(command) {
+		return nil, fmt.Errorf("bench: write %s to Redis: sent %d bytes of %d: %w", args[0], n, len(command), err)
 	}
-	for {
+	for end := time.Now().Add(redisTimeout); ; poll(c.fd, unix.POLLIN, 100*time.Millisecond) {
 		r, err := c.next()
 		switch {
 		case err == nil:
 			return r, r.err(args[0])
-		case !errors.Is(err, errWouldBlock):
+		case err != unix.EAGAIN:
 			return nil, err
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case time.Now().After(end):
 			return nil, fmt.Errorf("bench: Redis did not answer %s within %v", args[0], redisTimeout)
 		}
-		poll(c.fd, unix.POLLIN, 100*time.Millisecond)
 	}
 }
 
-// send writes all of b.
-func (c *redisClient) send(ctx context.Context, b []byte, end time.Time) error {
-	for len(b) > 0 {
-		n, err := write(c.fd, b)
-		b = b[n:]
-		switch {
-		case err == nil:
-			continue
-		case !errors.Is(err, errWouldBlock):
-			return fmt.Errorf("bench: write to Redis: %w", err)
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case time.Now().After(end):
-			return errors.New("bench: Redis takes no more commands")
-		}
-		poll(c.fd, unix.POLLOUT, 100*time.Millisecond)
-	}
-	return nil
-}
-
-// next returns the next reply that has arrived, or errWouldBlock.
+// next returns the next reply that has arrived, or EAGAIN. It is valid until next
+// is called again.
 func (c *redisClient) next() (*reply, error) {
 	for {
 		if c.off < c.n {
@@ -110,28 +116,29 @@ func (c *redisClient) next() (*reply, error) {
 				return &c.r, nil
 			}
 		}
-		c.makeRoom()
-		n, err := read(c.fd, c.in[c.n:])
-		if err != nil {
-			if errors.Is(err, errWouldBlock) {
-				return nil, errWouldBlock
-			}
-			return nil, fmt.Errorf("bench: read from Redis: %w", err)
+		if err := c.fill(); err != nil {
+			return nil, err
 		}
-		if n == 0 {
-			return nil, fmt.Errorf("bench: Redis closed the connection: %w", io.ErrUnexpectedEOF)
-		}
-		c.n += n
 	}
 }
 
-// makeRoom moves what is not parsed to the front, and grows the buffer where
-// one reply fills it; parseReply bounds that.
-func (c *redisClient) makeRoom() {
-	copy(c.in, c.in[c.off:c.n])
-	c.n -= c.off
+// fill reads what is there behind what is not yet parsed. The buffer grows where
+// one reply fills it, which parseReply bounds.
+func (c *redisClient) fill() error {
+	c.n = copy(c.in, c.in[c.off:c.n])
 	c.off = 0
 	if c.n == len(c.in) {
 		c.in = append(c.in, make([]byte, len(c.in))...)
 	}
+	n, err := receive(c.fd, c.in[c.n:])
+	switch {
+	case err == unix.EAGAIN:
+		return err
+	case err != nil:
+		return fmt.Errorf("bench: read from Redis: %w", err)
+	case n == 0:
+		return fmt.Errorf("bench: Redis closed the connection: %w", io.ErrUnexpectedEOF)
+	}
+	c.n += n
+	return nil
 }

@@ -2,7 +2,39 @@
 
 package main
 
-import "time"
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// report is what one run of this tool found.
+type report struct {
+	Command string        `json:"command"`
+	Machine string        `json:"machine"`
+	Redis   string        `json:"redis"`
+	Quick   bool          `json:"quick"`
+	Points  []pointReport `json:"points"`
+}
+
+type pointReport struct {
+	point
+	Rows []row `json:"rows"`
+}
+
+// row is one figure, and the limit beside it where there is one.
+type row struct {
+	Measure string   `json:"measure"`
+	Unit    unit     `json:"unit"`
+	Value   float64  `json:"value"`
+	Limit   *float64 `json:"limit,omitempty"`
+	LimitIs string   `json:"limit_is,omitempty"`
+}
 
 // unit is what a figure is counted in. JSON has the base unit; the table
 // scales it.
@@ -15,30 +47,6 @@ const (
 	percent   unit = "%"
 	number    unit = ""
 )
-
-// row is one figure, and the limit beside it where there is one.
-type row struct {
-	Stage   string   `json:"stage"`
-	Measure string   `json:"measure"`
-	Unit    unit     `json:"unit"`
-	Value   float64  `json:"value"`
-	Limit   *float64 `json:"limit,omitempty"`
-	LimitIs string   `json:"limit_is,omitempty"`
-
-	// Where the row goes in a curve: the picture, and the line in it.
-	chart  string
-	series string
-}
-
-// point is all that was measured in one setting.
-type point struct {
-	Connections int    `json:"connections"`
-	Size        int    `json:"size"`
-	Machine     string `json:"machine"`
-	Seed        uint64 `json:"seed"`
-	Quick       bool   `json:"quick"`
-	Rows        []row  `json:"rows"`
-}
 
 // limit is a figure that the machine sets; nothing where it was not taken.
 type limit struct {
@@ -53,38 +61,181 @@ func (r row) against(l limit) row {
 	return r
 }
 
-// drawn puts the row in a picture.
-func (r row) drawn(chart, series string) row {
-	r.chart, r.series = chart, series
-	return r
-}
-
-// figures is what one stretch of load gave.
-type figures struct {
-	unheard  int           // messages that Redis had no subscriber for
-	expected uint64        // receipts
-	took     time.Duration // from the first PUBLISH to the last receipt
-	cpu      time.Duration // of the server; 0 where it is not known
-	got      received
-}
-
-func (f figures) lost() uint64 {
-	return f.expected - min(f.got.n, f.expected)
-}
-
-// cpuEach is the server's CPU time for each receipt, in seconds.
-func (f figures) cpuEach() float64 {
-	return f.cpu.Seconds() / float64(max(f.got.n, 1))
-}
-
-// rate is receipts per second.
-func (f figures) rate() float64 {
-	return float64(f.got.n) / max(f.took.Seconds(), 1e-9)
-}
-
-func (f figures) age(q float64) float64 {
-	if q == 1 {
-		return time.Duration(f.got.age.max).Seconds()
+// addLoad adds the rows of one load: what it cost the server, how fast it was, how
+// late, and what was lost.
+func (m *measurement) addLoad(l load, f figures, framesPerWrite float64) {
+	bare, hasBare := m.limits.bare[l.name]
+	redis, hasRedis := m.limits.redis[l.name]
+	// of is the limit that a figure of one of them sets, if that was taken.
+	of := func(has bool, f figures, is string, figure func(figures) float64) limit {
+		if !has {
+			return limit{}
+		}
+		return limit{figure(f), is}
 	}
-	return f.got.age.quantile(q).Seconds()
+	late, hasLate, lateIs := redis, hasRedis && l.rate > 0, redisLimit
+	each, fast := "push", of(hasRedis, redis, redisLimit, figures.rate)
+	if l.kind == broadcast {
+		late, hasLate, lateIs = bare, hasBare, writeLimit
+		each, fast = "delivery", of(hasBare, bare, writeLimit, figures.rate)
+	}
+	if m.setting.server.known() && l.beside == 0 {
+		m.add(row{Measure: l.name + ": server CPU per " + each, Unit: seconds, Value: f.cpuEach()}.against(of(hasBare, bare, writeLimit, figures.cpuEach)))
+	}
+	if l.rate == 0 {
+		m.add(row{Measure: l.name + ": deliveries", Unit: perSecond, Value: f.rate()}.against(fast))
+		if m.setting.metrics.known() {
+			m.add(row{Measure: l.name + ": frames per write", Value: framesPerWrite})
+		}
+	}
+	for _, p := range []float64{50, 99, 100} {
+		at := func(f figures) float64 { return f.ageAt(p) }
+		name := fmt.Sprintf("p%g", p)
+		if p == 100 {
+			name = "max"
+		}
+		m.add(row{Measure: l.name + ": PUBLISH to receipt, " + name, Unit: seconds, Value: at(f)}.against(of(hasLate, late, lateIs, at)))
+	}
+	if lost := f.expected - min(f.n, f.expected); lost > 0 {
+		m.add(row{Measure: l.name + ": LOST", Value: float64(lost)})
+	}
+	if f.unheard > 0 {
+		m.add(row{Measure: l.name + ": PUBLISHes while Redis had cut the pod off", Value: float64(f.unheard)})
+	}
+}
+
+// commandLine is how this tool was called.
+func commandLine(args []string) string {
+	return strings.Join(append([]string{"go run ./scripts/bench"}, args...), " ")
+}
+
+// table is the report in Markdown: a line for each measure, a column for each point.
+// In brackets stands the ratio to the limit.
+func (r report) table() string {
+	head, rule := []string{""}, []string{"---"}
+	var measures []string
+	cells := make(map[string][]string)
+	limits := make(map[string]string)
+	for i, p := range r.Points {
+		head, rule = append(head, p.point.String()), append(rule, "---:")
+		for _, w := range p.Rows {
+			if cells[w.Measure] == nil {
+				cells[w.Measure] = make([]string, len(r.Points))
+				measures = append(measures, w.Measure)
+			}
+			cells[w.Measure][i] = w.cell()
+			limits[w.Measure] = w.LimitIs
+		}
+	}
+	lines := [][]string{append(head, "(of)"), append(rule, "---")}
+	for _, name := range measures {
+		lines = append(lines, append(append([]string{name}, cells[name]...), limits[name]))
+	}
+	caption := fmt.Sprintf("`%s`: %s, Redis %s.", r.Command, r.Machine, r.Redis)
+	if r.Quick {
+		caption += " --quick: too short to be quoted."
+	}
+	return caption + " Columns: connections × bytes of data; in brackets the ratio to the limit in the last column.\n\n" + align(lines)
+}
+
+func (w row) cell() string {
+	s := format(w.Unit, w.Value)
+	if w.Limit != nil && *w.Limit > 0 {
+		s += fmt.Sprintf(" (%.2f)", w.Value / *w.Limit)
+	}
+	return s
+}
+
+// align sets the cells of a Markdown table in columns. All but the first and the last
+// are numbers, and stand to the right.
+func align(lines [][]string) string {
+	widths := make([]int, len(lines[0]))
+	for _, cells := range lines {
+		for i, cell := range cells {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, cells := range lines {
+		for i, cell := range cells {
+			fill := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if 0 < i && i < len(cells)-1 {
+				cell = fill + cell
+			} else {
+				cell += fill
+			}
+			b.WriteString("| " + cell + " ")
+		}
+		b.WriteString("|\n")
+	}
+	return b.String()
+}
+
+const (
+	tableBegin = "<!-- bench: begin -->"
+	tableEnd   = "<!-- bench: end -->"
+)
+
+// replaceTable puts a table into a file, between the two marks.
+func replaceTable(file, table string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("bench: file for the table: %w", err)
+	}
+	before, rest, begins := bytes.Cut(b, []byte(tableBegin))
+	_, after, ends := bytes.Cut(rest, []byte(tableEnd))
+	if !begins || !ends {
+		return fmt.Errorf("bench: %s has no lines %s and %s, between which the table goes", file, tableBegin, tableEnd)
+	}
+	b = slices.Concat(before, []byte(tableBegin+"\n"+table+tableEnd), after)
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		return fmt.Errorf("bench: write the table: %w", err)
+	}
+	return nil
+}
+
+// format writes a figure with three digits that mean something.
+func format(u unit, v float64) string {
+	switch u {
+	case seconds:
+		switch {
+		case v >= 1:
+			return digits(v) + " s"
+		case v >= 1e-3:
+			return digits(v*1e3) + " ms"
+		default:
+			return digits(v*1e6) + " µs"
+		}
+	case perSecond:
+		return digits(v) + "/s"
+	case number:
+		return digits(v)
+	default:
+		return digits(v) + " " + string(u)
+	}
+}
+
+func digits(v float64) string {
+	abs := math.Abs(v)
+	switch {
+	case abs >= 100:
+		return group(int64(math.Round(v)))
+	case abs >= 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	case abs >= 1:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	case abs == 0:
+		return "0"
+	default:
+		return strconv.FormatFloat(v, 'f', 3, 64)
+	}
+}
+
+// group writes an integer with a comma at each thousand.
+func group(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -32,8 +31,14 @@ func subscribe(ctx context.Context, s redisServer, channel string) (*subscriber,
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	b := &subscriber{c: c, tally: new(tally), cancel: cancel}
-	b.wg.Go(func() { b.err = b.run(ctx) })
+	b := &subscriber{c: c, tally: newTally(), cancel: cancel}
+	b.wg.Go(func() {
+		for b.err == nil && ctx.Err() == nil {
+			if poll(c.fd, unix.POLLIN, clientTick) != 0 {
+				b.err = b.receive()
+			}
+		}
+	})
 	return b, nil
 }
 
@@ -45,37 +50,20 @@ func (b *subscriber) close() error {
 	return b.err
 }
 
-func (b *subscriber) run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if poll(b.c.fd, unix.POLLIN, 100*time.Millisecond) == 0 {
-			continue
-		}
-		if err := b.receive(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // receive tallies what has arrived.
 func (b *subscriber) receive() error {
 	b.tally.mu.Lock()
 	defer b.tally.mu.Unlock()
-	now := time.Now().UnixNano()
 	for {
-		before := b.c.off
 		r, err := b.c.next()
-		if errors.Is(err, errWouldBlock) {
+		if err == unix.EAGAIN {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if b.c.off < before { // it was read just now
-			now = time.Now().UnixNano()
-		}
 		if len(r.fields) == 3 { // "message", channel, data
-			b.tally.add(r.fields[2], now)
+			b.tally.add(r.fields[2], time.Now().UnixNano())
 		}
 	}
 }
