@@ -31,6 +31,7 @@ func TestImports(t *testing.T) {
 		{"pushpod/config", []string{".", "cli"}, "packages get their own options, not the configuration"},
 		{"pushpod/conn", []string{".", "hub", "admin"}, "presence knows no WebSocket"},
 		{"pushpod/presence", []string{".", "hub", "admin", "cli"}, "conn knows no Redis"},
+		{"pushpod/internal/resp", []string{"hub", "scripts/bench"}, "everyone else speaks to Redis by its client library"},
 		{"pushpod/hub", []string{".", "admin"}, "the hub ties the others, who do not know it"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
@@ -87,12 +88,13 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn":               {[]string{"internal/rawio"}, "connections know neither Redis nor users' rules"},
 		"e2e":                {nil, "it sees pods from outside only"},
 		"embedded":           {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                {[]string{"conn", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
+		"hub":                {[]string{"conn", "internal/rawio", "internal/resp", "presence"}, "it ties these two, and main copies its options"},
 		"internal/rawio":     {nil, "it is system calls alone"},
+		"internal/resp":      {nil, "it reads bytes alone"},
 		"internal/redistest": {nil, "every package's tests may use it"},
 		"presence":           {[]string{"internal/rawio"}, "presence knows no WebSocket and no configuration"},
 		"scripts":            {nil, "producers' scripts stand alone"},
-		"scripts/bench":      {[]string{"internal/rawio"}, "it measures from outside"},
+		"scripts/bench":      {[]string{"internal/resp"}, "it measures from outside"},
 	}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
