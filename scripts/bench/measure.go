@@ -138,13 +138,12 @@ func (m *measurement) findChannel(ctx context.Context) error {
 	defer c.close()
 	for _, i := range []int{0, m.Connections / 2, m.Connections - 1} {
 		key := m.o.prefix + "user:{" + user(i) + "}"
-		r, err := c.do(ctx, "HGETALL", key)
-		if err != nil {
+		if err := c.do(ctx, "HGETALL", key); err != nil {
 			return err
 		}
 		// Another device of the same user may be elsewhere; ours is the newest (UUIDs of version 7 sort by time).
 		channel, newest := "", ""
-		for f := range slices.Chunk(r.fields, 2) {
+		for f := range slices.Chunk(c.Fields, 2) {
 			if len(f) == 2 && string(f[0]) > newest {
 				newest, channel = string(f[0]), string(f[1])
 			}

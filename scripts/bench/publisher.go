@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pushpod/internal/resp"
 )
 
 const (
@@ -148,18 +150,21 @@ func (p *publisher) flush(ctx context.Context) error {
 func (p *publisher) answers(events int16, wait time.Duration) error {
 	poll(p.c.fd, events, wait)
 	for p.waiting > 0 {
-		r, err := p.c.next()
+		err := p.c.next()
 		if err == unix.EAGAIN {
 			return nil
 		}
-		if err == nil {
-			err = r.err("PUBLISH")
-		}
 		if err != nil {
-			return err
+			return fmt.Errorf("bench: PUBLISH: %w", err)
 		}
 		p.waiting--
-		p.receivers += r.number
+		p.receivers += p.c.Int
 	}
 	return nil
+}
+
+// appendPublish appends PUBLISH of a message to a channel.
+func appendPublish(dst []byte, channel string, message []byte) []byte {
+	dst = append(dst, "*3\r\n$7\r\nPUBLISH\r\n"...)
+	return resp.AppendString(resp.AppendString(dst, channel), message)
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"pushpod/internal/resp"
 )
 
 func TestThePacerIsEven(t *testing.T) {
@@ -107,7 +109,7 @@ func newFakeRedis(t *testing.T, reply string) *fakeRedis {
 func (f *fakeRedis) serve(c net.Conn, answer string) {
 	defer c.Close()
 	var in []byte
-	var r reply // a command looks like an array in a reply
+	r := resp.Reader{MaxString: 1000, MaxFields: 10} // a command looks like an array in a reply
 	for buf := make([]byte, 4096); ; {
 		n, err := c.Read(buf)
 		if err != nil {
@@ -115,14 +117,14 @@ func (f *fakeRedis) serve(c net.Conn, answer string) {
 		}
 		in = append(in, buf[:n]...)
 		for {
-			taken, err := parseReply(in, &r)
+			taken, err := r.Parse(in)
 			if err != nil || taken == 0 {
 				break
 			}
 			say := answer
-			if string(r.fields[0]) == "PUBLISH" {
+			if string(r.Fields[0]) == "PUBLISH" {
 				f.mu.Lock()
-				f.got = append(f.got, string(r.fields[2]))
+				f.got = append(f.got, string(r.Fields[2]))
 				f.mu.Unlock()
 			} else {
 				say = "+PONG\r\n"

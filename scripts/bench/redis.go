@@ -12,9 +12,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pushpod/internal/resp"
 )
 
-const redisTimeout = 5 * time.Second
+const (
+	redisTimeout = 5 * time.Second
+	maxReply     = 2 << 20 // bytes of a string, elements of an array
+)
 
 // redisServer is where Redis is, and how to log in.
 type redisServer struct {
@@ -30,7 +35,7 @@ type redisClient struct {
 	in   []byte // read and not yet parsed: in[off:n]
 	off  int
 	n    int
-	r    reply
+	resp.Reader
 }
 
 // connect dials Redis and logs in.
@@ -45,7 +50,7 @@ func (s redisServer) connect(ctx context.Context) (*redisClient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: reach Redis: %w", err)
 	}
-	c := &redisClient{file: f, fd: int(f.Fd()), in: make([]byte, 64<<10)}
+	c := &redisClient{file: f, fd: int(f.Fd()), in: make([]byte, 64<<10), Reader: resp.Reader{MaxString: maxReply, MaxFields: maxReply}}
 	login := []string{"PING"}
 	switch {
 	case s.username != "":
@@ -53,7 +58,7 @@ func (s redisServer) connect(ctx context.Context) (*redisClient, error) {
 	case s.password != "":
 		login = []string{"AUTH", s.password}
 	}
-	if _, err := c.do(ctx, login...); err != nil {
+	if err := c.do(ctx, login...); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -67,11 +72,10 @@ func (s redisServer) version(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer c.close()
-	r, err := c.do(ctx, "INFO", "server")
-	if err != nil {
+	if err := c.do(ctx, "INFO", "server"); err != nil {
 		return "", err
 	}
-	found := regexp.MustCompile(`(?:redis|valkey)_version:\S+`).FindAll(r.fields[0], -1)
+	found := regexp.MustCompile(`(?:redis|valkey)_version:\S+`).FindAll(c.Fields[0], -1)
 	if len(found) == 0 {
 		return "unknown", nil
 	}
@@ -80,50 +84,50 @@ func (s redisServer) version(ctx context.Context) (string, error) {
 
 func (c *redisClient) close() { _ = c.file.Close() }
 
-// do sends one command and waits for its reply, which is valid until the next
-// one is read.
-func (c *redisClient) do(ctx context.Context, args ...string) (*reply, error) {
-	command := appendCommand(nil, args...)
+// do sends one command and waits for its reply, which is then in the fields of the
+// Reader.
+func (c *redisClient) do(ctx context.Context, args ...string) error {
+	command := resp.AppendCommand(nil, args...)
 	if n, err := send(c.fd, command); err != nil || n < len(command) {
-		return nil, fmt.Errorf("bench: write %s to Redis: sent %d bytes of %d: %w", args[0], n, len(command), err)
+		return fmt.Errorf("bench: write %s to Redis: sent %d bytes of %d: %w", args[0], n, len(command), err)
 	}
-	for end := time.Now().Add(redisTimeout); ; poll(c.fd, unix.POLLIN, 100*time.Millisecond) {
-		r, err := c.next()
+	for end := time.Now().Add(redisTimeout); ; poll(c.fd, unix.POLLIN, clientTick) {
+		err := c.next()
 		switch {
 		case err == nil:
-			return r, r.err(args[0])
+			return nil
 		case err != unix.EAGAIN:
-			return nil, err
+			return fmt.Errorf("bench: %s: %w", args[0], err)
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return ctx.Err()
 		case time.Now().After(end):
-			return nil, fmt.Errorf("bench: Redis did not answer %s within %v", args[0], redisTimeout)
+			return fmt.Errorf("bench: Redis did not answer %s within %v", args[0], redisTimeout)
 		}
 	}
 }
 
-// next returns the next reply that has arrived, or EAGAIN. It is valid until next
-// is called again.
-func (c *redisClient) next() (*reply, error) {
+// next takes the next reply that has arrived, which is then in the fields of the
+// Reader; it fails with EAGAIN where there is none, and where Redis answers an error.
+func (c *redisClient) next() error {
 	for {
-		if c.off < c.n {
-			taken, err := parseReply(c.in[c.off:c.n], &c.r)
-			if err != nil {
-				return nil, err
-			}
-			if taken > 0 {
-				c.off += taken
-				return &c.r, nil
-			}
+		taken, err := c.Parse(c.in[c.off:c.n])
+		c.off += taken
+		switch {
+		case err != nil:
+			return err
+		case c.Skip > 0:
+			return fmt.Errorf("a reply of Redis is longer than %d bytes", maxReply)
+		case taken > 0:
+			return c.Err()
 		}
 		if err := c.fill(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 }
 
 // fill reads what is there behind what is not yet parsed. The buffer grows where
-// one reply fills it, which parseReply bounds.
+// one reply fills it, which the Reader bounds.
 func (c *redisClient) fill() error {
 	c.n = copy(c.in, c.in[c.off:c.n])
 	c.off = 0
@@ -135,9 +139,9 @@ func (c *redisClient) fill() error {
 	case err == unix.EAGAIN:
 		return err
 	case err != nil:
-		return fmt.Errorf("bench: read from Redis: %w", err)
+		return fmt.Errorf("read from Redis: %w", err)
 	case n == 0:
-		return fmt.Errorf("bench: Redis closed the connection: %w", io.ErrUnexpectedEOF)
+		return fmt.Errorf("the connection was closed by Redis: %w", io.ErrUnexpectedEOF)
 	}
 	c.n += n
 	return nil

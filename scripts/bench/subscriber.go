@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ func subscribe(ctx context.Context, s redisServer, channel string) (*subscriber,
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.do(ctx, "SUBSCRIBE", channel); err != nil {
+	if err := c.do(ctx, "SUBSCRIBE", channel); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -55,15 +56,15 @@ func (b *subscriber) receive() error {
 	b.tally.mu.Lock()
 	defer b.tally.mu.Unlock()
 	for {
-		r, err := b.c.next()
+		err := b.c.next()
 		if err == unix.EAGAIN {
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("bench: subscriber: %w", err)
 		}
-		if len(r.fields) == 3 { // "message", channel, data
-			b.tally.add(r.fields[2], time.Now().UnixNano())
+		if len(b.c.Fields) == 3 { // "message", channel, data
+			b.tally.add(b.c.Fields[2], time.Now().UnixNano())
 		}
 	}
 }
