@@ -52,27 +52,17 @@ func runBareServer(say io.Writer) error {
 		return err
 	}
 	defer ep.close()
-	plain := net.ListenConfig{}
-	plain.SetMultipathTCP(false)
-	l, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	l, port, err := listenPlain()
 	if err != nil {
 		return fmt.Errorf("bench: bare server: %w", err)
 	}
 	defer l.Close()
-	f, err := l.(*net.TCPListener).File()
-	if err != nil {
-		return fmt.Errorf("bench: bare server: %w", err)
-	}
-	defer f.Close()
-	listen := int(f.Fd())
-	orders := int(os.Stdin.Fd())
-	err = errors.Join(unix.SetNonblock(listen, true), ep.control(unix.EPOLL_CTL_ADD, listen, idListen, unix.EPOLLIN),
-		ep.control(unix.EPOLL_CTL_ADD, orders, idOrders, unix.EPOLLIN))
-	if err != nil {
-		return fmt.Errorf("bench: bare server: %w", err)
-	}
+	listen, orders := int(l.Fd()), int(os.Stdin.Fd())
 	b := &bareServer{ep: ep, in: make([]byte, 16<<10), say: say}
-	fmt.Fprintf(say, "port %d\n", l.Addr().(*net.TCPAddr).Port)
+	err = errors.Join(unix.SetNonblock(listen, true),
+		ep.control(unix.EPOLL_CTL_ADD, listen, idListen, unix.EPOLLIN),
+		ep.control(unix.EPOLL_CTL_ADD, orders, idOrders, unix.EPOLLIN))
+	fmt.Fprintf(say, "port %d\n", port)
 	for err == nil {
 		err = b.turn(listen, orders)
 	}
@@ -80,6 +70,20 @@ func runBareServer(say io.Writer) error {
 		return nil
 	}
 	return err
+}
+
+// listenPlain listens on a free port of 127.0.0.1, without Multipath TCP, which costs
+// more and is Go's default.
+func listenPlain() (*os.File, int, error) {
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	l, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, 0, err
+	}
+	defer l.Close() // the file is another descriptor of the same socket
+	f, err := l.(*net.TCPListener).File()
+	return f, l.Addr().(*net.TCPAddr).Port, err
 }
 
 func (b *bareServer) turn(listen, orders int) (err error) {

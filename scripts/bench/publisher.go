@@ -55,28 +55,28 @@ func (p pacer) due(i int) int64 {
 	return p.start + int64(float64(i)/p.rate*1e9)
 }
 
-// abreast is how many PUBLISHes are under way at once at a rate: one, as from a
-// producer that waits for each answer, and twice as many whenever that has been too
-// slow for the pace (a Redis far away).
-type abreast struct {
-	n    int
-	last int64 // when it was last looked whether n is enough, Unix ns
+// inflight bounds how many PUBLISHes may be without an answer at a rate: one, as from
+// a producer that waits for each answer, and twice as many whenever that is too slow
+// for the pace (a Redis far away).
+type inflight struct {
+	limit int
+	last  int64 // when the limit was last looked at, Unix ns
 }
 
 const (
-	mostAbreast = 100
+	maxInflight = 100
 	behind      = 5 * time.Millisecond  // behind the pace; a stall of the machine may be longer,
 	lookEvery   = 50 * time.Millisecond // but is made up for by then
 )
 
 // late tells when the next message was due; now and due are Unix ns.
-func (a *abreast) late(now, due int64) {
-	if time.Duration(now-a.last) < lookEvery {
+func (f *inflight) late(now, due int64) {
+	if time.Duration(now-f.last) < lookEvery {
 		return
 	}
-	a.last = now
+	f.last = now
 	if time.Duration(now-due) > behind {
-		a.n = min(2*a.n, mostAbreast)
+		f.limit = min(2*f.limit, maxInflight)
 	}
 }
 
@@ -88,9 +88,9 @@ func (p *publisher) publish(ctx context.Context, l load, next message) error {
 	ctx, cancel := context.WithTimeout(ctx, l.limit())
 	defer cancel()
 	pace := pacer{time.Now().UnixNano(), l.rate}
-	most := abreast{n: 1, last: pace.start}
+	most := inflight{limit: 1, last: pace.start}
 	if l.rate == 0 {
-		most.n = window
+		most.limit = window
 	}
 	for i := 0; i < l.count || p.waiting > 0; {
 		if ctx.Err() != nil {
@@ -101,7 +101,7 @@ func (p *publisher) publish(ctx context.Context, l load, next message) error {
 			most.late(now, pace.due(i))
 		}
 		p.buf = p.buf[:0]
-		for ; i < l.count && p.waiting < most.n && pace.due(i) <= now && len(p.buf) < chunk; i++ {
+		for ; i < l.count && p.waiting < most.limit && pace.due(i) <= now && len(p.buf) < chunk; i++ {
 			p.buf = next(p.buf, i, now)
 			p.waiting++
 		}
@@ -110,7 +110,7 @@ func (p *publisher) publish(ctx context.Context, l load, next message) error {
 			err = p.flush(ctx)
 		} else {
 			pause := time.Duration(pace.due(i) - now)
-			if i == l.count || p.waiting == most.n {
+			if i == l.count || p.waiting == most.limit {
 				pause = lookEvery
 			}
 			err = p.answers(unix.POLLIN, pause)

@@ -30,7 +30,7 @@ func TestThePacerIsEven(t *testing.T) {
 
 func TestAPublisherWaitsForAnswersUnlessThatIsTooSlow(t *testing.T) {
 	const ms = int64(time.Millisecond)
-	a := abreast{n: 1}
+	a := inflight{limit: 1}
 	for now := int64(0); now < 1000*ms; now += ms { // in time, but for a stall
 		due := now
 		if 200*ms < now && now < 240*ms {
@@ -38,20 +38,20 @@ func TestAPublisherWaitsForAnswersUnlessThatIsTooSlow(t *testing.T) {
 		}
 		a.late(now, due)
 	}
-	if a.n != 1 {
-		t.Fatalf("%d under way at once in spite of a rate that is reached, want 1", a.n)
+	if a.limit != 1 {
+		t.Fatalf("%d in flight in spite of a rate that is reached, want 1", a.limit)
 	}
 	for now := 1000 * ms; now < 1200*ms; now += ms { // always late
 		a.late(now, now-10*ms)
 	}
-	if a.n != 16 {
-		t.Errorf("%d under way at once after 200 ms behind the pace, want 16", a.n)
+	if a.limit != 16 {
+		t.Errorf("%d in flight after 200 ms behind the pace, want 16", a.limit)
 	}
 	for now := 1200 * ms; now < 9000*ms; now += ms {
 		a.late(now, now-10*ms)
 	}
-	if a.n != mostAbreast {
-		t.Errorf("%d under way at once, want the bound, %d", a.n, mostAbreast)
+	if a.limit != maxInflight {
+		t.Errorf("%d in flight, want the bound, %d", a.limit, maxInflight)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +66,7 @@ func (s redisServer) connect(ctx context.Context) (*redisClient, error) {
 	return c, nil
 }
 
-// version asks what Redis it is.
+// version is the name and the version of the server, such as "Redis 7.0.15".
 func (s redisServer) version(ctx context.Context) (string, error) {
 	c, err := s.connect(ctx)
 	if err != nil {
@@ -75,11 +76,12 @@ func (s redisServer) version(ctx context.Context) (string, error) {
 	if err := c.do(ctx, "INFO", "server"); err != nil {
 		return "", err
 	}
-	found := regexp.MustCompile(`(?:redis|valkey)_version:\S+`).FindAll(c.Fields[0], -1)
+	// Valkey names both, itself last.
+	found := regexp.MustCompile(`(?:redis|valkey)_version:\S+`).FindAllString(string(c.Fields[0]), -1)
 	if len(found) == 0 {
-		return "unknown", nil
+		return "Redis of an unknown version", nil
 	}
-	return string(found[len(found)-1]), nil
+	return strings.NewReplacer("redis_version:", "Redis ", "valkey_version:", "Valkey ").Replace(found[len(found)-1]), nil
 }
 
 func (c *redisClient) close() { _ = c.file.Close() }

@@ -28,7 +28,7 @@ func TestFiguresAreWrittenForPeople(t *testing.T) {
 
 func TestTheTableHasAColumnForEachPoint(t *testing.T) {
 	cpu := row{Measure: "CPU", Unit: seconds, Value: 30e-6}.against(limit{15e-6, "one write(2)"})
-	r := report{Command: "bench", Machine: "a machine", Redis: "7", Points: []pointReport{
+	r := report{Command: "bench", Machine: "a machine", Redis: "Redis 7", Points: []pointReport{
 		{point{1000, 128}, []row{cpu}},
 		{point{5000, 128}, []row{cpu, {Measure: "RSS", Unit: bytesUnit, Value: 500}}},
 	}}
