@@ -82,7 +82,7 @@ func TestBadEnvelopesDisturbNobody(t *testing.T) {
 func TestUnknownMembersAreNamedInTheLogWithoutTheirValue(t *testing.T) {
 	var log strings.Builder
 	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.New(&log)})
-	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
+	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
 	for range 100 {
 		h.router.route([]byte("push:all"), []byte(`{"usr":"hunter2","data":1,"`+strings.Repeat("é", 100)+`":"hunter2","\n\"":0}`))
 	}

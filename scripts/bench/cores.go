@@ -3,18 +3,46 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
+// core is a core of this machine, or any of them.
+type core int
+
+const anyCore core = -1
+
+func (c core) set() (s unix.CPUSet) {
+	s.Set(int(c))
+	return s
+}
+
+// start starts cmd from a thread that is on the core, which a child inherits.
+func (c core) start(cmd *exec.Cmd) error {
+	if c == anyCore {
+		return cmd.Start()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before unix.CPUSet
+	there := c.set()
+	if err := errors.Join(unix.SchedGetaffinity(0, &before), unix.SchedSetaffinity(0, &there)); err != nil {
+		return err
+	}
+	defer unix.SchedSetaffinity(0, &before)
+	return cmd.Start()
+}
+
 // cores says which core the server runs on and which one everything else.
 // Pinning keeps the kernel from moving them about, which is most of the noise.
 type cores struct {
-	server, rest int
-	pinned       bool
+	server, rest core
 }
 
 // pinCores chooses the first two cores that this process may use, and moves it
@@ -25,26 +53,16 @@ func pinCores() (c cores, restore func(), err error) {
 	if err := unix.SchedGetaffinity(0, &may); err != nil {
 		return cores{}, nil, fmt.Errorf("bench: ask for this process's cores: %w", err)
 	}
-	var found []int
+	var found []core
 	for i := 0; i < len(may)*64 && len(found) < 2; i++ {
 		if may.IsSet(i) {
-			found = append(found, i)
+			found = append(found, core(i))
 		}
 	}
 	if len(found) < 2 {
-		return cores{}, func() {}, nil
+		return cores{anyCore, anyCore}, func() {}, nil
 	}
-	c = cores{server: found[0], rest: found[1], pinned: true}
-	if err := moveThreads(oneCore(c.rest)); err != nil {
-		return cores{}, nil, err
-	}
-	return c, func() { _ = moveThreads(may) }, nil
-}
-
-func oneCore(core int) unix.CPUSet {
-	var s unix.CPUSet
-	s.Set(core)
-	return s
+	return cores{found[0], found[1]}, func() { _ = moveThreads(may) }, moveThreads(found[1].set())
 }
 
 // moveThreads moves all threads of this process. Threads that they start later
@@ -56,10 +74,7 @@ func moveThreads(to unix.CPUSet) error {
 			return fmt.Errorf("bench: list this process's threads: %w", err)
 		}
 		for _, task := range tasks {
-			id, err := strconv.Atoi(task.Name())
-			if err != nil {
-				continue
-			}
+			id, _ := strconv.Atoi(task.Name())
 			if err := unix.SchedSetaffinity(id, &to); err != nil && err != unix.ESRCH {
 				return fmt.Errorf("bench: pin a thread to its core: %w", err)
 			}
