@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"pushpod/conn/internal/httphead"
-	"pushpod/conn/internal/wire"
 )
 
 // handshake is what the answer to a request needs of it.
@@ -162,7 +161,7 @@ func (c *Conn) accept(welcome []byte) {
 	l := c.loop
 	h, early := c.in.handshake, c.in.buf
 	l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
-	l.scratch = wire.AppendFrame(l.scratch, wire.OpText, welcome)
+	l.scratch = l.codec.text(l.scratch, welcome)
 	c.dropHalf()
 	l.handshakes[http.StatusSwitchingProtocols]++
 	c.opened()
