@@ -156,7 +156,9 @@ func (d *Deliverer) Flush() {
 	for _, l := range d.touched {
 		b := &d.batches[l.index]
 		if !d.alone() && (len(b.items) > directItems || l.box.waiting.Load() > 0 || l.box.busy.Load()) {
-			d.leave(l, b)
+			if len(b.items) > 0 { // else all of it was left to the worker before
+				d.leave(l, b)
+			}
 			continue
 		}
 		d.queue(l, b)
