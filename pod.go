@@ -46,8 +46,8 @@ type pod struct {
 	admin    *admin.Server
 }
 
-// errSecondSignal says that the pod was told to end at once.
-var errSecondSignal = errors.New("a second signal: ended at once, connections were not closed properly")
+// errSecondSignal is returned by run where a second signal cut the shutdown short.
+var errSecondSignal = errors.New("second signal: stopped at once, without closing the connections")
 
 // run serves until a signal, and leaves.
 func (p *pod) run(ctx context.Context) error {
@@ -75,12 +75,12 @@ func (p *pod) serve(ctx context.Context) error {
 	hubEnded := make(chan error, 1)
 	others.Go(func() {
 		if err := p.admin.Serve(); err != nil {
-			p.log.Error().Err(err).Msg("admin listener failed")
+			p.log.Error().Err(err).Msg("the admin listener failed")
 		}
 	})
 	store.Go(func() {
 		if err := p.store.Run(storeCtx); err != nil && storeCtx.Err() == nil {
-			p.log.Error().Err(err).Msg("presence ended")
+			p.log.Error().Err(err).Msg("the presence store ended")
 		}
 	})
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
@@ -94,7 +94,7 @@ func (p *pod) serve(ctx context.Context) error {
 	err := p.server.Serve()
 	if err == nil {
 		p.log.Info().Str("pod", p.cfg.Pod.Address).Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
-			Strs("redis", p.redis).Str("version", p.version).Str("io_uring", p.ioUring()).Msg("pushpod serves")
+			Strs("redis", p.redis).Str("version", p.version).Str("io_uring", p.ioUring()).Msg("listening for connections")
 		if p.embedded != nil {
 			p.welcome()
 		}
@@ -129,7 +129,7 @@ func (p *pod) ioUring() string {
 	return "off"
 }
 
-// wait returns nil when the pod is told to leave, or what made the hub end.
+// wait returns nil at a signal to shut down, or the error with which the hub ended.
 func (p *pod) wait(hubEnded <-chan error) error {
 	for {
 		select {
@@ -137,7 +137,7 @@ func (p *pod) wait(hubEnded <-chan error) error {
 			return err
 		case s := <-p.signals:
 			if s != syscall.SIGHUP {
-				p.log.Info().Stringer("signal", s).Msg("leaving")
+				p.log.Info().Stringer("signal", s).Msg("shutting down")
 				return nil
 			}
 			p.log.Info().Msg("SIGHUP ignored: there is nothing to reload")
@@ -180,21 +180,21 @@ func (p *pod) leave(ctx context.Context) error {
 	// 4. Out of push:pods; wait for what was already published.
 	leaving, stop := context.WithTimeout(ctx, p.cfg.Redis.Timeout)
 	if err := p.pods.Leave(leaving); err != nil && ctx.Err() == nil {
-		p.log.Warn().Err(err).Msg("can't remove this pod from the list of pods: its lease will end by itself")
+		p.log.Warn().Err(err).Msg("can't remove this pod from push:pods; its lease will expire")
 	}
 	stop()
 	sleep(ctx, time.Second)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	p.log.Info().Msg("left")
+	p.log.Info().Msg("shutdown complete")
 	return nil
 }
 
 // drain closes all connections, evenly over shutdown.drain, and waits for
 // their ends.
 func (p *pod) drain(ctx context.Context) {
-	retry := func() string { return conn.Retry(0, max(p.cfg.Shutdown.Drain, time.Second)) }
+	retry := func() string { return conn.Retry(0, time.Second) }
 	start := time.Now()
 	n := p.server.Len()
 	if err := p.server.CloseAll(ctx, p.cfg.Shutdown.Drain, conn.CodeGoingAway, retry); err != nil {
@@ -205,7 +205,7 @@ func (p *pod) drain(ctx context.Context) {
 	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 20*time.Millisecond) {
 		_ = p.server.CloseAll(ctx, 0, conn.CodeGoingAway, retry)
 	}
-	p.log.Info().Int("connections", n).Dur("took", time.Since(start)).Msg("drained")
+	p.log.Info().Int("connections", n).Int64("drain_ms", time.Since(start).Milliseconds()).Msg("connections closed")
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -217,13 +217,18 @@ func sleep(ctx context.Context, d time.Duration) {
 
 func (p *pod) listen(ctx context.Context) error {
 	if err := p.server.Listen(ctx, p.cfg.Listen); err != nil {
-		return fmt.Errorf("can't listen for clients (listen): %w", err)
+		return cannotListen("listen", err)
 	}
 	if err := p.admin.Listen(ctx); err != nil {
 		p.server.Close()
-		return fmt.Errorf("can't listen for operators (admin.listen): %w", err)
+		return cannotListen("admin.listen", err)
 	}
 	return nil
+}
+
+// cannotListen names the key and the flag with which to choose another address.
+func cannotListen(key string, err error) error {
+	return fmt.Errorf("can't listen: %w (to choose another address: --%s, or the key %s)", err, key, key)
 }
 
 // startRedis starts the embedded Redis where no other is configured, and makes
@@ -232,10 +237,10 @@ func (p *pod) startRedis() error {
 	p.redis = p.cfg.Redis.Addresses
 	if len(p.redis) == 0 {
 		s, err := embedded.Start(p.cfg.Redis.EmbeddedListen, func(format string, args ...any) {
-			p.log.Info().Msgf(format, args...)
+			p.log.Info().Str("key", "redis.embedded_listen").Msgf(format, args...)
 		})
 		if err != nil {
-			return fmt.Errorf("can't start the embedded Redis (redis.embedded_listen): %w", err)
+			return cannotListen("redis.embedded_listen", err)
 		}
 		p.embedded = s
 		p.redis = []string{s.Addr()}
@@ -321,20 +326,21 @@ func (p *pod) build() {
 		Log: p.log,
 	})
 	p.server = conn.New(conn.Options{
-		Handler:          p.hub,
-		MaxMessage:       int(c.Conn.MaxMessage),
-		QueueBytes:       int(c.Conn.QueueBytes),
-		SlowConsumer:     policy(c.Conn.SlowConsumer),
-		Ping:             c.Conn.Ping,
-		PingTimeout:      c.Conn.PingTimeout,
-		HandshakeTimeout: c.Conn.HandshakeTimeout,
-		MaxHeader:        int(c.Conn.MaxHeader),
-		MaxAge:           c.Conn.MaxAge,
-		Renew:            c.Presence.Renew,
-		FramesPerSecond:  c.Limits.FramesPerSecond,
-		Gather:           c.Conn.Gather,
-		IOUring:          c.Conn.IOUring == "auto",
-		Now:              p.pods.NowMs,
+		Admitter: p.hub,
+		IOUring:  c.Conn.IOUring == "auto",
+		Now:      p.pods.NowMs,
+		Settings: conn.Settings{
+			MaxMessage:       int(c.Conn.MaxMessage),
+			QueueBytes:       int(c.Conn.QueueBytes),
+			SlowConsumer:     policy(c.Conn.SlowConsumer),
+			Ping:             c.Conn.Ping,
+			PingTimeout:      c.Conn.PingTimeout,
+			HandshakeTimeout: c.Conn.HandshakeTimeout,
+			MaxHeader:        int(c.Conn.MaxHeader),
+			MaxAge:           c.Conn.MaxAge,
+			Renew:            c.Presence.Renew,
+			FramesPerSecond:  c.Limits.FramesPerSecond,
+		},
 	})
 	p.hub.Attach(p.server)
 
@@ -342,7 +348,7 @@ func (p *pod) build() {
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats}),
+		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats}),
 	)
 	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
 }
@@ -363,7 +369,7 @@ func (p *pod) loadFunctions(ctx context.Context) {
 	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {
 		loaded, found, err := scripts.LoadFunctions(ctx, p.once)
 		if err == nil {
-			p.log.Info().Bool("loaded", loaded).Int("found", found).Msg("function library pushpod")
+			p.log.Info().Bool("loaded", loaded).Int("version_before", found).Msg("function library checked")
 			return
 		}
 		p.log.Warn().Err(err).Msg("can't load the function library")

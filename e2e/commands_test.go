@@ -199,20 +199,20 @@ func TestExitCodes(t *testing.T) {
 		if !known {
 			t.Errorf("%q: exit %d, want %v; stderr %q", test.args, got.status, test.status, got.stderr)
 		}
-		if got.stdout != "" || strings.TrimSpace(got.stderr) == "" {
-			t.Errorf("%q: stdout %q, stderr %q; want reasons on stderr only", test.args, got.stdout, got.stderr)
+		if got.stdout != "" || strings.Count(got.stderr, "\n") != 1 {
+			t.Errorf("%q: stdout %q, stderr %q; want one line on stderr", test.args, got.stdout, got.stderr)
 		}
 	}
 
 	// A port that is taken is a failure, not a matter of usage.
 	p := startPod(t, r, quick())
-	for _, s := range []settings{
-		quick().with("listen", p.listen, "pod.address", "elsewhere:1"),
-		quick().with("admin.listen", p.admin),
+	for key, s := range map[string]settings{
+		"listen":       quick().with("listen", p.listen, "pod.address", "elsewhere:1"),
+		"admin.listen": quick().with("admin.listen", p.admin),
 	} {
 		second := launchPod(t, r, s)
 		second.wantExit("the port is taken", 1, settle)
-		wantLine(t, "the port is taken", second.stderr.String(), "address already in use")
+		wantLine(t, "the port is taken", second.stderr.String(), "address already in use", "--"+key, "key "+key)
 	}
 	if status, _ := p.readyz(); status != 200 {
 		t.Errorf("the first pod is disturbed: readyz %d", status)

@@ -113,7 +113,7 @@ func TestExpiredMessages(t *testing.T) {
 	c, bob := dial(t, p, "alice"), dial(t, p, "bob")
 	now := redisNow(t, db)
 	publish(t, db, p.channel, fmt.Sprintf(`{"to":[%q,%q],"data":"late","expires":%d}`, c.uuid, bob.uuid, now-5000))
-	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"long ago","expires":0}`, c.uuid))
+	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"long ago","expires":100000000000}`, c.uuid))
 	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"in time","expires":%d}`, c.uuid, now+60_000))
 	c.wantMessage("expires in a minute", `"in time"`)
 	bob.wantNothing("expired", 50*time.Millisecond)

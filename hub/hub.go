@@ -25,7 +25,7 @@ type Presence interface {
 	Register(e presence.Entry, done func(presence.Registered)) error
 	Renew(e presence.Entry)
 	Unregister(e presence.Entry, done func(error)) error
-	Heal(user string, held func(conn.UUID) bool)
+	Heal(user string, held func(presence.UUID) bool)
 	Err() error
 }
 
@@ -36,14 +36,15 @@ type Pods interface {
 	Run(ctx context.Context) error
 	Leave(ctx context.Context) error
 	NowMs() int64
-	NewUUID() conn.UUID
+	NewUUID() presence.UUID
 	Err() error
 }
 
 var (
-	_ Presence     = (*presence.Store)(nil)
-	_ Pods         = (*presence.Pods)(nil)
-	_ conn.Handler = (*Hub)(nil)
+	_ Presence      = (*presence.Store)(nil)
+	_ Pods          = (*presence.Pods)(nil)
+	_ conn.Admitter = (*Hub)(nil)
+	_ conn.Owner    = (*session)(nil)
 )
 
 // Options configures a [Hub]. All but Limits are required.
@@ -61,8 +62,8 @@ type Options struct {
 	Log             zerolog.Logger
 }
 
-// Hub is the inside of a pod. Make it with New, give it the server that it is
-// the handler of with Attach, then Run it.
+// Hub is the inside of a pod. Make it with New, give it the server whose
+// Admitter it is with Attach, then Run it.
 type Hub struct {
 	opts     Options
 	instance string // who probes: unlike any other process
@@ -70,13 +71,13 @@ type Hub struct {
 	pods     Pods
 	registry *registry
 	gate     *gate
-	welcomes welcomes
+	answers  answers
 	uplink   *uplink
 	router   *router
 	status   status
 	log      zerolog.Logger
 
-	badLog, registerLog, conflictLog zerolog.Logger // at most a few lines a second
+	badLog, unknownLog, registerLog, refusedLog, conflictLog zerolog.Logger // at most a few lines a second
 
 	server    *conn.Server
 	deliverer *conn.Deliverer
@@ -104,14 +105,14 @@ func New(o Options) *Hub {
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 	}
-	h.badLog, h.registerLog, h.conflictLog = few(), few(), few()
+	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.conflictLog = few(), few(), few(), few(), few()
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
-	h.router = &router{h: h, own: []byte(o.Keys.PodChannel(o.Pod))}
+	h.router = &router{h: h, own: []byte(o.Keys.PodChannel(o.Pod)), tail: []byte(frameTail)}
 	return h
 }
 
-// Attach gives the hub the server whose handler it is, before Run.
+// Attach gives the hub the server whose Admitter it is, before Run.
 func (h *Hub) Attach(s *conn.Server) {
 	h.server = s
 	h.deliverer = s.NewDeliverer()
@@ -329,14 +330,14 @@ func (h *Hub) rewrite(ctx context.Context) bool {
 	if err != nil {
 		return false // the heartbeat says so in the log
 	}
-	conns := h.registry.all()
-	for i, c := range conns {
-		h.presence.Renew(entryOf(c))
+	sessions := h.registry.all()
+	for i, s := range sessions {
+		h.presence.Renew(s.entry())
 		if i%atOnce == atOnce-1 {
 			pause(ctx, between)
 		}
 	}
-	h.log.Info().Int("connections", len(conns)).Msg("presence is written again")
+	h.log.Info().Int("connections", len(sessions)).Msg("presence is written again")
 	return ctx.Err() == nil
 }
 

@@ -63,10 +63,6 @@ func (s *subscriber) run() error {
 		}
 	}()
 	s.buf = make([]byte, readBytes)
-	most := gatherMost
-	if d.Parallel() {
-		most = gatherLarge
-	}
 	gathered, more := 0, false
 	for {
 		if more && d.Full() {
@@ -87,7 +83,7 @@ func (s *subscriber) run() error {
 			return err
 		}
 		gathered += n
-		if (n == asked || n >= drainedAt) && gathered < min(most, max(gatherLarge, s.messages*largeOnes)) {
+		if (n == asked || n >= drainedAt) && gathered < min(gatherMost, max(gatherLarge, s.messages*largeOnes)) {
 			continue
 		}
 		if gathered > 0 {
@@ -95,11 +91,6 @@ func (s *subscriber) run() error {
 			gathered, s.messages = 0, 0
 		}
 		more = d.Work()
-		if more && n == 0 {
-			if rest := d.Rest(); rest > 0 {
-				time.Sleep(min(rest, time.Millisecond))
-			}
-		}
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 func feedHub(t *testing.T, maxPayload int, stream string, piece func() int) (h *Hub, confirmed int, _ error) {
 	t.Helper()
 	h = New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.Nop()})
-	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
+	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
 	ours, redis := net.Pipe()
 	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, reply: newReader(maxPayload)}
 	s.subscribed = func() { confirmed++ }
@@ -105,7 +105,7 @@ func TestSubscriberSkipsWhatIsTooLargeWithoutHoldingIt(t *testing.T) {
 	const huge = 8 << 20
 	stream := message("a", stray(100)) + message("a", strings.Repeat("z", huge)) + message("a", stray(100))
 	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.Nop()})
-	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
+	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
 	ours, redis := net.Pipe()
 	defer ours.Close()
 	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, reply: newReader(1000)}

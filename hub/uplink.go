@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"pushpod/conn"
+	"pushpod/internal/json"
 	"pushpod/presence"
 )
 
@@ -32,9 +32,9 @@ type uplink struct {
 	accepted, failed, batches atomic.Uint64
 }
 
-// uplinked is a request that waits, or, without a connection, a publication.
+// uplinked is a request that waits, or, without a session, a publication.
 type uplinked struct {
-	c    *conn.Conn
+	s    *session
 	id   []byte // as it stands
 	data []byte
 	at   time.Time
@@ -61,9 +61,9 @@ func newUplink(o *Options) *uplink {
 }
 
 // add queues a request; id and data are copied. false: too much waits.
-func (u *uplink) add(c *conn.Conn, id, data []byte) bool {
+func (u *uplink) add(s *session, id, data []byte) bool {
 	both := append(append(make([]byte, 0, len(id)+len(data)), id...), data...)
-	return u.put(uplinked{c: c, id: both[:len(id):len(id)], data: both[len(id):], at: time.Now()})
+	return u.put(uplinked{s: s, id: both[:len(id):len(id)], data: both[len(id):], at: time.Now()})
 }
 
 // publish queues an envelope for a pod's channel. It is best effort.
@@ -152,19 +152,20 @@ func (u *uplink) send(batch []uplinked) {
 }
 
 func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
-	if r.c == nil {
+	if r.s == nil {
 		pipe.Publish(ctx, r.channel, r.data)
 		return
 	}
+	id, _ := json.String(r.id) // it has been checked
 	pipe.XAdd(ctx, &redis.XAddArgs{
 		Stream: u.stream,
 		MaxLen: u.maxLength,
 		Approx: true,
 		Values: []any{
-			"user", r.c.User(),
-			"uuid", presence.FormatUUID(r.c.UUID()),
+			"user", r.s.user,
+			"uuid", presence.FormatUUID(r.s.uuid),
 			"pod", u.pod,
-			"id", unquote(r.id),
+			"id", id,
 			"data", r.data,
 		},
 	})
@@ -174,11 +175,11 @@ func (u *uplink) answer(r *uplinked, err error) {
 	switch {
 	case err != nil:
 		u.failed.Add(1)
-		if r.c != nil {
-			r.c.Send(receipt(r.id, errorUnavailable, "not known whether it was taken: repeat it with the same id"))
+		if r.s != nil {
+			r.s.conn.Answer(receipt(r.id, errorUnavailable, "not known whether it was taken: repeat it with the same id"))
 		}
-	case r.c != nil:
+	case r.s != nil:
 		u.accepted.Add(1)
-		r.c.Send(receipt(r.id, "", ""))
+		r.s.conn.Answer(receipt(r.id, "", ""))
 	}
 }

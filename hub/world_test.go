@@ -115,7 +115,7 @@ func startPod(t *testing.T, s set) *pod {
 		s.hub(&ho)
 	}
 	p.Hub = New(ho)
-	co := conn.Options{Handler: p.Hub, Loops: 2, Renew: 30 * time.Second, QueueBytes: 8 << 20, Now: pods.NowMs}
+	co := conn.Options{Admitter: p.Hub, Loops: 2, Now: pods.NowMs, Settings: conn.Settings{Renew: 30 * time.Second, QueueBytes: 8 << 20}}
 	if s.conn != nil {
 		s.conn(&co)
 	}

@@ -2,7 +2,7 @@
 # Pushes JSON to every connection of a user, and prints how many were addressed.
 #
 #   push.sh USER JSON [NAME VALUE]...
-#   push.sh alice '{"text":"hi"}' id m-1 expires 30000 collapse inbox
+#   push.sh alice '{"text":"hi"}' id m-1 ttl 30000 collapse inbox
 #
 # The names are those of push.lua, which stands beside this file and checks everything. Needs redis-cli only.
 #
@@ -22,7 +22,7 @@ if [ "$#" -lt 2 ]; then
   exit 2
 fi
 if [ "$(($# % 2))" -ne 0 ]; then
-  echo 'push.sh: behind USER and JSON come pairs: NAME VALUE' >&2
+  echo 'push.sh: after USER and JSON come pairs: NAME VALUE' >&2
   exit 2
 fi
 
@@ -37,7 +37,7 @@ key="${prefix}user:{$1}"
 data=$2
 shift 2
 
-# From here on "$@" is redis-cli's command line: options in front, what was given behind. Nothing of that is ever read
+# From here on "$@" is redis-cli's command line: options in front, what was given after. Nothing of that is ever read
 # by the shell again.
 set -- --eval "$script" "$key" , "$data" "$@"
 set -f # REDIS_ARGS is split, but not expanded

@@ -136,7 +136,7 @@ func TestPushShellEndsWithTheRightStatus(t *testing.T) {
 	}{
 		{"pushed", path, environ, []string{"alice", "1"}, 0, "2\n", ""},
 		{"nobody there", path, environ, []string{"bob", "1"}, 0, "0\n", ""},
-		{"with pairs", path, environ, []string{"alice", "1", "id", "a b", "expires", "9"}, 0, "2\n", ""},
+		{"with pairs", path, environ, []string{"alice", "1", "id", "a b", "ttl", "9"}, 0, "2\n", ""},
 		{"another prefix", path, append(environ, "PUSHPOD_PREFIX=x-"), []string{"alice", "1"}, 0, "1\n", ""},
 		{"the server's prefix", path, append(environ, "PUSHPOD_REDIS_PREFIX=x-"), []string{"alice", "1"}, 0, "1\n", ""},
 		{"no prefix", path, append(environ, "PUSHPOD_PREFIX="), []string{"alice", "1"}, 0, "0\n", ""},
