@@ -29,14 +29,20 @@ func TestBadConfigurationStopsTheStart(t *testing.T) {
 func TestEnvironmentConfiguresThePod(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
+	r.CLI("ACL", "SETUSER", "tenant", "on", "nopass", "~tenant-7:*", "&tenant-7:*", "+@all")
 	listen, admin := freeAddr(t), freeAddr(t)
-	s := quick().with("listen", listen, "admin.listen", admin, "redis.addresses", r.Addr(), "redis.prefix", "tenant-7:", "pod.address", "pod-a.example:8080")
+	s := quick().with("listen", listen, "admin.listen", admin, "redis.addresses", r.Addr(), "redis.username", "tenant", "redis.prefix", "tenant-7:", "pod.address", "pod-a.example:8080")
 	p := &pod{
 		process: startProcess(t, "pod by environment", s.env(), "serve"), settings: s, redis: r,
 		listen: listen, admin: admin, channel: "tenant-7:pod:pod-a.example:8080",
 	}
 	p.waitReady()
 	c := dial(t, p, "alice")
+	for line := range strings.Lines(r.CLI("CLIENT", "LIST")) {
+		if !strings.Contains(line, "user=tenant ") && !strings.Contains(line, "cmd=client") {
+			t.Errorf("a connection of another user: %s", line)
+		}
+	}
 	got := r.CLI("HGETALL", "tenant-7:user:{alice}")
 	if want := c.uuid + "\n" + p.channel; got != want {
 		t.Errorf("presence %q, want %q", got, want)
