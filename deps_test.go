@@ -81,7 +81,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                  {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "presence", "scripts"}, "main ties all of them together"},
+		".":                  {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "scripts"}, "main ties all of them together"},
 		"admin":              {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
 		"cli":                {[]string{"clients/go", "config", "presence", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":         {nil, "others copy it into their own programs"},
@@ -89,11 +89,12 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn":               {[]string{"internal/rawio"}, "connections know neither Redis nor users' rules"},
 		"e2e":                {nil, "it sees pods from outside only"},
 		"embedded":           {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                {[]string{"conn", "internal/json", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
+		"hub":                {[]string{"conn", "internal/backoff", "internal/json", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
+		"internal/backoff":   {nil, "it is time alone"},
 		"internal/json":      {nil, "it is a grammar alone"},
 		"internal/rawio":     {nil, "it is system calls alone"},
 		"internal/redistest": {nil, "every package's tests may use it"},
-		"presence":           {[]string{"internal/rawio"}, "presence knows no WebSocket and no configuration"},
+		"presence":           {[]string{"internal/backoff", "internal/rawio"}, "presence knows no WebSocket and no configuration"},
 		"scripts":            {nil, "producers' scripts stand alone"},
 		"scripts/bench":      {[]string{"internal/json"}, "it measures from outside"},
 	}

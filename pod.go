@@ -20,6 +20,7 @@ import (
 	"pushpod/conn"
 	"pushpod/embedded"
 	"pushpod/hub"
+	"pushpod/internal/backoff"
 	"pushpod/presence"
 	"pushpod/scripts"
 )
@@ -167,7 +168,7 @@ func (p *pod) leave(ctx context.Context) error {
 
 	// 1. Not ready, and still accepting, until balancers have noticed.
 	p.hub.StartDraining()
-	sleep(ctx, p.cfg.Shutdown.Delay)
+	backoff.Sleep(ctx, p.cfg.Shutdown.Delay)
 
 	// 2. Nothing new.
 	p.hub.Refuse()
@@ -182,7 +183,7 @@ func (p *pod) leave(ctx context.Context) error {
 		p.log.Warn().Err(err).Msg("can't remove this pod from push:pods; its lease will expire")
 	}
 	stop()
-	sleep(ctx, time.Second)
+	backoff.Sleep(ctx, time.Second)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -201,17 +202,10 @@ func (p *pod) drain(ctx context.Context) {
 	}
 	// A handshake that was under way may still have become a connection.
 	const grace = 6 * time.Second // TCP ends 5 s after a close frame at the latest
-	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 20*time.Millisecond) {
+	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); backoff.Sleep(ctx, 20*time.Millisecond) {
 		_ = p.server.CloseAll(ctx, 0, conn.CodeGoingAway, retry)
 	}
 	p.log.Info().Int("connections", n).Int64("drain_ms", time.Since(start).Milliseconds()).Msg("connections closed")
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 func (p *pod) listen(ctx context.Context) error {
@@ -363,14 +357,14 @@ func policy(name string) conn.Policy {
 // loadFunctions loads the function library where it is newer than what Redis
 // has, once Redis answers.
 func (p *pod) loadFunctions(ctx context.Context) {
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {
+	for failures := 1; ctx.Err() == nil; failures++ {
 		loaded, found, err := scripts.LoadFunctions(ctx, p.once)
 		if err == nil {
 			p.log.Info().Bool("loaded", loaded).Int("version_before", found).Msg("function library checked")
 			return
 		}
 		p.log.Warn().Err(err).Msg("can't load the function library")
-		sleep(ctx, wait)
+		backoff.Sleep(ctx, backoff.After(failures, 100*time.Millisecond, 10*time.Second))
 	}
 }
 
