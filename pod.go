@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -368,6 +369,7 @@ func (p *pod) loadFunctions(ctx context.Context) {
 
 // welcome prints what to do next, for somebody who tries pushpod out.
 func (p *pod) welcome() {
+	_, redisPort, _ := net.SplitHostPort(p.redis[0])
 	fmt.Fprintf(p.stdout, `
 pushpod is running. Clients connect to   ws://%[1]s%[2]s?user=ID
 Redis (embedded) listens on              %[3]s
@@ -380,5 +382,5 @@ Push to alice, in a third one:
 or with redis-cli:
     redis-cli -p %[4]s --eval scripts/push.lua 'push:user:{alice}' , '{"text":"hi"}'
 
-`, p.server.Addr(), conn.Path, p.redis[0], portOf(p.redis[0]))
+`, p.server.Addr(), conn.Path, p.redis[0], redisPort)
 }
