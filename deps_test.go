@@ -84,7 +84,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                      {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		".":                      {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
 		"admin":                  {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
 		"cli":                    {[]string{"clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":             {nil, "others copy it into their own programs"},
@@ -97,12 +97,13 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn/internal/wire":     {nil, "frames and close codes are bytes alone"},
 		"e2e":                    {nil, "it sees pods from outside only"},
 		"embedded":               {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                    {[]string{"conn", "internal/json", "internal/rawio", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
+		"hub":                    {[]string{"conn", "internal/backoff", "internal/json", "internal/rawio", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
+		"internal/backoff":       {nil, "it is time alone"},
 		"internal/json":          {nil, "it is a grammar alone"},
 		"internal/rawio":         {nil, "it is system calls alone"},
 		"internal/resp":          {nil, "it reads bytes alone"},
 		"internal/redistest":     {nil, "every package's tests may use it"},
-		"presence":               {[]string{"redisconn"}, "presence knows no WebSocket and no configuration"},
+		"presence":               {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
 		"redisconn":              {[]string{"internal/rawio"}, "it knows how to reach Redis, and nothing of what is in it"},
 		"scripts":                {nil, "producers' scripts stand alone"},
 		"scripts/bench":          {[]string{"internal/json", "internal/rawio", "internal/resp"}, "it measures from outside"},

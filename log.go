@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,11 +22,6 @@ func newLogger(c config.Log, w io.Writer) zerolog.Logger {
 		level = zerolog.InfoLevel // config has checked it
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
-}
-
-func portOf(address string) string {
-	_, port, _ := net.SplitHostPort(address)
-	return port
 }
 
 // redisLog logs what the Redis library reports, at the level debug: mostly that a

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -20,13 +21,14 @@ import (
 	"pushpod/conn"
 	"pushpod/embedded"
 	"pushpod/hub"
+	"pushpod/internal/backoff"
 	"pushpod/presence"
 	"pushpod/redisconn"
 	"pushpod/scripts"
 )
 
-// pod is one running server: what it is made of, in the order in which it
-// starts. It leaves in the reverse order.
+// pod is one running server: its parts, in the order in which they start. They stop in
+// the reverse order.
 type pod struct {
 	cfg     config.Config
 	version string
@@ -49,7 +51,7 @@ type pod struct {
 // errSecondSignal is returned by run where a second signal cut the shutdown short.
 var errSecondSignal = errors.New("second signal: stopped at once, without closing the connections")
 
-// run serves until a signal, and leaves.
+// run runs the pod until a signal, and then shuts it down.
 func (p *pod) run(ctx context.Context) error {
 	p.log = newLogger(p.cfg.Log, p.stderr)
 	redis.SetLogger(redisLog{p.log}) // the library has one logger for all its clients
@@ -65,9 +67,8 @@ func (p *pod) run(ctx context.Context) error {
 	return p.serve(ctx)
 }
 
-// serve runs what has been built. Three lives are nested: presence outlives
-// the hub, so that what the hub unregisters last is still written; both outlive
-// the listener.
+// serve runs the parts. Their lives are nested: presence outlives the hub, so that the
+// hub's last removals are still written; both outlive the listener.
 func (p *pod) serve(ctx context.Context) error {
 	storeCtx, stopStore := context.WithCancel(ctx)
 	hubCtx, stopHub := context.WithCancel(ctx)
@@ -85,7 +86,7 @@ func (p *pod) serve(ctx context.Context) error {
 	})
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
-	if os.Getenv("GOMAXPROCS") == "" { // what it says is left alone
+	if os.Getenv("GOMAXPROCS") == "" { // a given number is kept
 		others.Go(func() { spareProcessor(hubCtx, p.hub.Received, p.hub.KeepProcessor) })
 	}
 	if p.cfg.Redis.LoadFunctions {
@@ -104,14 +105,14 @@ func (p *pod) serve(ctx context.Context) error {
 		err = p.leave(ctx)
 	}
 
-	// Unsubscribe; end what is left of the connections, whose entries are then
-	// unregistered; end presence, which still writes that.
+	// Unsubscribe; end the connections that are left, which removes their entries; end
+	// presence, which still writes that.
 	stopHub()
 	p.server.Close()
 	stopStore()
 	p.admin.Close()
 	if errors.Is(err, errSecondSignal) {
-		return err // at once: nothing is waited for
+		return err // at once, without waiting
 	}
 	store.Wait()
 	others.Wait()
@@ -145,8 +146,7 @@ func (p *pod) wait(hubEnded <-chan error) error {
 	}
 }
 
-// leave does what the contract says about leaving, in its order. A second
-// signal cuts it short.
+// leave shuts the pod down, in the order of the contract. A second signal cuts it short.
 func (p *pod) leave(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -166,24 +166,24 @@ func (p *pod) leave(ctx context.Context) error {
 		}
 	}()
 
-	// 1. Not ready, and still accepting, until balancers have noticed.
+	// 1. Not ready, but still accepting, until load balancers have noticed.
 	p.hub.StartDraining()
-	sleep(ctx, p.cfg.Shutdown.Delay)
+	backoff.Sleep(ctx, p.cfg.Shutdown.Delay)
 
-	// 2. Nothing new.
+	// 2. No new connections.
 	p.hub.Refuse()
 	p.server.StopAccepting()
 
-	// 3. Connection by connection; each one's entry is removed as it ends.
+	// 3. Close the connections one by one. The entry of each is removed when it ends.
 	p.drain(ctx)
 
-	// 4. Out of push:pods; wait for what was already published.
+	// 4. Leave push:pods, then wait for what has already been published.
 	leaving, stop := context.WithTimeout(ctx, p.cfg.Redis.Timeout)
 	if err := p.pods.Leave(leaving); err != nil && ctx.Err() == nil {
 		p.log.Warn().Err(err).Msg("can't remove this pod from push:pods; its lease will expire")
 	}
 	stop()
-	sleep(ctx, time.Second)
+	backoff.Sleep(ctx, time.Second)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -191,8 +191,8 @@ func (p *pod) leave(ctx context.Context) error {
 	return nil
 }
 
-// drain closes all connections, evenly over shutdown.drain, and waits for
-// their ends.
+// drain closes all connections, evenly over shutdown.drain, and waits until they have
+// ended. The closes are spread, so clients need little more spread when they reconnect.
 func (p *pod) drain(ctx context.Context) {
 	retry := func() string { return conn.Retry(0, time.Second) }
 	start := time.Now()
@@ -200,19 +200,12 @@ func (p *pod) drain(ctx context.Context) {
 	if err := p.server.CloseAll(ctx, p.cfg.Shutdown.Drain, conn.CodeGoingAway, retry); err != nil {
 		return
 	}
-	// A handshake that was under way may still have become a connection.
+	// A handshake may have completed meanwhile.
 	const grace = 6 * time.Second // TCP ends 5 s after a close frame at the latest
-	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 20*time.Millisecond) {
+	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); backoff.Sleep(ctx, 20*time.Millisecond) {
 		_ = p.server.CloseAll(ctx, 0, conn.CodeGoingAway, retry)
 	}
 	p.log.Info().Int("connections", n).Int64("drain_ms", time.Since(start).Milliseconds()).Msg("connections closed")
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 func (p *pod) listen(ctx context.Context) error {
@@ -363,33 +356,34 @@ func policy(name string) conn.Policy {
 	return conn.Disconnect
 }
 
-// loadFunctions loads the function library where it is newer than what Redis
-// has, once Redis answers.
+// loadFunctions loads the function library if Redis has none or an older one. It retries
+// until Redis answers.
 func (p *pod) loadFunctions(ctx context.Context) {
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {
+	for failures := 1; ctx.Err() == nil; failures++ {
 		loaded, found, err := scripts.LoadFunctions(ctx, p.once)
 		if err == nil {
 			p.log.Info().Bool("loaded", loaded).Int("version_before", found).Msg("function library checked")
 			return
 		}
 		p.log.Warn().Err(err).Msg("can't load the function library")
-		sleep(ctx, wait)
+		backoff.Sleep(ctx, backoff.After(failures, 100*time.Millisecond, 10*time.Second))
 	}
 }
 
-// welcome tells someone who tries pushpod out what to do next.
+// welcome prints what to do next, for somebody who tries pushpod out.
 func (p *pod) welcome() {
+	_, redisPort, _ := net.SplitHostPort(p.redis[0])
 	fmt.Fprintf(p.stdout, `
 pushpod is running. Clients connect to   ws://%[1]s%[2]s?user=ID
 Redis (embedded) listens on              %[3]s
-The embedded Redis is for trying out: it forgets everything when pushpod ends.
+The embedded Redis is for trying out: its data is lost when pushpod stops.
 
 Connect as alice, in a second terminal:
     go run . connect alice --url ws://%[1]s%[2]s
 Push to alice, in a third one:
     go run . push alice '{"text":"hi"}' --redis.addresses %[3]s
-or, where you have redis-cli:
+or with redis-cli:
     redis-cli -p %[4]s --eval scripts/push.lua 'push:user:{alice}' , '{"text":"hi"}'
 
-`, p.server.Addr(), conn.Path, p.redis[0], portOf(p.redis[0]))
+`, p.server.Addr(), conn.Path, p.redis[0], redisPort)
 }

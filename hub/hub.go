@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/conn"
+	"pushpod/internal/backoff"
 	"pushpod/presence"
 	"pushpod/redisconn"
 )
@@ -146,8 +146,7 @@ func (h *Hub) Run(ctx context.Context) error {
 
 // subscriptions keeps the pod subscribed until ctx ends.
 func (h *Hub) subscriptions(ctx context.Context) {
-	const first, most = 50 * time.Millisecond, 2 * time.Second
-	wait := first
+	failures := 0
 	for n := 0; ctx.Err() == nil; {
 		established, proved, err := h.subscription(ctx, n > 0)
 		if ctx.Err() != nil {
@@ -156,15 +155,15 @@ func (h *Hub) subscriptions(ctx context.Context) {
 		if established {
 			n++
 			if proved {
-				wait = first
+				failures = 0
 			}
 			h.gaps.Add(1)
 			h.log.Error().Err(err).Str("channel", string(h.router.own)).Msg("subscription lost: what was published meanwhile is lost too")
 		} else {
 			h.log.Warn().Err(err).Msg("can't subscribe")
 		}
-		pause(ctx, rand.N(wait)+time.Millisecond) // full jitter: pods must not come all at once
-		wait = min(2*wait, most)
+		failures++
+		backoff.Sleep(ctx, backoff.After(1+failures, 50*time.Millisecond, 2*time.Second)) // spread: pods must not come all at once
 	}
 }
 
@@ -242,7 +241,7 @@ func (h *Hub) watch(ctx context.Context, confirmed <-chan struct{}, again bool) 
 		if first && again {
 			h.Rewrite()
 		}
-		pause(ctx, h.opts.Redis.Probe)
+		backoff.Sleep(ctx, h.opts.Redis.Probe)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -261,7 +260,7 @@ func (h *Hub) probe(ctx context.Context, until time.Time) {
 			return
 		}
 		h.log.Warn().Err(err).Msg("can't publish a probe")
-		pause(ctx, h.opts.Redis.Timeout/8)
+		backoff.Sleep(ctx, h.opts.Redis.Timeout/8)
 	}
 }
 
@@ -316,7 +315,7 @@ func (h *Hub) rewriter(ctx context.Context) {
 		case <-h.rewrites:
 		}
 		for !h.rewrite(ctx) && ctx.Err() == nil {
-			pause(ctx, h.opts.Redis.Probe)
+			backoff.Sleep(ctx, h.opts.Redis.Probe)
 		}
 	}
 }
@@ -334,18 +333,11 @@ func (h *Hub) rewrite(ctx context.Context) bool {
 	for i, s := range sessions {
 		h.presence.Renew(s.entry())
 		if i%atOnce == atOnce-1 {
-			pause(ctx, between)
+			backoff.Sleep(ctx, between)
 		}
 	}
 	h.log.Info().Int("connections", len(sessions)).Msg("presence is written again")
 	return ctx.Err() == nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 // heal has those presence entries of a user removed that name this pod and are

@@ -22,7 +22,7 @@ type Options struct {
 	Addresses      []string // one: standalone; several: Cluster; with SentinelMaster: the Sentinels
 	SentinelMaster string   // name of the master that the Sentinels watch
 	Username       string
-	Password       string
+	Password       string // may be empty for a user with `nopass`
 	DB             int
 	TLS            *tls.Config   // nil: none
 	Timeout        time.Duration // of a dial, a write, a read; 0: 3 s
@@ -55,6 +55,9 @@ func (o Options) settings() *redis.UniversalOptions {
 	}
 	if pool <= 0 {
 		pool = defaultPoolSize
+	}
+	if o.Username != "" && o.Password == "" {
+		o.Password = "nopass" // go-redis logs nobody in without one; for an ACL's nopass any will do
 	}
 	if o.NoRetry {
 		retries = -1

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Pushes JSON to every connection of a user, and prints how many were addressed.
+# Pushes JSON to all connections of a user, and prints how many were addressed.
 #
 #   push.sh USER JSON [NAME VALUE]...
 #   push.sh alice '{"text":"hi"}' id m-1 ttl 30000 collapse inbox
 #
-# The names are those of push.lua, which stands beside this file and checks everything. Needs redis-cli only.
+# The pairs are those of push.lua, which must be in the same directory and checks all arguments. Needs redis-cli.
 #
 # Environment:
-#   PUSHPOD_PREFIX          what the keys begin with (default: PUSHPOD_REDIS_PREFIX, as the server reads it, else push:)
+#   PUSHPOD_PREFIX          the prefix of the keys (default: PUSHPOD_REDIS_PREFIX, which pods read too, else push:)
 #   REDIS_HOST, REDIS_PORT  where Redis is (default: redis-cli's own)
 #   REDIS_ARGS              more arguments for redis-cli, separated by spaces: --tls -n 1 -c
 #   REDISCLI_AUTH           the password, read by redis-cli itself
@@ -28,7 +28,7 @@ fi
 
 script=$(dirname -- "$0")/push.lua
 if [ ! -r "$script" ]; then
-  echo 'push.sh: push.lua must stand beside it' >&2
+  echo 'push.sh: push.lua must be in the same directory' >&2
   exit 1
 fi
 

@@ -150,7 +150,7 @@ func TestPushShellEndsWithTheRightStatus(t *testing.T) {
 		{"-e for redis-cli", path, append(environ, "REDIS_ARGS=-e"), []string{"alice", "hi"}, 1, "", "the data is not JSON"},
 		{"no Redis", path, append(environ, "REDIS_PORT=1"), []string{"alice", "1"}, 1, "", "push.sh: redis-cli ended with status 1"},
 		{"no redis-cli", path, append(environ, "REDIS_CLI=/nonexistent"), []string{"alice", "1"}, 1, "", "push.sh: /nonexistent ended with status 127"},
-		{"no push.lua beside it", alone, environ, []string{"alice", "1"}, 1, "", "push.lua must stand beside it"},
+		{"no push.lua beside it", alone, environ, []string{"alice", "1"}, 1, "", "push.lua must be in the same directory"},
 	}
 	for _, c := range cases {
 		status, stdout, stderr := run(t, t.TempDir(), c.environ, c.path, c.args...)
