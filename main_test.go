@@ -21,6 +21,7 @@ func TestExitCodesAndWhereThingsAreSaid(t *testing.T) {
 		stderr []string
 	}{
 		{"version", []string{"version"}, 0, "dev", nil},
+		{"the version as a flag", []string{"--version"}, 0, "pushpod dev", nil},
 		{"the reference", []string{"config", "reference"}, 0, "queue_bytes", nil},
 		{"unknown flag", []string{"--nope"}, 2, "", []string{"nope"}},
 		{"unknown command", []string{"nope"}, 2, "", []string{"nope"}},

@@ -21,7 +21,7 @@ func (c *Conn) beginClose(code Code, reason string, cause Cause) {
 	if !c.reads() { // ended, or a message closes it
 		return
 	}
-	f := sendq.NewFrame(wire.AppendClose(nil, code, reason))
+	f := sendq.NewFrame(c.loop.codec.closing(nil, code, reason))
 	f.Control, f.Closes = true, true
 	c.closeBy(f, cause)
 }
@@ -86,7 +86,7 @@ func (c *Conn) peerClosed(code Code) {
 		c.dropUnseen()
 		c.dropMessages()
 		c.closing(CausePeer)
-		c.loop.scratch = wire.AppendClose(c.loop.scratch[:0], code, "")
+		c.loop.scratch = c.loop.codec.closing(c.loop.scratch[:0], code, "")
 		c.sendControl(c.loop.scratch)
 		return
 	}

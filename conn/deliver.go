@@ -1,9 +1,6 @@
 package conn
 
-import (
-	"pushpod/conn/internal/sendq"
-	"pushpod/conn/internal/wire"
-)
+import "pushpod/conn/internal/sendq"
 
 // Frame is an encoded message on its way to several connections, made by
 // Deliverer.Frame.
@@ -56,15 +53,16 @@ func (d *Deliverer) Frame(p Push, parts ...[]byte) *Frame {
 	for _, part := range parts {
 		size += len(part)
 	}
-	f := d.frames.New(wire.MaxHeader + size + wire.MaxHeader + wire.MaxControl)
+	codec := &d.srv.codec
+	f := d.frames.New(maxHead + size + maxClose)
 	if len(parts) > 0 {
-		f.Bytes = wire.AppendHeader(f.Bytes, wire.OpText, size)
+		f.Bytes = codec.head(f.Bytes, size)
 		for _, part := range parts {
 			f.Bytes = append(f.Bytes, part...)
 		}
 	}
 	if p.Close {
-		f.Bytes = wire.AppendClose(f.Bytes, p.CloseCode, p.Reason)
+		f.Bytes = codec.closing(f.Bytes, p.CloseCode, p.Reason)
 	}
 	f.Expires, f.At, f.Collapse, f.Closes = p.Expires, p.At, p.Collapse, p.Close
 	return f
@@ -84,7 +82,7 @@ func (d *Deliverer) Plain(c *Conn, at int64, parts ...[]byte) {
 	for _, part := range parts {
 		size += len(part)
 	}
-	if size+wire.HeaderSize(size) > sendq.MaxPrivate {
+	if d.srv.codec.size(size) > sendq.MaxPrivate {
 		f := d.Frame(Push{At: at}, parts...)
 		d.To(c, f)
 		f.Release()
@@ -161,7 +159,9 @@ func (d *Deliverer) Flush() {
 	for _, l := range d.touched {
 		b := &d.batches[l.index]
 		if !d.alone() && (len(b.items) > directItems || l.box.waiting.Load() > 0 || l.box.busy.Load()) {
-			d.leave(l, b)
+			if len(b.items) > 0 { // else all of it was left to the worker before
+				d.leave(l, b)
+			}
 			continue
 		}
 		d.queue(l, b)

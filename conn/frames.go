@@ -203,7 +203,7 @@ func (c *Conn) pong(payload []byte) {
 	if c.out != nil && c.out.Bytes() > c.loop.settings().QueueBytes {
 		return
 	}
-	c.loop.scratch = wire.AppendFrame(c.loop.scratch[:0], wire.OpPong, payload)
+	c.loop.scratch = c.loop.codec.pong(c.loop.scratch[:0], payload)
 	c.sendControl(c.loop.scratch)
 }
 

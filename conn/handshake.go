@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"pushpod/conn/internal/httphead"
-	"pushpod/conn/internal/wire"
 )
 
 // handshake is what the answer to a request needs of it.
@@ -78,11 +77,11 @@ func (c *Conn) request(head string) {
 
 // health answers a balancer, whose connection is no handshake.
 func (c *Conn) health() {
-	status := http.StatusOK
 	if !c.loop.srv.opts.Admitter.Ready() {
-		status = http.StatusServiceUnavailable
+		c.answer("", &Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "not ready"})
+		return
 	}
-	c.answer(&Refusal{Status: status})
+	c.answer("", &Refusal{Status: http.StatusOK})
 }
 
 // readPing reads ?ping=app or ?ping=app,SECONDS.
@@ -96,7 +95,7 @@ func (c *Conn) readPing(r *Request) *Refusal {
 	n, err := strconv.Atoi(seconds)
 	switch {
 	case kind != "app", given && (err != nil || n < 15 || n > 300 || strconv.Itoa(n) != seconds):
-		return &Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: "ping must be app, or app and 15 to 300 seconds (app,30)"}
+		return httphead.BadRequest("ping must be app, or app and 15 to 300 seconds (app,30)")
 	case given:
 		c.pingEach = uint16(n)
 	}
@@ -108,7 +107,7 @@ func (c *Conn) readPing(r *Request) *Refusal {
 // wait for the answer. What waits is bounded as what waits for it is.
 func (c *Conn) early(b []byte) {
 	if len(c.in.buf)+len(b) > c.loop.settings().QueueBytes {
-		c.refuse(&Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: "too much was sent before the handshake's answer"})
+		c.refuse(httphead.BadRequest("too much was sent before the handshake's answer"))
 		return
 	}
 	c.in.buf = append(c.in.buf, b...)
@@ -162,7 +161,7 @@ func (c *Conn) accept(welcome []byte) {
 	l := c.loop
 	h, early := c.in.handshake, c.in.buf
 	l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
-	l.scratch = wire.AppendFrame(l.scratch, wire.OpText, welcome)
+	l.scratch = l.codec.text(l.scratch, welcome)
 	c.dropHalf()
 	l.handshakes[http.StatusSwitchingProtocols]++
 	c.opened()
@@ -204,14 +203,12 @@ func (c *Conn) refuse(r *Refusal) {
 	if c.cause == CausePeer { // no other was named
 		c.cause = CauseRefused
 	}
-	c.answerTo(origin, r)
+	c.answer(origin, r)
 }
 
-// answer sends an HTTP answer and ends the connection once the peer has read
-// it, or after 2 s.
-func (c *Conn) answer(r *Refusal) { c.answerTo("", r) }
-
-func (c *Conn) answerTo(origin string, r *Refusal) {
+// answer sends an HTTP answer, which the pages of origin may read, and ends the
+// connection once the peer has read it, or after 2 s.
+func (c *Conn) answer(origin string, r *Refusal) {
 	l := c.loop
 	l.pending--
 	c.dropUnseen()

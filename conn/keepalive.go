@@ -116,9 +116,5 @@ func (c *Conn) onPing(now uint32) {
 	c.set(flagPinged | flagAwaiting)
 	c.pingAt = now + ticksOf(o.PingTimeout)
 	c.loop.pings++
-	kind := 0
-	if c.has(flagAppPing) {
-		kind = 1
-	}
-	c.sendControl(c.loop.srv.pings[kind])
+	c.sendControl(c.loop.codec.ping(c.has(flagAppPing)))
 }

@@ -16,6 +16,7 @@ import (
 type Loop struct {
 	// Static, since Serve.
 	srv    *Server
+	codec  *webSocket
 	index  int
 	io     netloop.Loop
 	sender netloop.Sender
@@ -55,7 +56,7 @@ type Loop struct {
 const readBytes = 64 << 10
 
 func newLoop(s *Server, index int) *Loop {
-	l := &Loop{srv: s, index: index, wake: make(chan struct{}, 1)}
+	l := &Loop{srv: s, codec: &s.codec, index: index, wake: make(chan struct{}, 1)}
 	l.parser = httphead.NewParser(s.opts.Headers...)
 	l.read = make([]byte, readBytes)
 	l.handshakes = map[int]uint64{}

@@ -52,20 +52,21 @@ func (c *Conn) sendPlain(text []byte, at int64) {
 	if c.takes() {
 		c.catchUp() // which may end it
 	}
-	var header [wire.MaxHeader]byte
-	head := wire.AppendHeader(header[:0], wire.OpText, len(text))
+	l := c.loop
+	var room [maxHead]byte
+	head := l.codec.head(room[:0], len(text))
 	if size := len(head) + len(text); c.state == stateOpen && c.takes() && c.roomNow(size) {
-		c.queue().Append(&c.loop.pool, false, at, head, text)
+		c.queue().Append(&l.pool, false, at, head, text)
 		return
 	}
-	f := sendq.NewFrame(wire.AppendFrame(nil, wire.OpText, text))
+	f := sendq.NewFrame(l.codec.text(nil, text))
 	f.At = at
 	c.admit(f)
 }
 
 // sendText sends a text that is no message: it is in no book.
 func (c *Conn) sendText(text []byte) {
-	c.loop.scratch = wire.AppendFrame(c.loop.scratch[:0], wire.OpText, text)
+	c.loop.scratch = c.loop.codec.text(c.loop.scratch[:0], text)
 	c.sendControl(c.loop.scratch)
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"pushpod/conn/internal/netloop"
-	"pushpod/conn/internal/wire"
 )
 
 // Server accepts and holds connections.
@@ -20,7 +19,7 @@ type Server struct {
 	opts    Options
 	loops   []*Loop
 	network netloop.Network
-	pings   [2][]byte // frames: of WebSocket, and the text that stands in for it
+	codec   webSocket
 
 	conns  atomic.Int64 // sockets that were accepted and are not closed
 	behind atomic.Int64 // bytes that a Deliverer has brought and that are not written, about
@@ -37,7 +36,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{opts: o.withDefaults(), closing: make(chan struct{})}
 	s.network = s.opts.network()
-	s.pings = [2][]byte{wire.AppendFrame(nil, wire.OpPing, nil), wire.AppendFrame(nil, wire.OpText, s.opts.AppPing)}
+	s.codec = newWebSocket(s.opts.AppPing)
 	for i := range s.opts.Loops {
 		s.loops = append(s.loops, newLoop(s, i))
 	}

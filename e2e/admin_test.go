@@ -36,14 +36,20 @@ func TestAdminPages(t *testing.T) {
 	if status, _ := with.get("/debug/pprof/"); status != http.StatusOK {
 		t.Errorf("/debug/pprof/ with admin.pprof: %d, want 200", status)
 	}
-	// The clients' listener serves none of these.
-	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/debug/pprof/"} {
+	// The clients' listener serves none of these, but says to balancers whether the pod is ready.
+	if a := exchange(t, p.listen, "GET /healthz HTTP/1.0\r\n\r\n"); a.status != http.StatusOK {
+		t.Errorf("/healthz where clients connect: %d %s", a.status, a.body)
+	}
+	for _, path := range []string{"/readyz", "/metrics", "/debug/pprof/"} {
 		a := exchange(t, p.listen, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
 		wantRefusal(t, path+" where clients connect", a, http.StatusNotFound)
 	}
 
 	r.Kill()
 	p.wantNotReady("Redis is killed", 1500*time.Millisecond+slack)
+	if a := exchange(t, p.listen, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); a.status != http.StatusServiceUnavailable || strings.Contains(a.body, "edis") {
+		t.Errorf("/healthz where clients connect, without Redis: %d %s", a.status, a.body)
+	}
 	_, body = p.readyz()
 	object = nil
 	if err := json.Unmarshal([]byte(body), &object); err != nil || len(object) == 0 {

@@ -33,32 +33,12 @@ func TestGoodEnvelopes(t *testing.T) {
 		to       []*client
 	}{
 		{`{"to":A1,"data":1}`, `1`, []*client{alice}},
-		{`{"to":[A1],"data":1}`, `1`, []*client{alice}},
-		{`{"to":[A1,B],"data":1}`, `1`, []*client{alice, bob}},
-		{`{"to":[A1,A1,A1],"data":1}`, `1`, []*client{alice}},
-		{`{"to":A1,"of":"alice","data":1}`, `1`, []*client{alice}},
-		{`{"user":"alice","data":1}`, `1`, []*client{alice, second}},
-		{`{"user":["alice"],"data":1}`, `1`, []*client{alice, second}},
-		{`{"user":["bob","alice","bob"],"data":1}`, `1`, []*client{alice, second, bob}},
-		{`{"all":true,"data":1}`, `1`, []*client{alice, second, bob}},
-		// Several targets together: once.
+		{`{"to":[A1,B,A1],"of":"alice","data":1}`, `1`, []*client{alice, bob}},
+		{`{"user":["bob","alice","bob"],"data":null}`, `null`, []*client{alice, second, bob}},
 		{`{"to":A1,"user":"alice","all":true,"data":1}`, `1`, []*client{alice, second, bob}},
-		{`{"to":[A2,B],"user":"bob","data":1}`, `1`, []*client{second, bob}},
-		// Any order, any space, escapes, unknown members.
-		{`{"data":1,"to":A1}`, `1`, []*client{alice}},
-		{" \r\n\t{ \"data\" :\n[ 1 ]\t, \"to\" : [ A1 , A2 ] } \n", `[ 1 ]`, []*client{alice, second}},
-		{`{"d\u0061ta":1,"\u0074o":A1}`, `1`, []*client{alice}},
-		{`{"user":"\u0061lice","data":1}`, `1`, []*client{alice, second}},
-		{`{"al\u006c":true,"data":1}`, `1`, []*client{alice, second, bob}},
+		{" \r\n\t{ \"data\" :\n[ 1 ]\t, \"t\\u006f\" : [ A1 , A2 ] } \n", `[ 1 ]`, []*client{alice, second}},
 		{`{"unknown":{"to":[],"data":null},"To":5,"DATA":2,"to":B,"data":1,"":null,"unknown":1}`, `1`, []*client{bob}},
-		{`{"to":B,"data":1,"id":"x","at":0,"expires":9007199254740991,"collapse":"k"}`, `1`, []*client{bob}},
-		// Data of every kind.
-		{`{"to":B,"data":null}`, `null`, []*client{bob}},
-		{`{"to":B,"data":false}`, `false`, []*client{bob}},
-		{`{"to":B,"data":""}`, `""`, []*client{bob}},
-		{`{"to":B,"data":[]}`, `[]`, []*client{bob}},
-		{`{"to":B,"data":{}}`, `{}`, []*client{bob}},
-		{`{"to":B,"data":"\ud800 \u0000"}`, `"\ud800 \u0000"`, []*client{bob}},
+		{`{"to":B,"data":"\ud800 \u0000","id":"x","at":0,"expires":9007199254740991,"collapse":"k"}`, `"\ud800 \u0000"`, []*client{bob}},
 	} {
 		envelope := names.Replace(test.envelope)
 		publish(t, db, p.channel, envelope)
@@ -113,7 +93,7 @@ func TestExpiredMessages(t *testing.T) {
 	c, bob := dial(t, p, "alice"), dial(t, p, "bob")
 	now := redisNow(t, db)
 	publish(t, db, p.channel, fmt.Sprintf(`{"to":[%q,%q],"data":"late","expires":%d}`, c.uuid, bob.uuid, now-5000))
-	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"long ago","expires":0}`, c.uuid))
+	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"long ago","expires":100000000000}`, c.uuid))
 	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"in time","expires":%d}`, c.uuid, now+60_000))
 	c.wantMessage("expires in a minute", `"in time"`)
 	bob.wantNothing("expired", 50*time.Millisecond)
@@ -234,33 +214,6 @@ func TestProducerCloses(t *testing.T) {
 	if bad := p.metric("pushpod_envelopes_total", "result", "bad"); bad != 0 {
 		t.Errorf("%v envelopes were bad", bad)
 	}
-}
-
-func TestOrderOverBothChannels(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	db := r.Client()
-	p := startPod(t, r, quick())
-	c := dial(t, p, "alice")
-	const messages = 1000
-	pipe := db.Pipeline()
-	for i := range messages {
-		switch i % 3 {
-		case 0:
-			pipe.Publish(t.Context(), p.channel, to(fmt.Sprint(i), c))
-		case 1:
-			pipe.Publish(t.Context(), "push:all", fmt.Sprintf(`{"all":true,"data":%d}`, i))
-		case 2:
-			pipe.Publish(t.Context(), p.channel, fmt.Sprintf(`{"user":"alice","data":%d}`, i))
-		}
-	}
-	if _, err := pipe.Exec(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for i := range messages {
-		c.wantMessage("in the order in which Redis sent them", fmt.Sprint(i))
-	}
-	wantBooks(t, p, books{published: messages, written: messages})
 }
 
 func TestPublishToWriteLatency(t *testing.T) {

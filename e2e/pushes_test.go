@@ -132,7 +132,7 @@ func (c *cluster) pushByScript() {
 	if n := luaPush(t, r, "nobody", `{}`); n != 0 {
 		t.Errorf("push.lua for nobody returned %d, want 0", n)
 	}
-	if n := luaPush(t, r, "bob", `1`, "id", "m-1", "expires", "60000", "collapse", "k"); n != 1 {
+	if n := luaPush(t, r, "bob", `1`, "id", "m-1", "ttl", "60000", "collapse", "k"); n != 1 {
 		t.Errorf("push.lua with id returned %d, want 1", n)
 	}
 	if m := c.wantBob("push.lua with id", `1`); m.ID == nil || *m.ID != "m-1" {
@@ -201,7 +201,7 @@ func (c *cluster) pushBadData() {
 			c.t.Errorf("push.lua with %q: %q, want an error", short(data), out)
 		}
 	}
-	for _, pairs := range [][]string{{"id"}, {"colour", "red"}, {"id", ""}, {"expires", "soon"}, {"expires", "1.5"}} {
+	for _, pairs := range [][]string{{"id"}, {"colour", "red"}, {"id", ""}, {"ttl", "soon"}, {"expires", "60000"}} {
 		args := append([]string{"--eval", script("push.lua"), userKey("alice"), ",", `1`}, pairs...)
 		if out, err := c.redis.TryCLI(args...); err == nil {
 			c.t.Errorf("push.lua with %q: %q, want an error", pairs, out)

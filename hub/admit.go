@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"pushpod/conn"
+	"pushpod/internal/json"
 	"pushpod/presence"
 )
 
@@ -100,7 +100,11 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	s := newSession(h, c, user, r.Remote)
 	// It is in the registry before it is in Redis, so that no push misses it.
 	h.registry.add(s)
-	h.presence.Register(s.entry(), func(r presence.Registered) { h.registered(s, r) })
+	if err := h.presence.Register(s.entry(), func(r presence.Registered) { h.registered(s, r) }); err != nil {
+		h.registry.remove(s)
+		h.gate.leave(r.Remote)
+		return nil, unavailable("this pod is leaving")
+	}
 	return s, nil
 }
 
@@ -170,12 +174,10 @@ func (a *answers) send(s *conn.Server) {
 
 // replaced is the envelope that closes a user's oldest connection.
 func replaced(user string, u presence.UUID) []byte {
-	b, _ := json.Marshal(map[string]any{
-		"to":    presence.FormatUUID(u),
-		"of":    user,
-		"close": map[string]any{"code": conn.CodeReplaced, "reason": "replaced by a newer connection"},
-	})
-	return b
+	b := append([]byte(`{"to":"`), presence.FormatUUID(u)...)
+	b = json.AppendString(append(b, `","of":`...), user)
+	b = strconv.AppendInt(append(b, `,"close":{"code":`...), int64(conn.CodeReplaced), 10)
+	return append(b, `,"reason":"replaced by a newer connection"}}`...)
 }
 
 // appendWelcome appends a connection's first frame.
@@ -183,7 +185,7 @@ func (h *Hub) appendWelcome(b []byte, s *session) []byte {
 	b = append(b, `{"type":"welcome","uuid":"`...)
 	b = presence.AppendUUID(b, s.uuid)
 	b = append(b, `","user":`...)
-	b = appendString(b, s.user)
+	b = json.AppendString(b, s.user)
 	b = append(b, `,"ping":`...)
 	b = strconv.AppendInt(b, int64(s.conn.Ping()/time.Second), 10)
 	b = append(b, `,"max_message":`...)

@@ -25,6 +25,13 @@ func TestOnlyPagesOfTheSameHostMayConnect(t *testing.T) {
 		{"http://127.0.0.1:3000", "127.0.0.1:8080", true},
 		{"http://[::1]:3000", "[::1]:8080", true},
 		{"http://[::1]", "[::2]", false},
+		{"http://localhost:3000", "127.0.0.1:8080", true}, // names of one host
+		{"http://127.0.0.1", "LOCALHOST:8080", true},
+		{"http://[::1]:3000", "localhost", true},
+		{"http://127.0.0.2", "[::ffff:127.0.0.1]:8080", true},
+		{"http://localhost", "example.com", false},
+		{"http://localhost.example.com", "localhost", false},
+		{"http://10.0.0.1", "127.0.0.1", false},
 		{"https://evil.com", "example.com", false},
 		{"https://example.com.evil.com", "example.com", false},
 		{"https://evil-example.com", "example.com", false},

@@ -1,6 +1,6 @@
 package hub
 
-import "encoding/json"
+import "pushpod/internal/json"
 
 // What a rejected receipt and an error frame say in `error`.
 const (
@@ -24,7 +24,7 @@ type clientFrame struct {
 // is there also for a frame that is otherwise wrong, so that it can be answered.
 func (f *clientFrame) parse(b []byte) (reason string) {
 	*f = clientFrame{}
-	reason, ok := members(b, f.member)
+	reason, ok := json.Members(b, f.member)
 	switch {
 	case !ok:
 		*f = clientFrame{}
@@ -43,7 +43,8 @@ func (f *clientFrame) member(name, value []byte) (reason string) {
 		if f.hasKind || value[0] != '"' {
 			return "type must be a string, once"
 		}
-		f.hasKind, f.kind = true, unquote(value)
+		f.hasKind = true
+		f.kind, _ = json.String(value)
 	case "id":
 		if f.hasID || !shortString(value) {
 			f.hasID, f.id = true, nil
@@ -114,10 +115,9 @@ func receipt(id []byte, code, reason string) []byte {
 	} else {
 		b = append(b, `{"type":"error"`...)
 	}
-	text, _ := json.Marshal(reason)
 	b = append(b, `,"error":"`...)
 	b = append(b, code...)
 	b = append(b, `","reason":`...)
-	b = append(b, text...)
+	b = json.AppendString(b, reason)
 	return append(b, '}')
 }

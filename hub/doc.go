@@ -6,7 +6,7 @@
 //  1. The subscriber reads Redis's pub/sub messages from the socket
 //     (subscriber.go, resp.go), by whatever way of waiting is the cheapest
 //     (source.go).
-//  2. A message is parsed as an envelope, strictly (envelope.go, json.go).
+//  2. A message is parsed as an envelope, strictly (envelope.go, internal/json).
 //  3. Its targets are looked up in the registry (route.go, registry.go). A
 //     target that is not there is a miss, and is healed.
 //  4. The frame is encoded once, and addressed to its connections

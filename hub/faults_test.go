@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/conn"
+	"pushpod/internal/backoff"
 	"pushpod/presence"
 )
 
@@ -27,7 +28,7 @@ func TestAForeignProbeIsAConflict(t *testing.T) {
 		defer close(others)
 		for ctx.Err() == nil {
 			p.admin.Publish(ctx, p.channel, `{"probe":"another instance"}`)
-			pause(ctx, 50*time.Millisecond)
+			backoff.Sleep(ctx, 50*time.Millisecond)
 		}
 	}()
 	p.eventually("the conflict is seen", func() bool { return p.has("conflict") && p.Hub.Stats().Conflict })

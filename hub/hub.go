@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,15 +13,18 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/conn"
+	"pushpod/internal/backoff"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
-// Presence records connections in Redis. Its methods never block; done is
-// called once, from a goroutine of the store, and never during the call.
+// Presence records connections in Redis. Its methods never block. done is
+// called once, from a goroutine of the store, and never during the call; where
+// an error is returned, it is not called.
 type Presence interface {
-	Register(e presence.Entry, done func(presence.Registered))
+	Register(e presence.Entry, done func(presence.Registered)) error
 	Renew(e presence.Entry)
-	Unregister(e presence.Entry, done func(error))
+	Unregister(e presence.Entry, done func(error)) error
 	Heal(user string, held func(presence.UUID) bool)
 	Err() error
 }
@@ -75,7 +77,7 @@ type Hub struct {
 	status   status
 	log      zerolog.Logger
 
-	badLog, registerLog, refusedLog, conflictLog zerolog.Logger // at most a few lines a second
+	badLog, unknownLog, registerLog, refusedLog, conflictLog zerolog.Logger // at most a few lines a second
 
 	server    *conn.Server
 	deliverer *conn.Deliverer
@@ -103,7 +105,7 @@ func New(o Options) *Hub {
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 	}
-	h.badLog, h.registerLog, h.refusedLog, h.conflictLog = few(), few(), few(), few()
+	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.conflictLog = few(), few(), few(), few(), few()
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
 	h.router = &router{h: h, own: []byte(o.Keys.PodChannel(o.Pod)), tail: []byte(frameTail)}
@@ -144,8 +146,7 @@ func (h *Hub) Run(ctx context.Context) error {
 
 // subscriptions keeps the pod subscribed until ctx ends.
 func (h *Hub) subscriptions(ctx context.Context) {
-	const first, most = 50 * time.Millisecond, 2 * time.Second
-	wait := first
+	failures := 0
 	for n := 0; ctx.Err() == nil; {
 		established, proved, err := h.subscription(ctx, n > 0)
 		if ctx.Err() != nil {
@@ -154,15 +155,15 @@ func (h *Hub) subscriptions(ctx context.Context) {
 		if established {
 			n++
 			if proved {
-				wait = first
+				failures = 0
 			}
 			h.gaps.Add(1)
 			h.log.Error().Err(err).Str("channel", string(h.router.own)).Msg("subscription lost: what was published meanwhile is lost too")
 		} else {
 			h.log.Warn().Err(err).Msg("can't subscribe")
 		}
-		pause(ctx, rand.N(wait)+time.Millisecond) // full jitter: pods must not come all at once
-		wait = min(2*wait, most)
+		failures++
+		backoff.Sleep(ctx, backoff.After(1+failures, 50*time.Millisecond, 2*time.Second)) // spread: pods must not come all at once
 	}
 }
 
@@ -170,25 +171,21 @@ func (h *Hub) subscriptions(ctx context.Context) {
 // has come back.
 func (h *Hub) subscription(ctx context.Context, again bool) (established, proved bool, _ error) {
 	dialing, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
-	socket, owner, err := dial(dialing, h.opts.Redis.Client)
+	socket, err := redisconn.Dial(dialing, h.opts.Redis.Client)
 	cancel()
 	if err != nil {
 		return false, false, err
 	}
 	err = command(socket, h.opts.Redis.Timeout, "SUBSCRIBE", string(h.router.own), h.opts.Keys.AllChannel())
 	if err != nil {
-		owner.Close()
+		socket.Close()
 		return false, false, fmt.Errorf("subscribe: %w", err)
 	}
 	src := newSource(socket, &h.spare)
 	defer src.close()
-	var once sync.Once
-	// The socket first: the library would wait for our read of it to end.
-	end := func() { once.Do(func() { src.end(); owner.Close() }) }
-	defer end()
-	defer context.AfterFunc(ctx, end)()
+	defer context.AfterFunc(ctx, src.end)()
 
-	s := &subscriber{src: src, router: h.router, maxPayload: h.opts.Redis.MaxEnvelope}
+	s := &subscriber{src: src, router: h.router, reply: newReader(h.opts.Redis.MaxEnvelope)}
 	confirmed := make(chan struct{})
 	s.subscribed = func() { close(confirmed) }
 
@@ -198,7 +195,7 @@ func (h *Hub) subscription(ctx context.Context, again bool) (established, proved
 	var failed error
 	prober.Go(func() {
 		if failed = h.watch(watching, confirmed, again); failed != nil {
-			end()
+			src.end()
 		}
 	})
 	err = s.run()
@@ -244,7 +241,7 @@ func (h *Hub) watch(ctx context.Context, confirmed <-chan struct{}, again bool) 
 		if first && again {
 			h.Rewrite()
 		}
-		pause(ctx, h.opts.Redis.Probe)
+		backoff.Sleep(ctx, h.opts.Redis.Probe)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -263,7 +260,7 @@ func (h *Hub) probe(ctx context.Context, until time.Time) {
 			return
 		}
 		h.log.Warn().Err(err).Msg("can't publish a probe")
-		pause(ctx, h.opts.Redis.Timeout/8)
+		backoff.Sleep(ctx, h.opts.Redis.Timeout/8)
 	}
 }
 
@@ -318,7 +315,7 @@ func (h *Hub) rewriter(ctx context.Context) {
 		case <-h.rewrites:
 		}
 		for !h.rewrite(ctx) && ctx.Err() == nil {
-			pause(ctx, h.opts.Redis.Probe)
+			backoff.Sleep(ctx, h.opts.Redis.Probe)
 		}
 	}
 }
@@ -336,18 +333,11 @@ func (h *Hub) rewrite(ctx context.Context) bool {
 	for i, s := range sessions {
 		h.presence.Renew(s.entry())
 		if i%atOnce == atOnce-1 {
-			pause(ctx, between)
+			backoff.Sleep(ctx, between)
 		}
 	}
 	h.log.Info().Int("connections", len(sessions)).Msg("presence is written again")
 	return ctx.Err() == nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 // heal has those presence entries of a user removed that name this pod and are

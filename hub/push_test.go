@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"pushpod/conn"
+	"pushpod/presence"
 )
 
 func TestPushesReachTheirTargetsOnceOverBothChannels(t *testing.T) {
@@ -76,6 +79,24 @@ func TestBadEnvelopesDisturbNobody(t *testing.T) {
 	p.wantBooks(len(bad)+1, 0, len(bad)+1)
 }
 
+func TestUnknownMembersAreNamedInTheLogWithoutTheirValue(t *testing.T) {
+	var log strings.Builder
+	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.New(&log)})
+	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
+	for range 100 {
+		h.router.route([]byte("push:all"), []byte(`{"usr":"hunter2","data":1,"`+strings.Repeat("é", 100)+`":"hunter2","\n\"":0}`))
+	}
+	if n := h.router.unknown.Load(); n != 300 {
+		t.Errorf("%d unknown members, want 300", n)
+	}
+	if want := `"members":["usr","` + strings.Repeat("é", 32) + `…","\n\""]`; !strings.Contains(log.String(), want) {
+		t.Errorf("the log lacks %s:\n%s", want, &log)
+	}
+	if strings.Contains(log.String(), "hunter2") || strings.Count(log.String(), "unknown") > 6 {
+		t.Errorf("the log says too much:\n%s", &log)
+	}
+}
+
 func TestMissesAreCountedAndHealed(t *testing.T) {
 	t.Parallel()
 	p := startPod(t, set{})
@@ -83,14 +104,14 @@ func TestMissesAreCountedAndHealed(t *testing.T) {
 	gone, other := p.stale("alice"), p.stale("bob")
 
 	// The UUID is not held; who its user is, is known.
-	p.publish(`{"to":["` + gone + `","` + a.uuid + `"],"of":"alice","data":1}`)
+	p.publish(`{"to":["` + gone + `","` + a.uuid + `","` + gone + `"],"of":"alice","data":1}`)
 	a.want("1")
 	p.eventually("alice's stale entry is removed", func() bool { return p.entries("alice")[gone] == "" })
 	if p.entries("alice")[a.uuid] != p.channel {
 		t.Error("a live entry was removed")
 	}
 	// A user of whom nothing is held, on the pod's own channel.
-	p.publish(`{"user":["bob","alice"],"data":2}`)
+	p.publish(`{"user":["bob","alice","bob"],"data":2}`)
 	a.want("2")
 	p.eventually("bob's stale entry is removed", func() bool { return p.entries("bob")[other] == "" })
 	p.wantBooks(2, 2, 0)

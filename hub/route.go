@@ -1,9 +1,13 @@
 package hub
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"pushpod/conn"
+	"pushpod/presence"
 )
 
 // router takes the messages of the subscription to their connections. It
@@ -19,14 +23,13 @@ type router struct {
 	tail    []byte // and behind it
 	mark    uint32 // of the message at hand: a session with it is a target already
 
-	ok, bad, misses atomic.Uint64
+	ok, bad, misses, unknown atomic.Uint64
 }
 
 // missing is who was not found.
 type missing struct {
-	count int      // targets
-	uuids bool     // some of them are UUIDs
-	users []string // those that are users
+	uuids []presence.UUID
+	users []string
 }
 
 const (
@@ -40,7 +43,11 @@ const (
 func (r *router) route(channel, payload []byte) {
 	e := &r.e
 	own := string(channel) == string(r.own)
-	if reason := e.parse(payload); reason != "" {
+	reason := e.parse(payload)
+	if e.unknown > 0 {
+		r.ignored()
+	}
+	if reason != "" {
 		r.refuse(reason, len(payload))
 		return
 	}
@@ -55,9 +62,7 @@ func (r *router) route(channel, payload []byte) {
 	r.ok.Add(1)
 	r.find(own)
 	r.deliver()
-	if r.missing.count > 0 {
-		r.miss()
-	}
+	r.miss()
 }
 
 func (r *router) refuse(reason string, size int) {
@@ -65,12 +70,35 @@ func (r *router) refuse(reason string, size int) {
 	r.h.badLog.Warn().Str("reason", reason).Int("bytes", size).Msg("bad envelope dropped")
 }
 
+// ignored counts the members of an envelope that are not known, and names them.
+func (r *router) ignored() {
+	r.unknown.Add(uint64(r.e.unknown))
+	log := r.h.unknownLog.Warn()
+	if !log.Enabled() {
+		return
+	}
+	var names []string
+	for _, name := range r.e.names {
+		names = append(names, cut(name))
+	}
+	log.Strs("members", names).Msg("envelope with unknown members, which are ignored: a known one misspelt?")
+}
+
+// cut returns at most 64 bytes of a text that may have any length.
+func cut(text []byte) string {
+	const most = 64
+	if len(text) <= most {
+		return string(text)
+	}
+	return strings.ToValidUTF8(string(text[:most]), "") + "…"
+}
+
 // find looks up the targets: each session once.
 func (r *router) find(own bool) {
 	e := &r.e
 	clear(r.targets)
 	r.targets = r.targets[:0]
-	r.missing = missing{users: r.missing.users[:0]}
+	r.missing = missing{uuids: r.missing.uuids[:0], users: r.missing.users[:0]}
 	r.mark++
 	g := r.h.registry
 	g.mu.Lock()
@@ -79,14 +107,12 @@ func (r *router) find(own bool) {
 		if s := g.uuid(u); s != nil {
 			r.target(s)
 		} else {
-			r.missing.count++
-			r.missing.uuids = true
+			r.missing.uuids = append(r.missing.uuids, u)
 		}
 	}
 	for _, user := range e.users {
 		s := g.user(user)
 		if s == nil && own {
-			r.missing.count++
 			r.missing.users = append(r.missing.users, string(user))
 		}
 		for ; s != nil; s = s.next {
@@ -142,13 +168,18 @@ func (r *router) send(f *conn.Frame) {
 	f.Release()
 }
 
-// miss counts who was not found, and has their stale presence removed.
+// miss counts who was not found, each of them once, and has their stale presence
+// removed.
 func (r *router) miss() {
-	r.misses.Add(uint64(r.missing.count))
-	if r.missing.uuids && r.e.of != nil {
+	m := &r.missing
+	slices.SortFunc(m.uuids, func(a, b presence.UUID) int { return bytes.Compare(a[:], b[:]) })
+	slices.Sort(m.users)
+	m.uuids, m.users = slices.Compact(m.uuids), slices.Compact(m.users)
+	r.misses.Add(uint64(len(m.uuids) + len(m.users)))
+	if len(m.uuids) > 0 && r.e.of != nil {
 		r.h.heal(string(r.e.of))
 	}
-	for _, user := range r.missing.users {
+	for _, user := range m.users {
 		r.h.heal(user)
 	}
 }

@@ -42,7 +42,7 @@ func (s *session) Closed(why conn.Cause) {
 	h := s.hub
 	h.gate.leave(s.address())
 	if h.registry.remove(s) {
-		h.presence.Unregister(s.entry(), nil)
+		_ = h.presence.Unregister(s.entry(), nil) // closed: the entry expires by itself
 	}
 	if e := h.log.Debug(); e.Enabled() {
 		e.Str("user", s.user).Str("uuid", presence.FormatUUID(s.uuid)).Stringer("reason", why).Msg("connection closed")

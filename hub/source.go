@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"pushpod/internal/resp"
 )
 
 // source is the connection on which Redis sends what is published, as the
@@ -46,6 +48,6 @@ func command(c net.Conn, timeout time.Duration, args ...string) error {
 	if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	_, err := c.Write(appendCommand(nil, args...))
+	_, err := c.Write(resp.AppendCommand(nil, args...))
 	return err
 }

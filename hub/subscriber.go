@@ -1,22 +1,17 @@
 package hub
 
 import (
-	"context"
-	"errors"
-	"io"
-	"net"
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"pushpod/presence"
+	"pushpod/internal/resp"
+	"pushpod/redisconn"
 )
 
 // Redis says what the hub needs to reach Redis.
 type Redis struct {
 	// Client says how to reach it; the subscription has a client of its own.
-	Client presence.ClientOptions
+	Client redisconn.Options
 	// MaxEnvelope bounds a published message, in bytes.
 	MaxEnvelope int
 	// Timeout bounds each command.
@@ -25,59 +20,22 @@ type Redis struct {
 	Probe time.Duration
 }
 
-// dial connects, authenticates and selects the database by the client library,
-// and takes the connection over from it: what is published is read by the hub
-// itself, since the library's own reader drops messages where it stalls, and
-// says nothing of what is lost when it reconnects.
-func dial(ctx context.Context, o presence.ClientOptions) (net.Conn, io.Closer, error) {
-	var taken net.Conn
-	o.NoRetry, o.PoolSize = true, 1
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := (&net.Dialer{Timeout: o.Timeout}).DialContext(ctx, network, addr)
-		taken = c
-		return c, err
-	}
-	client := presence.NewClient(o)
-	single, ok := client.(*redis.Client)
-	if !ok {
-		client.Close()
-		return nil, nil, errors.New("hub: a subscription needs one server to speak to")
-	}
-	one := single.Conn()
-	if err := one.Ping(ctx).Err(); err != nil {
-		one.Close()
-		client.Close()
-		return nil, nil, err
-	}
-	if err := taken.SetDeadline(time.Time{}); err != nil {
-		client.Close()
-		return nil, nil, err
-	}
-	return taken, closers{one, client}, nil
-}
-
-type closers []io.Closer
-
-func (c closers) Close() error {
-	var errs []error
-	for _, one := range c {
-		errs = append(errs, one.Close())
-	}
-	return errors.Join(errs...)
-}
-
 // subscriber reads what is published on the pod's channels.
 type subscriber struct {
 	src        source
 	router     *router
-	maxPayload int
 	subscribed func() // called once both subscriptions are confirmed
 
+	reply     resp.Reader
 	buf       []byte
 	from, to  int // of buf: what is read and not parsed
 	messages  int // read, and not flushed
 	skip      int // bytes of a message that is too large, still to come
 	confirmed int
+}
+
+func newReader(maxEnvelope int) resp.Reader {
+	return resp.Reader{MaxString: maxEnvelope, MaxFields: 4}
 }
 
 const (
@@ -167,39 +125,40 @@ func (s *subscriber) parse() error {
 			s.from += k
 			continue
 		}
-		p, n, err := parsePublished(s.buf[s.from:s.to], s.maxPayload)
+		n, err := s.reply.Parse(s.buf[s.from:s.to])
 		if err != nil {
 			return err
 		}
-		switch p.kind {
-		case respIncomplete:
-			s.need(n)
+		if n == 0 {
+			s.need(s.reply.Need)
 			return nil
-		case respTooLarge:
-			s.router.refuse("over "+strconv.Itoa(s.maxPayload)+" bytes (redis.max_envelope)", p.size)
-			s.skip = p.size + 2
-		case respSubscribed:
-			if s.confirmed++; s.confirmed == 2 {
-				s.subscribed()
-			}
-		case respMessage:
-			s.messages++
-			s.router.route(p.channel, p.payload)
+		}
+		if err := s.take(&s.reply); err != nil {
+			return err
 		}
 		s.from += n
 	}
 	return nil
 }
 
-// appendCommand appends a command as Redis reads it (RESP).
-func appendCommand(b []byte, args ...string) []byte {
-	b = append(b, '*')
-	b = strconv.AppendInt(b, int64(len(args)), 10)
-	for _, a := range args {
-		b = append(b, "\r\n$"...)
-		b = strconv.AppendInt(b, int64(len(a)), 10)
-		b = append(b, "\r\n"...)
-		b = append(b, a...)
+// take handles what Redis says on a subscription. Anything unknown is a pong.
+func (s *subscriber) take(r *resp.Reader) error {
+	if r.Kind != '*' || len(r.Fields) == 0 {
+		return r.Err()
 	}
-	return append(b, "\r\n"...)
+	switch kind := string(r.Fields[0]); {
+	case r.Skip > 0 && (kind != "message" || len(r.Fields) != 2), kind == "message" && r.Skip == 0 && len(r.Fields) != 3:
+		return resp.ErrMalformed
+	case r.Skip > 0:
+		s.router.refuse("over "+strconv.Itoa(s.reply.MaxString)+" bytes (redis.max_envelope)", r.Skip)
+		s.skip = r.Skip
+	case kind == "message":
+		s.messages++
+		s.router.route(r.Fields[1], r.Fields[2])
+	case kind == "subscribe":
+		if s.confirmed++; s.confirmed == 2 {
+			s.subscribed()
+		}
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/conn"
+	"pushpod/internal/resp"
 	"pushpod/presence"
 )
 
@@ -23,7 +24,7 @@ func feedHub(t *testing.T, maxPayload int, stream string, piece func() int) (h *
 	h = New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.Nop()})
 	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
 	ours, redis := net.Pipe()
-	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, maxPayload: maxPayload}
+	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, reply: newReader(maxPayload)}
 	s.subscribed = func() { confirmed++ }
 	written := make(chan struct{})
 	go func() {
@@ -42,6 +43,13 @@ func feedHub(t *testing.T, maxPayload int, stream string, piece func() int) (h *
 	<-written
 	return h, confirmed, err
 }
+
+// message is what Redis sends for one that is published.
+func message(channel, payload string) string {
+	return string(resp.AppendCommand(nil, "message", channel, payload))
+}
+
+const subscribed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
 
 // books are the router's.
 func books(h *Hub) string {
@@ -100,7 +108,7 @@ func TestSubscriberSkipsWhatIsTooLargeWithoutHoldingIt(t *testing.T) {
 	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
 	ours, redis := net.Pipe()
 	defer ours.Close()
-	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, maxPayload: 1000}
+	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, reply: newReader(1000)}
 	go func() { defer redis.Close(); _, _ = io.WriteString(redis, stream) }()
 	if err := s.run(); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
@@ -118,7 +126,9 @@ func TestSubscriberEndsWithWhatRedisSays(t *testing.T) {
 		"-NOPERM this user has no permissions\r\n":                "NOPERM",
 		"*3\r\n$7\r\nmessage\r\n":                                 "EOF",
 		"HTTP/1.1 400 Bad Request\r\n":                            "malformed",
-		message("a", stray(0)) + "*-1\r\n":                        "malformed",
+		message("a", stray(0)) + "*-2\r\n":                        "malformed",
+		"*2\r\n$7\r\nmessage\r\n$1\r\na\r\n":                      "malformed",
+		"*2\r\n$4\r\npong\r\n$1001\r\n":                           "malformed",
 		">3\r\n$7\r\nmessage\r\n":                                 "malformed", // RESP3 is not spoken
 		"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$9999999999999999\r\n": "malformed",
 	} {

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"pushpod/internal/json"
 	"pushpod/presence"
 )
 
@@ -155,6 +156,7 @@ func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
 		pipe.Publish(ctx, r.channel, r.data)
 		return
 	}
+	id, _ := json.String(r.id) // it has been checked
 	pipe.XAdd(ctx, &redis.XAddArgs{
 		Stream: u.stream,
 		MaxLen: u.maxLength,
@@ -163,7 +165,7 @@ func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
 			"user", r.s.user,
 			"uuid", presence.FormatUUID(r.s.uuid),
 			"pod", u.pod,
-			"id", unquote(r.id),
+			"id", id,
 			"data", r.data,
 		},
 	})

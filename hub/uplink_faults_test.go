@@ -243,3 +243,37 @@ func TestFramesBeyondTheRateAreToldSo(t *testing.T) {
 		t.Errorf("%d beyond the rate, %d in the stream, %+v", rate, len(p.streamed()), p.Hub.Stats())
 	}
 }
+
+// Else a client whose requests were taken hears of none of them, and repeats them
+// for ever.
+func TestACloseComesBehindTheReceiptsOfWhatWasTaken(t *testing.T) {
+	t.Parallel()
+	const rate = 10
+	p := startPod(t, set{conn: func(o *conn.Options) { o.FramesPerSecond = rate }})
+	c := p.connect("alice")
+	p.once.Stall(true)
+	for i := range 3 * rate {
+		c.request(fmt.Sprint(i), "1")
+	}
+	refused := 0
+	for range rate {
+		if _, why := c.receipt(); why == errorRate {
+			refused++
+		}
+	}
+	if refused != rate {
+		t.Fatalf("%d of the first %d receipts say that it is too much: the others were not taken yet", refused, rate)
+	}
+	p.publish(`{"user":"alice","data":"late"}`) // behind the close that waits
+	p.once.Stall(false)
+	taken := 0
+	for range rate {
+		if _, why := c.receipt(); why == "" {
+			taken++
+		}
+	}
+	c.wantClosed(1008, "rate")
+	if taken != rate || len(p.streamed()) != rate {
+		t.Errorf("%d receipts of %d requests in the stream", taken, len(p.streamed()))
+	}
+}

@@ -74,7 +74,7 @@ func (s *Store) turn(ctx context.Context, deadline time.Duration) {
 			return
 		}
 	}
-	if s.expiry.mode == expiryUnknown || s.dials.made.Load() != s.expiry.dials {
+	if s.expiry.mode == expiryUnknown || s.dials.Load() != s.expiry.dials {
 		if err := s.probeExpiry(ctx); err != nil {
 			s.linkFailed(err)
 			return

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/internal/backoff"
 )
 
 const (
@@ -101,7 +103,7 @@ func (p *Pods) Claim(ctx context.Context) error {
 		}
 		wait := pause
 		if failures > 0 {
-			wait = firstBackoff + backoff(failures+1)
+			wait = firstBackoff + backoff.After(failures+1, firstBackoff, lastBackoff)
 		}
 		select {
 		case <-ctx.Done():

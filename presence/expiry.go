@@ -2,8 +2,6 @@ package presence
 
 import (
 	"context"
-	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,26 +26,6 @@ type expiry struct {
 	inherited, rewrite time.Duration
 }
 
-// dialCounter is a hook that counts the connections made: each may lead to
-// another server than the one before.
-type dialCounter struct{ made atomic.Uint64 }
-
-// DialHook counts.
-func (d *dialCounter) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		d.made.Add(1)
-		return next(ctx, network, addr)
-	}
-}
-
-// ProcessHook does nothing.
-func (d *dialCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-
-// ProcessPipelineHook does nothing.
-func (d *dialCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
 // probeExpiry finds out by calling how entries can be made to expire. It asks
 // for the expiry of a field that does not exist, in a transaction, and so
 // changes nothing. The error is one of the link.
@@ -56,7 +34,7 @@ func (s *Store) probeExpiry(ctx context.Context) error {
 	if isLinkError(err) {
 		return err
 	}
-	s.expiry.dials = s.dials.made.Load() // one for the probe itself counts as probed
+	s.expiry.dials = s.dials.Load() // one for the probe itself counts as probed
 	switch {
 	case isUnknownCommand(err), redis.HasErrorPrefix(err, "ERR"),
 		redis.HasErrorPrefix(err, "NOPERM"), redis.HasErrorPrefix(err, "NOAUTH"):

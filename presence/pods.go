@@ -13,6 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
+	"pushpod/internal/backoff"
 )
 
 // PodsOptions says who this pod is and how the pods watch each other.
@@ -141,7 +143,7 @@ func (p *Pods) Run(ctx context.Context) error {
 			if failures == 1 {
 				p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("heartbeat fails")
 			}
-			timer.Reset(min(p.opt.Heartbeat, firstBackoff+backoff(failures+1)))
+			timer.Reset(min(p.opt.Heartbeat, firstBackoff+backoff.After(failures+1, firstBackoff, lastBackoff)))
 		}
 	}
 }

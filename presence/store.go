@@ -11,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
+	"pushpod/redisconn"
 )
 
 // What a registration beyond Options.PerUser does.
@@ -20,6 +22,7 @@ const (
 )
 
 const (
+	defaultTimeout = 3 * time.Second
 	defaultTTL     = 90 * time.Second
 	defaultRenew   = 30 * time.Second
 	defaultLease   = 10 * time.Second
@@ -30,7 +33,7 @@ const (
 
 // Options says how a Store works.
 type Options struct {
-	// Client should not retry (ClientOptions.NoRetry): the store repeats by
+	// Client should not retry (redisconn.Options.NoRetry): the store repeats by
 	// itself, and must know of every command that may have been sent twice.
 	Client redis.UniversalClient
 	Keys   Keys
@@ -92,9 +95,8 @@ func (o Options) withDefaults() Options {
 // never undone by a renewal that was asked for before it. For one UUID the
 // caller calls Register first, Unregister last, and nothing after it.
 //
-// Callbacks are called from Run's goroutine, without any lock held; they must
-// not block. Once Run's context has ended, and only then, Register and Unregister
-// call them themselves, before they return.
+// Callbacks are called from Run's goroutine only, without any lock held; they must
+// not block. Once Run's context has ended, Register and Unregister return ErrClosed.
 type Store struct {
 	// Static after construction.
 	opt     Options
@@ -117,7 +119,7 @@ type Store struct {
 
 	failure atomic.Pointer[error]
 	count   counters
-	dials   dialCounter
+	dials   *atomic.Uint64 // connections made
 }
 
 // NewStore returns a Store whose Run has not been started. Lookup works without
@@ -135,7 +137,7 @@ func NewStore(o Options) *Store {
 		sent:    -time.Hour,
 	}
 	s.batch = newBatch(o, s.channel)
-	o.Client.AddHook(&s.dials)
+	s.dials = redisconn.CountDials(o.Client)
 	return s
 }
 
@@ -143,20 +145,21 @@ func NewStore(o Options) *Store {
 func (s *Store) now() time.Duration { return time.Since(s.epoch) }
 
 // Register writes an entry, and calls done once Redis has it, or when it is
-// known that it will not: within about Options.Timeout, exactly once. Where
-// Options.PerUser would be exceeded, see Options.OnExcess.
+// known that it will not: within about Options.Timeout, exactly once, and never
+// during the call. Where Options.PerUser would be exceeded, see Options.OnExcess.
+// Where it returns ErrClosed, nothing was asked for, and done is not called.
 //
 // The pod's address has been claimed before (Pods.Claim). Heal's held must
 // report the UUID from before this call on.
-func (s *Store) Register(e Entry, done func(Registered)) {
+func (s *Store) Register(e Entry, done func(Registered)) error {
 	s.mu.Lock()
 	if s.q.closed {
 		s.mu.Unlock()
-		outcome{registered: done, result: Registered{Err: fmt.Errorf("%w: %w", ErrUnavailable, ErrClosed)}}.call()
-		return
+		return ErrClosed
 	}
 	s.q.register(e, done, s.now())
 	s.queued(s.alarm.join)
+	return nil
 }
 
 // Renew makes an entry live for another Options.TTL, and writes it again where
@@ -173,17 +176,19 @@ func (s *Store) Renew(e Entry) {
 }
 
 // Unregister removes an entry, and calls done, which may be nil, once it is
-// gone. While Redis is away it waits, and is tried again until it succeeds; it
-// fails with ErrBacklog or ErrClosed, and the entry is then left to expire.
-func (s *Store) Unregister(e Entry, done func(error)) {
+// gone. While Redis is away it waits, and is tried again until it succeeds. done
+// gets ErrBacklog or ErrClosed where that was given up: the entry is then left to
+// expire, and likewise where Unregister itself returns ErrClosed, without calling
+// done.
+func (s *Store) Unregister(e Entry, done func(error)) error {
 	s.mu.Lock()
 	if s.q.closed {
 		s.mu.Unlock()
-		outcome{removed: done, err: ErrClosed}.call()
-		return
+		return ErrClosed
 	}
 	s.q.unregister(e, done, s.now())
 	s.queued(s.alarm.leave)
+	return nil
 }
 
 // Lookup reads where a user's connections are (HGETALL), oldest first. It may

@@ -206,6 +206,25 @@ func TestRequestsAreCheckedStrictly(t *testing.T) {
 	}
 }
 
+func TestTokensAndHostsAreOfTheRFCsBytes(t *testing.T) {
+	const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	for c := range 256 {
+		b := string([]byte{byte(c)})
+		if want := strings.Contains(alphanumeric+"!#$%&'*+-.^_`|~", b); isToken(b) != want || isToken("a"+b) != want { // RFC 9110 section 5.6.2
+			t.Errorf("%q in a token: %v", b, isToken(b))
+		}
+		if want := strings.Contains(alphanumeric+"-._~!$&'()*+,;=%:[]", b); isHost(b) != want || isHost(b+"a") != want { // RFC 3986 section 3.2.2
+			t.Errorf("%q in a host: %v", b, isHost(b))
+		}
+		if want := c > ' ' && c < 0x7f; isVisible(b) != want || isVisible("a"+b) != want {
+			t.Errorf("%q is visible: %v", b, isVisible(b))
+		}
+	}
+	if isToken("") || isHost("") || isVisible("") {
+		t.Error("nothing is taken")
+	}
+}
+
 func TestTheSubprotocolIsConfirmedOnlyWhereItWasOffered(t *testing.T) {
 	p := NewParser()
 	for offered, want := range map[string]bool{"pushpod.v1": true, "mqtt, pushpod.v1,graphql-ws": true, "": false, ",": false} {
