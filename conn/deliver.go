@@ -146,9 +146,6 @@ func (d *Deliverer) queue(l *Loop, b *batch) {
 
 // leave leaves a batch to the loop's worker.
 func (d *Deliverer) leave(l *Loop, b *batch) {
-	if len(b.items) == 0 { // it was left already
-		return
-	}
 	d.srv.behind.Add(int64(b.bytes))
 	l.box.put(b)
 	l.wakeWorker()

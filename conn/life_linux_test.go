@@ -173,7 +173,7 @@ func TestAStalledProcessCallsNobodyDead(t *testing.T) {
 			break
 		}
 	}
-	c.want("the ping", s.pings[0])
+	c.want("the ping", s.codec.ping(false))
 	s.stall(time.Hour)
 	if c.closed {
 		t.Fatal("called dead because the process was away")
