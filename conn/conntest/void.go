@@ -11,90 +11,63 @@ import (
 	"pushpod/conn/internal/netloop"
 )
 
-// Void is a network whose sockets take everything that is written, at once and
-// for nothing, and whose peers answer pings (conn.Options.Network). A server
-// needs no Listen with it.
+// Void is a network whose sockets take all that is written, at once and for
+// nothing, and whose peers answer pings: a conn.Options.Network. A server needs no
+// Listen with it.
 type Void struct {
-	loops []*loop
+	take func(fd int32, remote [16]byte) // since Accept
 
-	accepting sync.Mutex // protects take; held while it is called
-	take      func(fd int32, remote [16]byte)
+	accepting sync.Mutex // held while take is called; protects following
+	latest    *loop      // that was given a socket
 
-	mu      sync.Mutex // protects following
-	sockets []socket   // by descriptor; they lie densely: there may be a million
-}
-
-// socket is whose event it is.
-type socket struct {
-	ref  netloop.Ref
-	loop uint32
+	mu   sync.Mutex    // protects following
+	refs []netloop.Ref // by descriptor: there may be a million
 }
 
 // NewVoid makes a network for one server.
 func NewVoid() *Void { return new(Void) }
 
-// Connect has a connection accepted, whose peer sends the head of its request at
-// once. It returns when that has been read. It may be called from any goroutine
-// once the server serves; after StopAccepting it does nothing.
+// Connect has a connection accepted, from 127.0.0.1, whose peer sends the head of
+// its request at once. It returns when that has been read. It may be called from
+// any goroutine, once the server serves and until it is closed.
 func (v *Void) Connect(head string) {
 	v.accepting.Lock()
 	defer v.accepting.Unlock()
-	if v.take == nil {
-		return
-	}
 	v.mu.Lock()
-	fd := int32(len(v.sockets))
-	v.sockets = append(v.sockets, socket{})
+	fd := int32(len(v.refs))
+	v.refs = append(v.refs, netloop.Ref{})
 	v.mu.Unlock()
-	v.take(fd, net4())
-	v.loops[v.socket(fd).loop].arrive(fd, []byte(head))
-}
-
-// net4 is 127.0.0.1.
-func net4() [16]byte { return [16]byte(net.IPv4(127, 0, 0, 1).To16()) }
-
-func (v *Void) socket(fd int32) socket {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.sockets[fd]
+	v.take(fd, [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1})
+	v.latest.arrive(fd, []byte(head))
 }
 
 // Loop makes one more loop.
 func (v *Void) Loop() (netloop.Loop, error) {
-	l := &loop{net: v, index: uint32(len(v.loops)), running: make(chan struct{}), done: make(chan struct{})}
-	v.loops = append(v.loops, l)
-	return l, nil
+	return &loop{net: v, running: make(chan struct{}), done: make(chan struct{})}, nil
 }
 
-// Accept has Connect call take.
-func (v *Void) Accept(_ net.Listener, take func(fd int32, remote [16]byte), _ func()) (stop func(), err error) {
-	set := func(f func(int32, [16]byte)) {
-		v.accepting.Lock()
-		defer v.accepting.Unlock()
-		v.take = f
-	}
-	set(take)
-	return func() { set(nil) }, nil
+// Accept has Connect call take. There is no listener, and no end.
+func (v *Void) Accept(_ net.Listener, take func(int32, [16]byte), _ func()) (stop func(), err error) {
+	v.take = take
+	return func() {}, nil
 }
 
 // IOUring says that it is off.
 func (v *Void) IOUring() (used bool, err error) { return false, nil }
 
-// loop is a loop of a Void.
+// loop is a loop of a Void. It ticks whether or not it is asked to.
 type loop struct {
 	net     *Void
-	index   uint32
 	to      netloop.Events // since running is closed
 	running chan struct{}
 	done    chan struct{}
-	results []int // of writes; guarded by the loop's owner
+	results []int // of writes; the owner guards it
 
 	arriving sync.Mutex // protects input; held while the owner reads it
 	input    []byte
 
-	mu      sync.Mutex // protects following
-	ticking bool
-	pinged  []int32 // descriptors whose peers owe an answer
+	mu     sync.Mutex // protects following
+	pinged []int32    // descriptors whose peers owe an answer
 }
 
 // Run lets the time go on, and brings the answers to pings, until Stop.
@@ -103,22 +76,19 @@ func (l *loop) Run(to netloop.Events) {
 	close(l.running)
 	t := time.NewTicker(netloop.Tick)
 	defer t.Stop()
-	pong := []byte{0x8a, 0x80, 0, 0, 0, 0} // masked, by nothing
 	for {
 		select {
 		case <-t.C:
+			l.mu.Lock()
+			pinged := l.pinged
+			l.pinged = nil
+			l.mu.Unlock()
+			to.Tick()
+			for _, fd := range pinged {
+				l.arrive(fd, []byte{0x8a, 0x80, 0, 0, 0, 0}) // masked
+			}
 		case <-l.done:
 			return
-		}
-		l.mu.Lock()
-		ticking, pinged := l.ticking, l.pinged
-		l.pinged = nil
-		l.mu.Unlock()
-		if ticking {
-			to.Tick()
-		}
-		for _, fd := range pinged {
-			l.arrive(fd, pong)
 		}
 	}
 }
@@ -129,42 +99,38 @@ func (l *loop) arrive(fd int32, b []byte) {
 	l.arriving.Lock()
 	defer l.arriving.Unlock()
 	l.input = b
-	l.to.Ready(l.net.socket(fd).ref, true, false)
+	l.net.mu.Lock()
+	ref := l.net.refs[fd]
+	l.net.mu.Unlock()
+	l.to.Ready(ref, true, false)
 }
 
 func (l *loop) Read(_ int32, b []byte) (int, error) {
 	n := copy(b, l.input)
-	if l.input = l.input[n:]; n == 0 {
-		return 0, netloop.ErrAgain
-	}
+	l.input = l.input[n:]
 	return n, nil
 }
 
-func (l *loop) Stop() { close(l.done) }
-
-func (l *loop) Timer(on bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ticking = on
-}
-
 func (l *loop) Add(fd int32, r netloop.Ref) error {
+	l.net.latest = l // within take
 	l.net.mu.Lock()
 	defer l.net.mu.Unlock()
-	l.net.sockets[fd] = socket{r, l.index}
+	l.net.refs[fd] = r
 	return nil
 }
 
+func (l *loop) Stop()                                   { close(l.done) }
+func (l *loop) Timer(bool)                              {}
 func (l *loop) Close(int32)                             {}
 func (l *loop) FinishWrites(int32)                      {}
 func (l *loop) NotifyWritable(int32, netloop.Ref, bool) {}
-func (l *loop) Sender() netloop.Sender                  { return (*sender)(l) }
+func (l *loop) Sender() netloop.Sender                  { return sender{l} }
 
-// sender is a loop that takes everything.
-type sender loop
+// sender takes everything.
+type sender struct{ *loop }
 
 // Add takes the buffers. A ping is the last frame of a write: it is written at once.
-func (s *sender) Add(fd int32, bufs [][]byte) {
+func (s sender) Add(fd int32, bufs [][]byte) {
 	n := 0
 	for _, b := range bufs {
 		n += len(b)
@@ -177,7 +143,7 @@ func (s *sender) Add(fd int32, bufs [][]byte) {
 	}
 }
 
-func (s *sender) Send() { s.results = s.results[:0] }
+func (s sender) Send() { s.results = s.results[:0] }
 
 // Result reads what Send has left behind.
-func (s *sender) Result(i int) (int, error) { return s.results[:cap(s.results)][i], nil }
+func (s sender) Result(i int) (int, error) { return s.results[:cap(s.results)][i], nil }
