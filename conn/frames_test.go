@@ -3,10 +3,13 @@ package conn
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"pushpod/conn/internal/wire"
 )
 
 func echoing(_ *Options, h *fakeHub) { h.echo = true }
@@ -17,7 +20,7 @@ func TestFramesInThePacketOfTheHandshakeAreServed(t *testing.T) {
 		c := s.dial(t)
 		c.send(append([]byte(request("?user=u")), append(text("one"), text("two")...)...))
 		c.wantUpgrade()
-		c.wantText("welcome", `{"type":"welcome"}`)
+		c.wantText("welcome", welcome)
 		c.wantText("first", "one")
 		c.wantText("second", "two")
 		c.closeNow()
@@ -43,12 +46,12 @@ func TestRequestAndFramesMayBeSplitAtAnyByte(t *testing.T) {
 			c.send(all[:i])
 			if i >= head {
 				c.wantUpgrade()
-				c.wantText("welcome", `{"type":"welcome"}`)
+				c.wantText("welcome", welcome)
 			}
 			c.send(all[i:])
 			if i < head {
 				c.wantUpgrade()
-				c.wantText("welcome", `{"type":"welcome"}`)
+				c.wantText("welcome", welcome)
 			}
 			c.wantText("whole", "short")
 			if p := c.want("a ping between fragments is answered at once", ws.OpPong); string(p) != "p" {
@@ -77,38 +80,41 @@ func TestWrongFramesEndTheConnectionWithTheRightCode(t *testing.T) {
 		code Code
 		send []byte
 	}{
-		"not masked":                      {CodeProtocol, raw(0x81, false, []byte{1}, "a")},
-		"reserved bit 1":                  {CodeProtocol, raw(0xc1, true, []byte{1}, "a")},
-		"reserved bit 2":                  {CodeProtocol, raw(0xa1, true, []byte{1}, "a")},
-		"reserved bit 3":                  {CodeProtocol, raw(0x91, true, []byte{1}, "a")},
-		"reserved opcode 3":               {CodeProtocol, raw(0x83, true, []byte{1}, "a")},
-		"reserved opcode 11":              {CodeProtocol, raw(0x8b, true, []byte{1}, "a")},
-		"fragmented ping":                 {CodeProtocol, raw(0x09, true, []byte{0}, "")},
-		"ping of 126 bytes":               {CodeProtocol, raw(0x89, true, []byte{126, 0, 126}, strings.Repeat("a", 126))},
-		"continuation of nothing":         {CodeProtocol, raw(0x80, true, []byte{1}, "a")},
-		"text within fragments":           {CodeProtocol, append(raw(0x01, true, []byte{1}, "a"), raw(0x81, true, []byte{1}, "a")...)},
-		"binary":                          {CodeUnsupported, raw(0x82, true, []byte{1}, "a")},
-		"length with its top bit":         {CodeProtocol, raw(0x81, true, huge(1<<63), "")},
-		"length 2^63-1":                   {CodeTooLarge, raw(0x81, true, huge(1<<63-1), "")},
-		"length 2^31":                     {CodeTooLarge, raw(0x81, true, huge(1<<31), "")},
-		"length limit+1":                  {CodeTooLarge, raw(0x81, true, huge(1001), "")},
-		"fragments beyond the limit":      {CodeTooLarge, append(raw(0x01, true, huge(1000), strings.Repeat("a", 1000)), raw(0x80, true, []byte{1}, "a")...)},
-		"close of one byte":               {CodeProtocol, raw(0x88, true, []byte{1}, "a")},
-		"close code 999":                  {CodeProtocol, closeFrame(999, "")},
-		"close code 1004":                 {CodeProtocol, closeFrame(1004, "")},
-		"close code 1005":                 {CodeProtocol, closeFrame(1005, "")},
-		"close code 1006":                 {CodeProtocol, closeFrame(1006, "")},
-		"close code 1015":                 {CodeProtocol, closeFrame(1015, "")},
-		"close code 2000":                 {CodeProtocol, closeFrame(2000, "")},
-		"close code 5000":                 {CodeProtocol, closeFrame(5000, "")},
-		"close reason not UTF-8":          {CodeBadText, closeFrame(1000, "\xff")},
-		"text not UTF-8":                  {CodeBadText, text("\xff")},
-		"text overlong":                   {CodeBadText, text("\xc0\xaf")},
-		"text surrogate":                  {CodeBadText, text("\xed\xa0\x80")},
-		"text beyond U+10FFFF":            {CodeBadText, text("\xf4\x90\x80\x80")},
-		"text cut":                        {CodeBadText, text("a\xe2\x82")},
-		"fragments cut":                   {CodeBadText, append(frame(ws.OpText, false, []byte("\xe2\x82")), frame(ws.OpContinuation, true, nil)...)},
-		"first fragment can't be a start": {CodeBadText, frame(ws.OpText, false, []byte("a\xff"))},
+		"not masked":                      {wire.CodeProtocol, raw(0x81, false, []byte{1}, "a")},
+		"reserved bit 1":                  {wire.CodeProtocol, raw(0xc1, true, []byte{1}, "a")},
+		"reserved bit 2":                  {wire.CodeProtocol, raw(0xa1, true, []byte{1}, "a")},
+		"reserved bit 3":                  {wire.CodeProtocol, raw(0x91, true, []byte{1}, "a")},
+		"reserved opcode 3":               {wire.CodeProtocol, raw(0x83, true, []byte{1}, "a")},
+		"reserved opcode 11":              {wire.CodeProtocol, raw(0x8b, true, []byte{1}, "a")},
+		"fragmented ping":                 {wire.CodeProtocol, raw(0x09, true, []byte{0}, "")},
+		"ping of 126 bytes":               {wire.CodeProtocol, raw(0x89, true, []byte{126, 0, 126}, strings.Repeat("a", 126))},
+		"continuation of nothing":         {wire.CodeProtocol, raw(0x80, true, []byte{1}, "a")},
+		"text within fragments":           {wire.CodeProtocol, append(raw(0x01, true, []byte{1}, "a"), raw(0x81, true, []byte{1}, "a")...)},
+		"binary":                          {wire.CodeUnsupported, raw(0x82, true, []byte{1}, "a")},
+		"length with its top bit":         {wire.CodeProtocol, raw(0x81, true, huge(1<<63), "")},
+		"length 1 in 16 bits":             {wire.CodeProtocol, raw(0x81, true, []byte{126, 0, 1}, "a")},
+		"length 126 in 64 bits":           {wire.CodeProtocol, raw(0x81, true, huge(126), strings.Repeat("a", 126))},
+		"length 1 of a ping in 16 bits":   {wire.CodeProtocol, raw(0x89, true, []byte{126, 0, 1}, "a")},
+		"length 2^63-1":                   {wire.CodeTooLarge, raw(0x81, true, huge(1<<63-1), "")},
+		"length 2^31":                     {wire.CodeTooLarge, raw(0x81, true, huge(1<<31), "")},
+		"length limit+1":                  {wire.CodeTooLarge, raw(0x81, true, []byte{126, 1001 >> 8, 1001 & 255}, "")},
+		"fragments beyond the limit":      {wire.CodeTooLarge, append(raw(0x01, true, []byte{126, 1000 >> 8, 1000 & 255}, strings.Repeat("a", 1000)), raw(0x80, true, []byte{1}, "a")...)},
+		"close of one byte":               {wire.CodeProtocol, raw(0x88, true, []byte{1}, "a")},
+		"close code 999":                  {wire.CodeProtocol, closeFrame(999, "")},
+		"close code 1004":                 {wire.CodeProtocol, closeFrame(1004, "")},
+		"close code 1005":                 {wire.CodeProtocol, closeFrame(1005, "")},
+		"close code 1006":                 {wire.CodeProtocol, closeFrame(1006, "")},
+		"close code 1015":                 {wire.CodeProtocol, closeFrame(1015, "")},
+		"close code 2000":                 {wire.CodeProtocol, closeFrame(2000, "")},
+		"close code 5000":                 {wire.CodeProtocol, closeFrame(5000, "")},
+		"close reason not UTF-8":          {wire.CodeBadText, closeFrame(1000, "\xff")},
+		"text not UTF-8":                  {wire.CodeBadText, text("\xff")},
+		"text overlong":                   {wire.CodeBadText, text("\xc0\xaf")},
+		"text surrogate":                  {wire.CodeBadText, text("\xed\xa0\x80")},
+		"text beyond U+10FFFF":            {wire.CodeBadText, text("\xf4\x90\x80\x80")},
+		"text cut":                        {wire.CodeBadText, text("a\xe2\x82")},
+		"fragments cut":                   {wire.CodeBadText, append(frame(ws.OpText, false, []byte("\xe2\x82")), frame(ws.OpContinuation, true, nil)...)},
+		"first fragment can't be a start": {wire.CodeBadText, frame(ws.OpText, false, []byte("a\xff"))},
 	}
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxMessage = 1000 })
@@ -117,7 +123,7 @@ func TestWrongFramesEndTheConnectionWithTheRightCode(t *testing.T) {
 				c := s.connect(t, "u")
 				c.send(tc.send)
 				c.wantClose(name, tc.code)
-				c.send(closeFrame(CodeNormal, ""))
+				c.send(closeFrame(wire.CodeNormal, ""))
 				c.sock.CloseWrite()
 				c.wantEOF("after the close")
 			})
@@ -136,7 +142,7 @@ func TestGoodClosesAreEchoed(t *testing.T) {
 		}
 		c := s.connect(t, "u")
 		c.send(frame(ws.OpClose, true, nil))
-		c.wantClose("echo of a close without a code", codeNone)
+		c.wantClose("echo of a close without a code", wire.CodeNone)
 		c.wantEOF("the server ends TCP")
 	})
 }
@@ -197,65 +203,39 @@ func TestMoreFramesThanAllowedAreRefusedAndThenTooMany(t *testing.T) {
 		c := s.connect(t, "u")
 		c.send(bytes.Repeat(text("x"), 15))
 		eventually(t, "some are refused", func() bool {
-			s.hub.mu.Lock()
-			defer s.hub.mu.Unlock()
-			return s.hub.limited["u"] >= 1 && len(s.hub.received["u"]) >= 10
+			u := s.hub.told("u")
+			return u.limited >= 1 && len(u.received) >= 10
 		})
 		c.send(bytes.Repeat(frame(ws.OpPong, true, nil), 50))
-		if reason := c.wantClose("a client that goes on", CodePolicy); reason != "rate" {
+		if reason := c.wantClose("a client that goes on", wire.CodePolicy); reason != "rate" {
 			t.Fatalf("reason %q", reason)
 		}
 	})
 }
 
-func FuzzFrames(f *testing.F) {
-	for _, seed := range [][]byte{
-		text("hello"), closeFrame(1000, "x"), frame(ws.OpText, false, []byte("a")), frame(ws.OpPing, true, []byte("p")),
-		raw(0x81, false, []byte{1}, "a"), raw(0x81, true, binary.BigEndian.AppendUint64([]byte{127}, 1<<63-1), ""),
-		append(frame(ws.OpText, false, []byte("\xe2")), frame(ws.OpContinuation, true, []byte("\x82\xac"))...),
+// Whatever a client sends, in whatever pieces: it is understood as the whole is.
+func FuzzInput(f *testing.F) {
+	head := request("?user=")
+	for _, seed := range []string{
+		request("?user=&ping=app,30", "Origin: http://x\r\n"), "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.0\r\n\r\n", "\x16\x03\x01", "GET /healthz HTTP/1.0\r\n\r\n",
+		head + string(text("hello")), head + string(closeFrame(1000, "x")), head + string(frame(ws.OpText, false, []byte("a"))), head + string(frame(ws.OpPing, true, []byte("p"))),
+		head + string(raw(0x81, false, []byte{1}, "a")), head + string(raw(0x81, true, binary.BigEndian.AppendUint64([]byte{127}, 1<<63-1), "")),
+		head + string(frame(ws.OpText, false, []byte("\xe2"))) + string(frame(ws.OpContinuation, true, []byte("\x82\xac"))),
+		head + string(text("\xff")) + string(text("not read")) + string(closeFrame(1000, "")),
 	} {
-		f.Add(seed, 3)
+		f.Add([]byte(seed), 3)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, split int) {
-		one, hub := fuzzConn()
-		two, hub2 := fuzzConn()
-		one.input(append([]byte(nil), b...))
-		if split = max(1, split%16); len(b) > 4096 {
+		if split = max(1, split%64); len(b) > 4096 {
 			return
 		}
-		for rest := append([]byte(nil), b...); len(rest) > 0; {
-			n := min(split, len(rest))
-			if two.state != stateClosed {
-				two.input(rest[:n:n])
-			}
-			rest = rest[n:]
+		whole, parts := newFakeServer(t, Options{Settings: Settings{MaxMessage: 1000}}, echoing), newFakeServer(t, Options{Settings: Settings{MaxMessage: 1000}}, echoing)
+		one, two := whole.connect(string(b)), parts.connect("")
+		for part := range slices.Chunk(b, split) {
+			two.arrive(string(part))
 		}
-		if a, b := hub.received[""], hub2.received[""]; len(a) != len(b) || strings.Join(a, "\x00") != strings.Join(b, "\x00") || one.state != two.state {
-			t.Fatalf("split at %d: %q in state %d, whole: %q in state %d", split, b, two.state, a, one.state)
+		if !bytes.Equal(one.got, two.got) || one.closed != two.closed {
+			t.Fatalf("whole: %q, closed %v; split at %d: %q, closed %v", one.got, one.closed, split, two.got, two.closed)
 		}
 	})
-}
-
-// sink is a transport that takes everything.
-type sink struct{}
-
-func (sink) run()                                 {}
-func (sink) stop()                                {}
-func (sink) timer(bool)                           {}
-func (sink) write(_ *Conn, b []byte) (int, error) { return len(b), nil }
-func (sink) armWrite(*Conn, bool)                 {}
-func (sink) finish(*Conn)                         {}
-func (sink) close(*Conn)                          {}
-
-func fuzzConn() (*Conn, *fakeHub) {
-	hub := newFakeHub()
-	s := New(Options{Handler: hub, Loops: 1, MaxMessage: 1000})
-	l := s.loops[0]
-	l.io = sink{}
-	c := l.add(-1, [16]byte{})
-	s.conns.Add(1)
-	l.pending--
-	l.open++
-	c.state = stateOpen
-	return c, hub
 }

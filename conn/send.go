@@ -75,13 +75,16 @@ func (c *Conn) sendText(text []byte) {
 // whatever the policy: they are not dropped.
 func (c *Conn) sendControl(frame []byte) {
 	limit := c.loop.settings().QueueBytes + controlSlack
-	if c.out != nil && c.out.Bytes()+len(frame) > limit && c.state == stateOpen {
+	tooMuch := func() bool { return c.state == stateOpen && c.out != nil && c.out.Bytes()+len(frame) > limit }
+	if tooMuch() {
 		c.flushNow() // what waits only because nobody has tried to write it
-		if c.state != stateOpen || c.has(flagCloseWaits) {
+		if c.state != stateOpen {
 			return
 		}
-		if c.out != nil && c.out.Bytes()+len(frame) > limit {
-			c.slow()
+		if tooMuch() {
+			if c.reads() { // else it is closed soon
+				c.slow()
+			}
 			return
 		}
 	}

@@ -24,7 +24,7 @@ func (n *portableNetwork) IOUring() (used bool, err error) { return false, nil }
 
 // Loop makes one more loop.
 func (n *portableNetwork) Loop() (Loop, error) {
-	l := &portable{net: n, done: make(chan struct{})}
+	l := &portable{net: n, started: make(chan struct{}), done: make(chan struct{})}
 	l.sender.l = l
 	return l, nil
 }
@@ -80,7 +80,8 @@ const (
 // portable is a loop of a portableNetwork.
 type portable struct {
 	net     *portableNetwork
-	to      Events
+	to      Events // since started is closed
+	started chan struct{}
 	done    chan struct{}
 	running sync.WaitGroup // readers and writers
 	sender  portableSender
@@ -92,6 +93,7 @@ type portable struct {
 // Run lets the time go on until Stop.
 func (p *portable) Run(to Events) {
 	p.to = to
+	close(p.started)
 	t := time.NewTicker(Tick)
 	defer t.Stop()
 	for {
@@ -197,6 +199,7 @@ type socket struct {
 
 // reader reads until the end.
 func (s *socket) reader() {
+	<-s.p.started
 	buf := make([]byte, socketReads)
 	for {
 		n, err := s.conn.Read(buf)

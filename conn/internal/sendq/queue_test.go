@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,12 +19,14 @@ func written(q *Queue, p *Pool, now int64, atOnce int) string {
 		if n == 0 {
 			return out.String()
 		}
-		all := bytes.Join(bufs[:n], nil)
-		if len(all) != size {
-			panic(fmt.Sprintf("%d bytes, said to be %d", len(all), size))
+		left, took := size, min(atOnce, size)
+		for _, b := range bufs[:n] {
+			out.Write(b[:min(len(b), max(0, took-(size-left)))])
+			left -= len(b)
 		}
-		took := min(atOnce, size)
-		out.Write(all[:took])
+		if left != 0 {
+			panic(fmt.Sprintf("%d bytes, said to be %d", size-left, size))
+		}
 		q.Took(p, took, now)
 	}
 }
@@ -194,6 +197,39 @@ func TestAFrameReleasedTooOftenPanics(t *testing.T) {
 			f.Release()
 		}()
 	}
+}
+
+// Queues of several loops let go of frames while the next ones are made.
+func TestAFrameIsUsedAgainOnceNobodyHoldsIt(t *testing.T) {
+	var frames Frames
+	var queues [4]chan *Frame
+	var running sync.WaitGroup
+	for i := range queues {
+		queues[i] = make(chan *Frame, 100)
+		running.Go(func() {
+			for f := range queues[i] {
+				if !bytes.Equal(f.Bytes, bytes.Repeat(f.Bytes[:1], len(f.Bytes))) || f.At != int64(len(f.Bytes)) {
+					t.Error("a frame that is held has changed")
+				}
+				f.Release()
+			}
+		})
+	}
+	for i := range 20_000 {
+		n := 1 + i*7919%2000
+		f := frames.New(n)
+		f.Bytes = append(f.Bytes, bytes.Repeat([]byte{byte(i)}, n)...)
+		f.At = int64(n)
+		for _, q := range queues[:i%(len(queues)+1)] {
+			f.Retain()
+			q <- f
+		}
+		f.Release()
+	}
+	for _, q := range queues {
+		close(q)
+	}
+	running.Wait()
 }
 
 func TestFramesHaveRoomForWhatWasAskedFor(t *testing.T) {
