@@ -73,16 +73,16 @@ func (w *sweeper) wants(hash uint64, now time.Duration) bool {
 
 // askSweeps asks for the sweeps that the batch's renewals gave cause to: where
 // a hash holds more fields than this pod holds connections of the user.
-func (s *Store) askSweeps(now time.Duration) {
-	w := &s.sweeper
+func (n *node) askSweeps(now time.Duration) {
+	w := &n.sweeper
 	for _, c := range w.crowded {
-		if s.opt.Own != nil && int64(s.opt.Own(c.user)) >= c.fields {
+		if n.opt.Own != nil && int64(n.opt.Own(c.user)) >= c.fields {
 			continue
 		}
-		if w.wants(maphash.String(s.seed, c.user), now) {
-			s.mu.Lock()
-			s.q.chore(c.user, nil, false)
-			s.mu.Unlock()
+		if w.wants(maphash.String(n.seed, c.user), now) {
+			n.mu.Lock()
+			n.q.chore(c.user, nil, false)
+			n.mu.Unlock()
 		}
 	}
 	clear(w.crowded)
