@@ -185,7 +185,7 @@ func (n *node) gather() {
 	for n.q.exams.len() > 0 && len(b.exams) < examsAtOnce {
 		b.exams = append(b.exams, n.q.takeExam(&n.q.exams))
 	}
-	for n.q.chores.len() > 0 && len(b.exams) < examsAtOnce && n.sweeper.chores.take(now) {
+	for n.q.chores.len() > 0 && len(b.exams) < examsAtOnce && n.sweeper.chores.AllowN(n.epoch.Add(now), 1) {
 		b.exams = append(b.exams, n.q.takeExam(&n.q.chores))
 	}
 }

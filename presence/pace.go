@@ -76,7 +76,7 @@ func (n *node) first(now time.Duration, a alarm, ending bool) time.Duration {
 		return at
 	}
 	if n.q.chores.len() > 0 {
-		at = min(at, max(a.stay, n.sweeper.chores.next(now)))
+		at = min(at, max(a.stay, n.choreAt(now)))
 	}
 	if n.err() != nil {
 		at = min(at, max(n.link.until, n.link.mendAt))
