@@ -2,6 +2,8 @@ package conn
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +114,11 @@ func TestACloseWaitsFiveSecondsForAnswers(t *testing.T) {
 			if x.c.Answer([]byte("too late")); closeFrom(x.got, code) < 0 || x.closed {
 				t.Fatalf("written %q", x.got)
 			}
-			if x.s.tick(50); !x.closed {
+			for range 50 { // the peer talks on, and does not answer
+				x.arrive(string(frame(ws.OpPing, true, nil)))
+				x.s.tick(1)
+			}
+			if !x.closed {
 				t.Error("the peer does not answer, and TCP does not end")
 			}
 		})
@@ -201,4 +207,24 @@ func TestNoMemoryIsTakenForWhatAPeerAnnounces(t *testing.T) {
 	if n := cap(x.c.in.buf); n > 100 {
 		t.Errorf("%d bytes for 64 KiB that are announced, of which 3 have come", n)
 	}
+}
+
+func TestCloseAllClosesThoseThatAreOpen(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	gone, a, shaking, b := s.open("gone"), s.open("a"), s.connect("GET /ws"), s.open("b")
+	gone.end()
+	if err := s.CloseAll(context.Background(), 0, CodeGoingAway, func() string { return "bye" }); err != nil {
+		t.Fatal(err)
+	}
+	a.want("open", closeOf(CodeGoingAway, "bye"))
+	b.want("open", closeOf(CodeGoingAway, "bye"))
+	shaking.want("in its handshake")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	c, d := s.open("c"), s.open("d")
+	if err := s.CloseAll(ctx, time.Hour, CodeGoingAway, func() string { return "" }); !errors.Is(err, context.Canceled) {
+		t.Errorf("not given up: %v", err)
+	}
+	c.want("the first one", closeOf(CodeGoingAway, ""))
+	d.want("not before it is due")
 }

@@ -44,6 +44,8 @@ func TestOnlyPagesOfTheSameHostMayConnect(t *testing.T) {
 		{"http://", "", false},
 		{"chrome-extension://example.com", "example.com", false},
 		{"example.com", "example.com", false},
+		{"http://127.0.0.1:8080.evil.com", "127.0.0.1:8080", false},
+		{"http://127.0.0.1.evil.com", "127.0.0.1:8080", false},
 		{"http://%zz", "example.com", false},
 		{"http://example.com", "exa mple.com", false},
 	} {
