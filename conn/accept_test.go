@@ -117,3 +117,23 @@ func TestNothingIsWrittenToASocketThatWasClosed(t *testing.T) {
 	a.want("what was prepared goes out before the end", textOf("x"))
 	b.want("the other's too", textOf("x"))
 }
+
+func TestFarTooManyConnectionsAreClosedWithoutAWord(t *testing.T) {
+	s := newFakeServer(t, Options{MaxConns: 1})
+	for i := range 1 + overflowConns {
+		if x := s.connect("GET /ws"); x.closed || (len(x.got) > 0) != (i > 0) {
+			t.Fatalf("connection %d is closed: %v, and told %q", i, x.closed, x.got)
+		}
+	}
+	s.net.last++
+	x := &fakeSocket{t: t, s: s, fd: s.net.last}
+	s.net.sockets[x.fd] = x
+	s.net.take(x.fd, [16]byte{})
+	if st := s.Stats(); !x.closed || st.AcceptErrors != 1 || s.Len() != 1+overflowConns {
+		t.Errorf("it is closed: %v, %d errors, %d connections", x.closed, st.AcceptErrors, s.Len())
+	}
+	s.acceptFailed()
+	if st := s.Stats(); st.AcceptErrors != 2 {
+		t.Error("a socket for which there is no descriptor is not counted")
+	}
+}

@@ -2,6 +2,8 @@ package conn
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -205,4 +207,24 @@ func TestNoMemoryIsTakenForWhatAPeerAnnounces(t *testing.T) {
 	if n := cap(x.c.in.buf); n > 100 {
 		t.Errorf("%d bytes for 64 KiB that are announced, of which 3 have come", n)
 	}
+}
+
+func TestCloseAllClosesThoseThatAreOpen(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	gone, a, shaking, b := s.open("gone"), s.open("a"), s.connect("GET /ws"), s.open("b")
+	gone.end()
+	if err := s.CloseAll(context.Background(), 0, CodeGoingAway, func() string { return "bye" }); err != nil {
+		t.Fatal(err)
+	}
+	a.want("open", closeOf(CodeGoingAway, "bye"))
+	b.want("open", closeOf(CodeGoingAway, "bye"))
+	shaking.want("in its handshake")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	c, d := s.open("c"), s.open("d")
+	if err := s.CloseAll(ctx, time.Hour, CodeGoingAway, func() string { return "" }); !errors.Is(err, context.Canceled) {
+		t.Errorf("not given up: %v", err)
+	}
+	c.want("the first one", closeOf(CodeGoingAway, ""))
+	d.want("not before it is due")
 }

@@ -436,15 +436,20 @@ func TestDeliveringAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A batch that is handed over by itself, because it is large, leaves nothing for Flush.
+// A batch that is handed over by itself, because it is large, leaves nothing for
+// Flush; and once it is out, a lone push needs no worker.
 func TestAWorkerRestsOnceALargeBatchIsOut(t *testing.T) {
 	s, conns := voidServer(t, 2, Options{Loops: 2, Settings: Settings{QueueBytes: 64 << 20}})
-	d := s.NewDeliverer()
+	d, l := s.NewDeliverer(), conns[0].loop
 	for i := range uint64(100) {
 		send(d, Push{}, []byte(large), conns[0])
 		d.Flush()
 		eventually(t, "it is out, and the worker rests", func() bool {
-			return s.Stats().Written == i+1 && s.loops[conns[0].loop.index].atRest() && s.behind.Load() == 0
+			return s.Stats().Written == 2*i+1 && l.atRest() && !l.box.busy.Load() && s.behind.Load() == 0
 		})
+		d.Plain(conns[0], 0, []byte("alone"))
+		if d.Flush(); s.Stats().Written != 2*i+2 {
+			t.Fatal("a lone push is left to the worker")
+		}
 	}
 }

@@ -204,6 +204,8 @@ func compare(t *testing.T, p *Pool, frames *Frames, seed uint64) {
 				m.drop(i, Closed)
 			}
 			q.DropMessages(p, Closed)
+		case op == 18:
+			p.Trim() // what is in use stays as it is
 		}
 		q.DropLate(p, now)
 		m.write(0, now)

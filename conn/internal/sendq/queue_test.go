@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,12 +19,14 @@ func written(q *Queue, p *Pool, now int64, atOnce int) string {
 		if n == 0 {
 			return out.String()
 		}
-		all := bytes.Join(bufs[:n], nil)
-		if len(all) != size {
-			panic(fmt.Sprintf("%d bytes, said to be %d", len(all), size))
+		left, took := size, min(atOnce, size)
+		for _, b := range bufs[:n] {
+			out.Write(b[:min(len(b), max(0, took-(size-left)))])
+			left -= len(b)
 		}
-		took := min(atOnce, size)
-		out.Write(all[:took])
+		if left != 0 {
+			panic(fmt.Sprintf("%d bytes, said to be %d", size-left, size))
+		}
 		q.Took(p, took, now)
 	}
 }
@@ -105,6 +108,9 @@ func TestAFrameThatIsBegunIsFinished(t *testing.T) {
 		if !q.DropOldest(p) || q.DropOldest(p) {
 			t.Errorf("%s: dropped something else than the one message that is not begun", name)
 		}
+		if q.Empty() {
+			t.Errorf("%s: what is begun and control frames are forgotten", name)
+		}
 		if got := written(q, p, 100, 100); got != "guncontrol" {
 			t.Errorf("%s: %q goes out behind what was begun", name, got)
 		}
@@ -146,37 +152,57 @@ func TestWhatGoesFirstGoesBeforeWhatWaits(t *testing.T) {
 	p, q := newQueue()
 	q.Append(p, false, 0, []byte("message"))
 	q.First(p, []byte("answer,"))
+	if q.Bytes() != len("answer,message") || p.Bytes != int64(q.Bytes()) {
+		t.Errorf("%d bytes wait", q.Bytes())
+	}
 	if got := written(q, p, 0, 3); got != "answer,message" {
 		t.Errorf("%q", got)
 	}
 }
 
-func TestTheAgeOfMessagesIsObservedWhenTheyAreWritten(t *testing.T) {
+func TestWhatIsOnTheWireAlreadyIsNotWrittenAgain(t *testing.T) {
 	p, q := newQueue()
-	q.Append(p, false, 1000, []byte("a")) // 30 ms old
-	q.Append(p, false, 1020, []byte("b")) // in the same block: counts as its first one
-	q.Append(p, false, 0, []byte("c"))    // not known
-	shared := text("d")
-	shared.At = 930 // 100 ms
-	q.Push(p, shared)
-	q.Append(p, true, 1000, []byte("control"))
-	dropped := text("e")
-	dropped.At = 1
-	written(q, p, 1030, 2)
-	q.Push(p, dropped)
-	q.Clear(p, Closed)
-	future := text("f")
-	future.At = 5000
-	q.Push(p, future)
-	written(q, p, 1030, 100)
-	want := map[int]uint64{0: 1, 5: 2, 6: 1} // ≤ 1, ≤ 50, ≤ 100 ms
-	for i, n := range p.Latency {
-		if n != want[i] {
-			t.Errorf("bucket %d: %d, want %d", i, n, want[i])
-		}
+	q.Push(p, text("half written"))
+	q.Began(p, 5)
+	q.Append(p, false, 0, []byte(", next"))
+	if q.Bytes() != len("written, next") || q.DropOldest(p) && q.DropOldest(p) {
+		t.Errorf("%d bytes wait", q.Bytes())
 	}
-	if p.LatencySumMs != 30+30+100 {
-		t.Errorf("%d ms in all", p.LatencySumMs)
+	if got := written(q, p, 0, 100); got != "written" || p.Messages != [Fates]uint64{Written: 1, Dropped: 1} || p.Bytes != 0 {
+		t.Errorf("%q, %v", got, p.Messages)
+	}
+}
+
+func TestTheAgeOfMessagesIsObservedWhenTheyAreWritten(t *testing.T) {
+	for _, atOnce := range []int{2, 1000} {
+		p, q := newQueue()
+		q.Append(p, false, 1000, []byte("a")) // 30 ms old
+		q.Append(p, false, 1020, []byte("b")) // in the same block: counts as its first one
+		q.Append(p, false, 0, []byte("c"))    // not known
+		q.Append(p, true, 1000, []byte("control"))
+		written(q, p, 1030, atOnce)
+		q.Append(p, false, 0, []byte("no time at all"))
+		written(q, p, 1030, atOnce)
+		for i, at := range []int64{930, 5000} { // 100 ms, and ahead of our clock
+			shared := text("d")
+			shared.At = at
+			q.Push(p, shared)
+			q.Append(p, false, 1028, []byte{byte(i)}) // 2 ms
+			written(q, p, 1030, atOnce)
+		}
+		dropped := text("e")
+		dropped.At = 1
+		q.Push(p, dropped)
+		q.Clear(p, Closed)
+		want := map[int]uint64{0: 1, 1: 2, 5: 2, 6: 1} // ≤ 1, 2, 50, 100 ms
+		for i, n := range p.Latency {
+			if n != want[i] {
+				t.Errorf("%d at once, bucket %d: %d, want %d", atOnce, i, n, want[i])
+			}
+		}
+		if p.LatencySumMs != 30+30+100+2+2 {
+			t.Errorf("%d at once: %d ms in all", atOnce, p.LatencySumMs)
+		}
 	}
 }
 
@@ -196,6 +222,39 @@ func TestAFrameReleasedTooOftenPanics(t *testing.T) {
 	}
 }
 
+// Queues of several loops let go of frames while the next ones are made.
+func TestAFrameIsUsedAgainOnceNobodyHoldsIt(t *testing.T) {
+	var frames Frames
+	var queues [4]chan *Frame
+	var running sync.WaitGroup
+	for i := range queues {
+		queues[i] = make(chan *Frame, 100)
+		running.Go(func() {
+			for f := range queues[i] {
+				if !bytes.Equal(f.Bytes, bytes.Repeat(f.Bytes[:1], len(f.Bytes))) || f.At != int64(len(f.Bytes)) {
+					t.Error("a frame that is held has changed")
+				}
+				f.Release()
+			}
+		})
+	}
+	for i := range 20_000 {
+		n := 1 + i*7919%2000
+		f := frames.New(n)
+		f.Bytes = append(f.Bytes, bytes.Repeat([]byte{byte(i)}, n)...)
+		f.At = int64(n)
+		for _, q := range queues[:i%(len(queues)+1)] {
+			f.Retain()
+			q <- f
+		}
+		f.Release()
+	}
+	for _, q := range queues {
+		close(q)
+	}
+	running.Wait()
+}
+
 func TestFramesHaveRoomForWhatWasAskedFor(t *testing.T) {
 	var frames Frames
 	for _, n := range []int{0, 1, 255, 256, 257, 4096, 4097, 1 << 20, 1<<20 + 1} {
@@ -212,24 +271,32 @@ func TestFramesHaveRoomForWhatWasAskedFor(t *testing.T) {
 	}
 }
 
+// waiting makes n queues in each of which a block waits.
+func waiting(p *Pool, n int) (queues []*Queue) {
+	for range n {
+		q := p.Queue()
+		q.Append(p, false, 0, make([]byte, MaxPrivate))
+		queues = append(queues, q)
+	}
+	return queues
+}
+
 // Slabs come for a burst and go when it is over.
 func TestMemoryOfABurstIsGivenBack(t *testing.T) {
 	p := new(Pool)
 	t.Cleanup(p.Close)
-	var queues []*Queue
-	frame := make([]byte, MaxPrivate)
-	for range 5 * slabBytes / blockBytes {
-		q := p.Queue()
-		q.Append(p, false, 0, frame)
-		queues = append(queues, q)
+	queues := waiting(p, firstBytes/blockBytes)
+	if len(p.slabs) != 1 {
+		t.Fatalf("%d slabs, where one holds all", len(p.slabs))
 	}
-	if n := len(p.slabs); n < 6 {
-		t.Fatalf("%d slabs for five times the size of one", n)
+	queues = append(queues, waiting(p, 5*slabBytes/blockBytes)...)
+	if len(p.slabs) != 6 {
+		t.Fatalf("%d slabs for five times the size of one, and the first", len(p.slabs))
 	}
 	p.Trim()
 	p.Trim()
 	for i, s := range p.slabs {
-		if s == nil || s.used == 0 && i < 5 {
+		if s == nil || s.used == 0 {
 			t.Errorf("slab %d was given up while in use", i)
 		}
 	}
@@ -238,7 +305,7 @@ func TestMemoryOfABurstIsGivenBack(t *testing.T) {
 		p.Give(q)
 	}
 	p.Trim()
-	if len(p.slabs) < 6 {
+	if len(p.slabs) != 6 {
 		t.Error("given up at once: the next burst may come soon")
 	}
 	p.Trim()
@@ -249,6 +316,28 @@ func TestMemoryOfABurstIsGivenBack(t *testing.T) {
 	q.Append(p, false, 0, []byte("again"))
 	if got := written(q, p, 0, 100); got != "again" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestAQueueThatNeverEmptiesKeepsNoPlaces(t *testing.T) {
+	p, q := newQueue()
+	q.Push(p, text("x"))
+	for range 10_000 {
+		q.Push(p, text("x"))
+		var bufs [1][]byte
+		q.Buffers(0, bufs[:])
+		q.Took(p, 1, 0)
+	}
+	if n := cap(q.frames); n > 4*keptFrames {
+		t.Errorf("%d places, for one frame that waits", n)
+	}
+	for range 10 * keptFrames {
+		q.Push(p, text("x"))
+	}
+	q.Clear(p, Closed)
+	p.Give(q)
+	if again := p.Queue(); again != q || cap(q.frames) > keptFrames {
+		t.Errorf("an empty queue keeps %d places", cap(q.frames))
 	}
 }
 
