@@ -234,6 +234,14 @@ func TestMoreFramesThanAllowedAreRefusedAndThenTooMany(t *testing.T) {
 			t.Fatalf("reason %q", reason)
 		}
 	})
+	calm := newFakeServer(t, Options{Settings: Settings{FramesPerSecond: 10}}).open("u")
+	for range 30 {
+		calm.arrive(string(text("x")))
+		calm.s.tick(1)
+	}
+	if u := calm.s.hub.told("u"); len(u.received) != 30 {
+		t.Errorf("%d of 30 messages in 3 s are taken", len(u.received))
+	}
 	for _, flood := range [][]byte{text("x"), frame(ws.OpPing, true, nil), frame(ws.OpPong, true, nil), frame(ws.OpContinuation, false, nil)} {
 		x := newFakeServer(t, Options{Settings: Settings{FramesPerSecond: 10}}).open("u")
 		x.give(1 << 20)

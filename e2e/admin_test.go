@@ -69,9 +69,11 @@ func TestMetrics(t *testing.T) {
 	c.request("a request", "x", `1`)
 	publish(t, db, p.channel, fmt.Sprintf(`{"to":[%q,%q],"data":1,"at":%d}`, c.uuid, newUUID(), redisNow(t, db)))
 	publish(t, db, p.channel, `bad`)
+	publish(t, db, p.channel, to(`"without at"`, c))
 	c.wantMessage("a push", `1`)
+	c.wantMessage("a push", `"without at"`)
 	exchange(t, p.listen, upgradeRequest("/ws"))
-	wantBooks(t, p, books{published: 2, bad: 1, written: 1, misses: 1})
+	wantBooks(t, p, books{published: 3, bad: 1, written: 2, misses: 1})
 
 	status, text := p.get("/metrics")
 	if status != http.StatusOK {
@@ -96,9 +98,9 @@ func TestMetrics(t *testing.T) {
 		{"pushpod_connections", nil, 1},
 		{"pushpod_handshakes_total", []string{"result", "accepted"}, 1},
 		{"pushpod_handshakes_total", []string{"result", "401"}, 1},
-		{"pushpod_envelopes_total", []string{"result", "ok"}, 1},
+		{"pushpod_envelopes_total", []string{"result", "ok"}, 2},
 		{"pushpod_envelopes_total", []string{"result", "bad"}, 1},
-		{"pushpod_deliveries_total", []string{"result", "written"}, 1},
+		{"pushpod_deliveries_total", []string{"result", "written"}, 2},
 		{"pushpod_deliveries_total", []string{"result", "expired"}, 0},
 		{"pushpod_deliveries_total", []string{"result", "collapsed"}, 0},
 		{"pushpod_deliveries_total", []string{"result", "dropped"}, 0},
@@ -118,6 +120,9 @@ func TestMetrics(t *testing.T) {
 		} else if got := sum(all, want.name, want.labels...); got != want.value {
 			t.Errorf("%s%v is %v, want %v", want.name, want.labels, got, want.value)
 		}
+	}
+	if latency := sum(all, "pushpod_publish_to_write_seconds_sum"); latency < 0 || latency > 20 {
+		t.Errorf("the latency is %v s", latency)
 	}
 	for _, s := range all {
 		for label, value := range s.labels {

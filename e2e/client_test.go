@@ -99,7 +99,6 @@ type dialing struct {
 
 func mute() dialOption                 { return func(d *dialing) { d.mute = true } }
 func withQuery(k, v string) dialOption { return func(d *dialing) { d.query.Set(k, v) } }
-func from(ip string) dialOption        { return func(d *dialing) { d.from = ip } }
 func trailing(b []byte) dialOption     { return func(d *dialing) { d.trailing = b } }
 
 // sleeper makes a client that does not read after its welcome, with a small

@@ -201,6 +201,9 @@ func TestClientFramesGetTheirReceipts(t *testing.T) {
 		{`{"type":"request","id":"\ud800","data":1}`, "error", "", "", "bad_frame"},
 		{`{"type":"subscribe","id":"s"}`, "receipt", "s", "rejected", "unknown_type"},
 		{`{"type":"subscribe"}`, "error", "", "", "unknown_type"},
+		{`{"type":"Ping"}`, "error", "", "", "unknown_type"},
+		{`{"id":"x","type":"message","data":1}`, "receipt", "x", "rejected", "unknown_type"},
+		{`{"Data":1,"type":"request","id":"x"}`, "receipt", "x", "rejected", "bad_frame"},
 		{`{"type":"constructor","id":""}`, "error", "", "", "bad_frame"},
 		{`{"id":"x"}`, "receipt", "x", "rejected", "bad_frame"},
 		{`[]`, "error", "", "", "bad_frame"},
@@ -216,7 +219,7 @@ func TestClientFramesGetTheirReceipts(t *testing.T) {
 			t.Errorf("%s: %s", x.frame, f.Raw)
 		}
 	}
-	if s := p.Hub.Stats(); s.FramesRejected != 11 || s.UplinkAccepted != 2 {
+	if s := p.Hub.Stats(); s.FramesRejected != 14 || s.UplinkAccepted != 2 {
 		t.Errorf("%+v", s)
 	}
 	if got := p.streamed(); !slices.Equal(got, []string{"r", "é\n"}) {

@@ -24,7 +24,7 @@ func TestARequestIsInTheStreamOnceItsReceiptSaysSo(t *testing.T) {
 	}
 	for i, e := range entries {
 		v := e.Values
-		if v["user"] != "alice" || v["pod"] != p.channel || v["id"] != fmt.Sprint("id ", i) || v["data"] != fmt.Sprintf(`{"n":%d, "s":"é\u0041"}`, i) {
+		if v["user"] != "alice" || v["uuid"] != c.uuid || v["pod"] != p.channel || v["id"] != fmt.Sprint("id ", i) || v["data"] != fmt.Sprintf(`{"n":%d, "s":"é\u0041"}`, i) {
 			t.Fatalf("entry %d: %v", i, v)
 		}
 	}
