@@ -96,6 +96,13 @@ func TestACloseGoesOutBehindTheAnswersThatAreOwed(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatWasNotPromisedHoldsNothingUp(t *testing.T) {
+	x := newFakeServer(t, Options{}).open("u")
+	x.c.Answer([]byte("unasked"))
+	x.c.Close(4100, "")
+	x.want("both at once", textOf("unasked"), closeOf(4100, ""))
+}
+
 func TestACloseWaitsFiveSecondsForAnswers(t *testing.T) {
 	for name, begin := range closes {
 		t.Run(name, func(t *testing.T) {
