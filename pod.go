@@ -86,9 +86,6 @@ func (p *pod) serve(ctx context.Context) error {
 	})
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
-	if os.Getenv("GOMAXPROCS") == "" { // a given number is kept
-		others.Go(func() { spareProcessor(hubCtx, p.hub.Received, p.hub.KeepProcessor) })
-	}
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
 	}
@@ -316,7 +313,8 @@ func (p *pod) build() {
 			PerIP:               c.Limits.PerIP,
 			HandshakesPerSecond: c.Limits.HandshakesPerSecond,
 		},
-		Log: p.log,
+		SpareProcessor: os.Getenv("GOMAXPROCS") == "", // what it says is left alone
+		Log:            p.log,
 	})
 	p.server = conn.New(conn.Options{
 		Admitter: p.hub,

@@ -121,7 +121,11 @@ func TestACloseWaitsFiveSecondsForAnswers(t *testing.T) {
 			if x.c.Answer([]byte("too late")); closeFrom(x.got, code) < 0 || x.closed {
 				t.Fatalf("written %q", x.got)
 			}
-			if x.s.tick(50); !x.closed {
+			for range 50 { // the peer talks on, and does not answer
+				x.arrive(string(frame(ws.OpPing, true, nil)))
+				x.s.tick(1)
+			}
+			if !x.closed {
 				t.Error("the peer does not answer, and TCP does not end")
 			}
 		})

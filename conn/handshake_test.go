@@ -88,7 +88,10 @@ func TestEachRefusalIsToldCountedAndSent(t *testing.T) {
 		}},
 		"too late": {408, "", false, func(s *fakeServer) *fakeSocket {
 			x := s.connect("GET /ws")
-			s.tick(50)
+			for i := 0; i < 60 && !x.finished; i++ { // a byte now and then buys no time
+				x.arrive("x")
+				s.tick(1)
+			}
 			return x
 		}},
 		"too many connections": {503, "", false, func(s *fakeServer) *fakeSocket {

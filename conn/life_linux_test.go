@@ -2,6 +2,7 @@ package conn
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
+
+	"pushpod/conn/internal/wire"
 )
 
 func TestADeadPeerIsClosedAndAnAnswerKeepsItAlive(t *testing.T) {
@@ -22,9 +25,7 @@ func TestADeadPeerIsClosedAndAnAnswerKeepsItAlive(t *testing.T) {
 		}
 		dead.want("a ping", ws.OpPing)
 		dead.wantEOF("no answer to the ping")
-		if why := s.hub.told("dead").why; why != CauseDead {
-			t.Fatalf("cause %v", why)
-		}
+		s.hub.wantCause(t, "dead", CauseDead)
 		if d := time.Since(start); d < time.Second {
 			t.Fatalf("dead after %v already", d)
 		}
@@ -43,16 +44,23 @@ func TestAppPingsTakeThePlaceOfPings(t *testing.T) {
 			c.wantText("an app ping", `{"type":"ping"}`)
 			c.send(text(`{"type":"pong"}`)) // any frame would do
 		}
-		for q, ok := range map[string]bool{"app,15": true, "app,300": true, "app,14": false, "app,301": false, "app,": false, "ws": false, "": false, "app,015": false} {
-			c := s.dial(t)
-			c.send([]byte(request("?user=v&ping=" + q)))
-			if ok {
-				c.wantUpgrade()
-			} else {
-				c.wantRefusal(400)
+		c.wantText("an app ping", `{"type":"ping"}`)
+		c.wantEOF("an app ping is not answered")
+		s.hub.wantCause(t, "u", CauseDead)
+	})
+}
+
+func TestAppPingsComeEach15To300Seconds(t *testing.T) {
+	for status, queries := range map[int][]string{
+		101: {"app", "app,15", "app,300"},
+		400: {"", "ws", "App", "app,", "app,14", "app,301", "app,-15", "app,015", "app,15.5", "app,1e2", "app,15,15", "app,%2015", ",15", "15", "app,99999999999999999999"},
+	} {
+		for _, q := range queries {
+			if x := newFakeServer(t, Options{}).connect(request("?user=u&ping=" + q)); !strings.HasPrefix(string(x.got), fmt.Sprint("HTTP/1.1 ", status)) {
+				t.Errorf("ping=%s: answered %q", q, x.got)
 			}
 		}
-	})
+	}
 }
 
 func TestTCPEndsSoonAfterACloseThatIsNotAnswered(t *testing.T) {
@@ -108,9 +116,14 @@ func TestResetsInEachStateLeaveNothingBehind(t *testing.T) {
 		c.send([]byte("GET /ws"))
 		reset(c)
 		reset(s.connect(t, "idle"))
-		c = s.connect(t, "mid-frame")
-		c.send(text("0123456789")[:8])
-		reset(c)
+		for state, sent := range map[string][]byte{
+			"mid-header": text(strings.Repeat("x", 200))[:3], "mid-frame": text("0123456789")[:8], "mid-message": frame(ws.OpText, false, []byte("x")),
+			"failing": raw(0x87, true, []byte{0}, ""), "leaving": closeFrame(wire.CodeNormal, ""),
+		} {
+			c = s.connect(t, state)
+			c.send(sent)
+			reset(c)
+		}
 		c = s.connect(t, "mid-write")
 		s.jam(t, "mid-write")
 		reset(c)

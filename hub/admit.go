@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"pushpod/conn"
 	"pushpod/internal/json"
 	"pushpod/presence"
@@ -29,12 +31,16 @@ type gate struct {
 	mu    sync.Mutex // protects following; taken inside a loop's lock
 	total int
 	perIP map[netip.Addr]int // only where that is limited
-	level float64            // handshakes that may come now
-	at    time.Time
+
+	handshakes *rate.Limiter // those that come now; nil: no bound
 }
 
 func newGate(l Limits) *gate {
-	return &gate{limits: l, perIP: map[netip.Addr]int{}, level: float64(l.HandshakesPerSecond), at: time.Now()}
+	g := &gate{limits: l, perIP: map[netip.Addr]int{}}
+	if n := l.HandshakesPerSecond; n > 0 {
+		g.handshakes = rate.NewLimiter(rate.Limit(n), n)
+	}
+	return g
 }
 
 // enter asks for one more connection from an address. Without hold it only
@@ -42,14 +48,8 @@ func newGate(l Limits) *gate {
 func (g *gate) enter(ip netip.Addr, hold bool) *conn.Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if rate := float64(g.limits.HandshakesPerSecond); rate > 0 {
-		now := time.Now()
-		g.level = min(rate, g.level+now.Sub(g.at).Seconds()*rate)
-		g.at = now
-		if g.level < 1 {
-			return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "rate", Reason: "too many handshakes on this pod", RetryAfter: 1}
-		}
-		g.level--
+	if g.handshakes != nil && !g.handshakes.Allow() {
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "rate", Reason: "too many handshakes on this pod", RetryAfter: 1}
 	}
 	if g.limits.Connections > 0 && g.total >= g.limits.Connections {
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it may", RetryAfter: 5}

@@ -3,9 +3,10 @@
 //
 // # The way of an envelope
 //
-//  1. The subscriber reads Redis's pub/sub messages from the socket
-//     (subscriber.go, resp.go), by whatever way of waiting is the cheapest
-//     (source.go).
+//  1. The pod is subscribed to its own channel and to that of all pods
+//     (subscription.go), and proves it (probe.go). The subscriber reads the
+//     messages from the socket (subscriber.go, internal/resp), by whichever way of
+//     waiting is the cheapest (package source), and knows each channel's role.
 //  2. A message is parsed as an envelope, strictly (envelope.go, internal/json).
 //  3. Its targets are looked up in the registry (route.go, registry.go). A
 //     target that is not there is a miss, and is healed.

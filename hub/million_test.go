@@ -144,8 +144,9 @@ type feed struct {
 }
 
 func newFeed(p *voidPod) *feed {
+	own := p.channels()[0].name
 	return &feed{
-		head: fmt.Appendf(nil, "*3\r\n$7\r\nmessage\r\n$%d\r\n%s\r\n$", len(p.router.own), p.router.own),
+		head: fmt.Appendf(nil, "*3\r\n$7\r\nmessage\r\n$%d\r\n%s\r\n$", len(own), own),
 		data: fmt.Appendf(nil, `,"data":{"text":"%s"}}`, strings.Repeat("x", 117)),
 	}
 }

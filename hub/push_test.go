@@ -84,7 +84,7 @@ func TestUnknownMembersAreNamedInTheLogWithoutTheirValue(t *testing.T) {
 	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.New(&log)})
 	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
 	for range 100 {
-		h.router.route([]byte("push:all"), []byte(`{"usr":"hunter2","data":1,"`+strings.Repeat("é", 100)+`":"hunter2","\n\"":0}`))
+		h.router.route(roleAll, []byte(`{"usr":"hunter2","data":1,"`+strings.Repeat("é", 100)+`":"hunter2","\n\"":0}`))
 	}
 	if n := h.router.unknown.Load(); n != 300 {
 		t.Errorf("%d unknown members, want 300", n)

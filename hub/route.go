@@ -13,8 +13,7 @@ import (
 // router takes the messages of the subscription to their connections. It
 // belongs to the subscriber's goroutine; others may read the counters.
 type router struct {
-	h   *Hub
-	own []byte // the pod's channel
+	h *Hub
 
 	e       envelope
 	targets []*session // of the envelope at hand
@@ -39,10 +38,12 @@ const (
 	frameTail = `}`
 )
 
-// route handles one published message.
-func (r *router) route(channel, payload []byte) {
+// received is how many messages have been read.
+func (r *router) received() uint64 { return r.ok.Load() + r.bad.Load() }
+
+// route handles one message that was published on a channel with this role.
+func (r *router) route(on role, payload []byte) {
 	e := &r.e
-	own := string(channel) == string(r.own)
 	reason := e.parse(payload)
 	if e.unknown > 0 {
 		r.ignored()
@@ -52,7 +53,7 @@ func (r *router) route(channel, payload []byte) {
 		return
 	}
 	if e.isProbe() {
-		if own {
+		if on == roleOwn {
 			r.h.probed(string(e.probe))
 		} else {
 			r.refuse("no target: to, user or all", len(payload))
@@ -60,7 +61,7 @@ func (r *router) route(channel, payload []byte) {
 		return
 	}
 	r.ok.Add(1)
-	r.find(own)
+	r.find(on)
 	r.deliver()
 	r.miss()
 }
@@ -94,7 +95,7 @@ func cut(text []byte) string {
 }
 
 // find looks up the targets: each session once.
-func (r *router) find(own bool) {
+func (r *router) find(on role) {
 	e := &r.e
 	clear(r.targets)
 	r.targets = r.targets[:0]
@@ -112,7 +113,7 @@ func (r *router) find(own bool) {
 	}
 	for _, user := range e.users {
 		s := g.user(user)
-		if s == nil && own {
+		if s == nil && on == roleOwn {
 			r.missing.users = append(r.missing.users, string(user))
 		}
 		for ; s != nil; s = s.next {

@@ -2,40 +2,25 @@ package hub
 
 import (
 	"strconv"
-	"time"
 
+	"pushpod/hub/source"
 	"pushpod/internal/resp"
-	"pushpod/redisconn"
 )
 
-// Redis says what the hub needs to reach Redis.
-type Redis struct {
-	// Client says how to reach it; the subscription has a client of its own.
-	Client redisconn.Options
-	// MaxEnvelope bounds a published message, in bytes.
-	MaxEnvelope int
-	// Timeout bounds each command.
-	Timeout time.Duration
-	// Probe is how often the subscription is proved.
-	Probe time.Duration
-}
-
-// subscriber reads what is published on the pod's channels.
+// subscriber reads what is published on the pod's channels, and hands each message
+// with its channel's role to the router.
 type subscriber struct {
-	src        source
-	router     *router
-	subscribed func() // called once both subscriptions are confirmed
+	src       source.Source
+	router    *router
+	channels  []channel
+	open      int           // channels that are not confirmed yet
+	confirmed chan struct{} // closed once all are
 
-	reply     resp.Reader
-	buf       []byte
-	from, to  int // of buf: what is read and not parsed
-	messages  int // read, and not flushed
-	skip      int // bytes of a message that is too large, still to come
-	confirmed int
-}
-
-func newReader(maxEnvelope int) resp.Reader {
-	return resp.Reader{MaxString: maxEnvelope, MaxFields: 4}
+	reply    resp.Reader
+	buf      []byte
+	from, to int // of buf: what is read and not parsed
+	messages int // read, and not flushed
+	skip     int // bytes of a message that is too large, still to come
 }
 
 const (
@@ -51,6 +36,14 @@ const (
 	largeOnes   = 2 << 10 // on average
 )
 
+// newSubscriber reads src, on which all channels have been asked for.
+func newSubscriber(src source.Source, r *router, channels []channel, maxEnvelope int) *subscriber {
+	return &subscriber{
+		src: src, router: r, channels: channels, open: len(channels), confirmed: make(chan struct{}),
+		reply: resp.Reader{MaxString: maxEnvelope, MaxFields: 4}, buf: make([]byte, readBytes),
+	}
+}
+
 // run reads until the connection ends, with the error that ended it. A lone
 // message is written at once; of many, as many as there are are read first, so
 // that what goes to the same connection goes in one write. While a large
@@ -62,28 +55,22 @@ func (s *subscriber) run() error {
 		for d.Work() {
 		}
 	}()
-	s.buf = make([]byte, readBytes)
 	gathered, more := 0, false
 	for {
 		if more && d.Full() {
 			more = d.Work()
 			continue
 		}
-		s.makeRoom()
-		asked := len(s.buf) - s.to
-		if !more && gathered == 0 {
+		idle := !more && gathered == 0
+		if idle {
 			d.Idle()
 		}
-		n, err := s.src.read(s.buf[s.to:], !more && gathered == 0)
+		n, all, err := s.read(idle)
 		if err != nil {
 			return err
 		}
-		s.to += n
-		if err := s.parse(); err != nil {
-			return err
-		}
 		gathered += n
-		if (n == asked || n >= drainedAt) && gathered < min(gatherMost, max(gatherLarge, s.messages*largeOnes)) {
+		if !all && gathered < min(gatherMost, max(gatherLarge, s.messages*largeOnes)) {
 			continue
 		}
 		if gathered > 0 {
@@ -92,6 +79,17 @@ func (s *subscriber) run() error {
 		}
 		more = d.Work()
 	}
+}
+
+// read reads n bytes, and routes the messages in them. all: there was no more.
+func (s *subscriber) read(wait bool) (n int, all bool, err error) {
+	s.makeRoom()
+	asked := len(s.buf) - s.to
+	if n, err = s.src.Read(s.buf[s.to:], wait); err != nil {
+		return 0, false, err
+	}
+	s.to += n
+	return n, n < asked && n < drainedAt, s.parse()
 }
 
 // makeRoom moves what is left to the front of the buffer.
@@ -141,24 +139,36 @@ func (s *subscriber) parse() error {
 	return nil
 }
 
-// take handles what Redis says on a subscription. Anything unknown is a pong.
+// take takes what Redis says on a subscription. What is neither a message nor a
+// confirmation, such as a pong, says nothing.
 func (s *subscriber) take(r *resp.Reader) error {
 	if r.Kind != '*' || len(r.Fields) == 0 {
 		return r.Err()
 	}
-	switch kind := string(r.Fields[0]); {
-	case r.Skip > 0 && (kind != "message" || len(r.Fields) != 2), kind == "message" && r.Skip == 0 && len(r.Fields) != 3:
-		return resp.ErrMalformed
-	case r.Skip > 0:
-		s.router.refuse("over "+strconv.Itoa(s.reply.MaxString)+" bytes (redis.max_envelope)", r.Skip)
-		s.skip = r.Skip
-	case kind == "message":
+	kind, whole := string(r.Fields[0]), r.Skip == 0
+	switch {
+	case kind == "message" && len(r.Fields) == 3:
 		s.messages++
-		s.router.route(r.Fields[1], r.Fields[2])
+		s.router.route(s.role(r.Fields[1]), r.Fields[2])
+	case kind == "message" && len(r.Fields) == 2 && !whole:
+		s.router.refuse("over "+strconv.Itoa(r.MaxString)+" bytes (redis.max_envelope)", r.Skip)
+		s.skip = r.Skip
+	case kind == "message", !whole:
+		return resp.ErrMalformed
 	case kind == "subscribe":
-		if s.confirmed++; s.confirmed == 2 {
-			s.subscribed()
+		if s.open--; s.open == 0 {
+			close(s.confirmed)
 		}
 	}
 	return nil
+}
+
+// role is that of the channel with this name.
+func (s *subscriber) role(name []byte) role {
+	for _, c := range s.channels {
+		if string(name) == c.name {
+			return c.role
+		}
+	}
+	return roleAll // Redis does not send what nobody has asked for
 }

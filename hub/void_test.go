@@ -39,7 +39,7 @@ func newVoidPod(tb testing.TB, n int, o conn.Options) *voidPod {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(p.server.Close)
-	p.sub = &subscriber{router: p.router, reply: newReader(1 << 20)}
+	p.sub = newSubscriber(nil, p.router, p.channels(), 1<<20)
 	const atOnce = 1000
 	for i := range n {
 		void.Connect("GET /ws?user=" + voidUser(i) + " HTTP/1.1\r\nHost: void\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
@@ -78,7 +78,7 @@ func (p *voidPod) appendToOne(b []byte, c *session, by, more, data string) []byt
 	if by == "to" {
 		target = `"to":"` + presence.FormatUUID(c.uuid) + `"`
 	}
-	return append(b, message(string(p.router.own), `{`+target+more+`,"data":`+data+`}`)...)
+	return append(b, message(p.channels()[0].name, `{`+target+more+`,"data":`+data+`}`)...)
 }
 
 // countingPresence counts what would be written to Redis. A renewal makes as much

@@ -121,7 +121,7 @@ func startPod(t *testing.T, s set) *pod {
 	}
 	p.server = conn.New(co)
 	p.Attach(p.server)
-	p.KeepProcessor(runtime.GOMAXPROCS(0) > 1)
+	p.spare.Store(runtime.GOMAXPROCS(0) > 1)
 	if err := p.server.Listen(t.Context(), "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}

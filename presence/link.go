@@ -16,7 +16,7 @@ const (
 // removals are repeated, and may be forgotten.
 const settle = time.Second
 
-// link is how the way to Redis has been. Owned by Run's goroutine.
+// link is how the way to Redis has been. Owned by the node's goroutine.
 //
 // A batch that failed on the way may have been received all the same, and be
 // carried out later than the next one: its bytes lie in a connection that we

@@ -1,4 +1,4 @@
-package main
+package source
 
 import (
 	"context"
@@ -17,9 +17,8 @@ func TestAProcessorIsSpareWhileMessagesCome(t *testing.T) {
 	var kept atomic.Bool
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { spareProcessor(ctx, received.Load, kept.Store) })
-	defer running.Wait()
-	defer cancel()
+	running.Go(func() { SpareProcessor(ctx, received.Load, &kept) })
+	defer func() { cancel(); running.Wait() }()
 
 	received.Add(spareFrom / 2)
 	time.Sleep(2 * spareLook)
@@ -46,5 +45,11 @@ func TestAProcessorIsSpareWhileMessagesCome(t *testing.T) {
 	wait("calm again", before, func() {})
 	if kept.Load() {
 		t.Error("the reader keeps a processor that is not there any more")
+	}
+	wait("many again", before+1, func() { received.Add(spareFrom) })
+	cancel()
+	running.Wait()
+	if kept.Load() || runtime.GOMAXPROCS(0) != before {
+		t.Errorf("%d processors at the end, before there were %d", runtime.GOMAXPROCS(0), before)
 	}
 }

@@ -1,4 +1,4 @@
-package hub
+package source
 
 import (
 	"errors"
@@ -17,21 +17,15 @@ import (
 
 // socket is a source that reads a descriptor by raw system calls, of which the
 // scheduler is not told.
-//
-// It waits in one of two ways. While messages come in quick succession it waits
-// in the system call itself, and keeps its processor (P) for these milliseconds:
-// a message then costs one system call to read it, and none of the scheduler's
-// work of finding out what to run next. Where they come seldom it waits in the
-// runtime's poller as any goroutine does.
 type socket struct {
 	fd      int
 	poller  *rawio.Epoll // watches fd
 	watched bool         // fd wakes the poller
 
-	spare   *atomic.Bool // there is another processor for all else
-	kept    time.Time    // since when the processor is kept, with no wait in the poller; zero: it is not
-	idle    uint         // waits in the system call that were in vain, since the last one that was not
-	abstain int          // how many waits go to the poller before the next one in the system call
+	spare *atomic.Bool // there is another processor for all else
+	since time.Time    // when the processor began to be kept, with no wait in the poller; zero: it is not
+	vain  uint         // waits in the system call in which nothing came, in a row
+	skip  int          // so many waits go to the poller before the next one in the system call
 
 	// For the callback, which is made once: it would be an allocation a read.
 	buf []byte
@@ -39,7 +33,7 @@ type socket struct {
 	err error
 	try func(uintptr) bool
 
-	mu     sync.Mutex // protects following; end may come when the reader has gone
+	mu     sync.Mutex // protects following; End may come when the reader has gone
 	closed bool
 }
 
@@ -51,8 +45,8 @@ const (
 	// keepMost is for how long it is kept by one wait after the other. Before the
 	// runtime interrupts, which costs as much as some messages, it is given up.
 	keepMost = 8 * time.Millisecond
-	// mostIdle bounds how long it abstains: after 2^mostIdle waits it tries again.
-	mostIdle = 6
+	// mostVain bounds how many waits are skipped: after 2^mostVain it tries again.
+	mostVain = 6
 )
 
 var errNothing = errors.New("nothing to read")
@@ -69,7 +63,7 @@ func newSocket(c net.Conn, spare *atomic.Bool) (_ *socket, err error) {
 	s := &socket{fd: -1, watched: true, spare: spare}
 	defer func() {
 		if err != nil {
-			s.close()
+			s.Close()
 		}
 	}()
 	// A descriptor of its own: the runtime's poller would be woken by each message
@@ -102,7 +96,7 @@ func newSocket(c net.Conn, spare *atomic.Bool) (_ *socket, err error) {
 	return s, nil
 }
 
-func (s *socket) read(b []byte, wait bool) (n int, err error) {
+func (s *socket) Read(b []byte, wait bool) (n int, err error) {
 	switch {
 	case !wait:
 		if n, err = s.receive(b, unix.MSG_DONTWAIT); err == errNothing {
@@ -124,15 +118,15 @@ func (s *socket) read(b []byte, wait bool) (n int, err error) {
 // mayKeep reports whether to wait in the system call: not where that was in vain
 // again and again, and not when the processor has been kept for keepMost.
 func (s *socket) mayKeep() bool {
-	if s.abstain > 0 {
-		s.abstain--
+	if s.skip > 0 {
+		s.skip--
 		return false
 	}
 	now := time.Now()
-	if s.kept.IsZero() {
-		s.kept = now
+	if s.since.IsZero() {
+		s.since = now
 	}
-	return now.Sub(s.kept) < keepMost
+	return now.Sub(s.since) < keepMost
 }
 
 // keep waits in the system call.
@@ -146,10 +140,10 @@ func (s *socket) keep(b []byte) (int, error) {
 			// a function, which rawio.Recv is.
 			continue
 		case errNothing:
-			s.idle = min(s.idle+1, mostIdle)
-			s.abstain = 1 << s.idle
+			s.vain = min(s.vain+1, mostVain)
+			s.skip = 1 << s.vain
 		default:
-			s.idle = 0
+			s.vain = 0
 		}
 		return n, err
 	}
@@ -170,7 +164,7 @@ func (s *socket) tryOnce(uintptr) bool {
 	if s.n, s.err = s.receive(s.buf, unix.MSG_DONTWAIT); s.err != errNothing {
 		return true
 	}
-	s.kept = time.Time{}
+	s.since = time.Time{}
 	return false
 }
 
@@ -199,7 +193,7 @@ func (s *socket) watch(on bool) {
 	_ = s.poller.Control(unix.EPOLL_CTL_MOD, s.fd, events, 0, 0) // it fails for a descriptor that is not ours only
 }
 
-func (s *socket) end() {
+func (s *socket) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
@@ -207,7 +201,7 @@ func (s *socket) end() {
 	}
 }
 
-func (s *socket) close() {
+func (s *socket) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

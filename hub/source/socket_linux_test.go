@@ -1,4 +1,4 @@
-package hub
+package source
 
 import (
 	"bytes"
@@ -31,14 +31,14 @@ func newTestSocket(t testing.TB) (*socket, net.Conn) {
 	}
 	spare := new(atomic.Bool)
 	spare.Store(runtime.GOMAXPROCS(0) > 1)
-	s, ok := newSource(ours, spare).(*socket)
+	s, ok := New(ours, spare).(*socket)
 	if !ok {
 		t.Fatal("a TCP connection is not read as a socket")
 	}
 	if _, err := ours.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the connection is not taken over: %v", err)
 	}
-	t.Cleanup(func() { s.close(); theirs.Close() })
+	t.Cleanup(func() { s.Close(); theirs.Close() })
 	return s, theirs
 }
 
@@ -70,7 +70,7 @@ func TestNothingIsLostBetweenTheTwoWaysOfWaiting(t *testing.T) {
 	b := make([]byte, 1000)
 	kept, parked := 0, 0
 	for {
-		n, err := s.read(b, true)
+		n, err := s.Read(b, true)
 		if err == io.EOF {
 			break
 		}
@@ -109,7 +109,7 @@ func TestTheProcessorIsGivenUpNowAndThenWhileMessagesCome(t *testing.T) {
 	}()
 	parked := 0
 	for {
-		_, err := s.read(make([]byte, 10), true)
+		_, err := s.Read(make([]byte, 10), true)
 		if err == io.EOF {
 			break
 		} else if err != nil {
@@ -127,15 +127,15 @@ func TestTheProcessorIsGivenUpNowAndThenWhileMessagesCome(t *testing.T) {
 func TestAReadThatShallNotWaitDoesNot(t *testing.T) {
 	s, theirs := newTestSocket(t)
 	b := make([]byte, 10)
-	if n, err := s.read(b, false); n != 0 || err != nil {
+	if n, err := s.Read(b, false); n != 0 || err != nil {
 		t.Error(n, err)
 	}
 	_, _ = io.WriteString(theirs, "abc")
-	if n, err := s.read(b, true); string(b[:n]) != "abc" || err != nil {
+	if n, err := s.Read(b, true); string(b[:n]) != "abc" || err != nil {
 		t.Errorf("%q, %v", b[:n], err)
 	}
 	theirs.Close()
-	if _, err := s.read(b, true); err != io.EOF {
+	if _, err := s.Read(b, true); err != io.EOF {
 		t.Errorf("%v, want EOF", err)
 	}
 }
@@ -143,13 +143,13 @@ func TestAReadThatShallNotWaitDoesNot(t *testing.T) {
 func TestAReadThatWaitsIsEndedFromElsewhere(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"while it keeps its processor": 0, "while it is in the poller": 4 * keepFor} {
 		s, _ := newTestSocket(t)
-		time.AfterFunc(wait, func() { s.end(); s.end() })
-		if n, err := s.read(make([]byte, 10), true); err == nil {
+		time.AfterFunc(wait, func() { s.End(); s.End() })
+		if n, err := s.Read(make([]byte, 10), true); err == nil {
 			t.Errorf("%s: read %d bytes", name, n)
 		}
-		s.close()
-		s.end() // it comes too late, and does nothing
-		s.close()
+		s.Close()
+		s.End() // it comes too late, and does nothing
+		s.Close()
 	}
 }
 
@@ -159,7 +159,7 @@ func TestOneProcessorIsNotKept(t *testing.T) {
 	s.spare.Store(false)
 	for range 10 {
 		_, _ = io.WriteString(theirs, "x")
-		if _, err := s.read(make([]byte, 10), true); err != nil || !s.watched {
+		if _, err := s.Read(make([]byte, 10), true); err != nil || !s.watched {
 			t.Fatal(err, s.watched)
 		}
 	}
