@@ -253,9 +253,7 @@ func TestAClosingPushIsTheLastOne(t *testing.T) {
 		b.wantEOF("once the peer has answered")
 		// written: last words, b's message, the close that b got.
 		s.wantBooks(t, Stats{Written: 3, Closed: 4})
-		if why := s.hub.told("a").why; why != CauseServer {
-			t.Errorf("cause %v", why)
-		}
+		s.hub.wantCause(t, "a", CauseServer)
 	})
 }
 

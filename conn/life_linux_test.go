@@ -25,9 +25,7 @@ func TestADeadPeerIsClosedAndAnAnswerKeepsItAlive(t *testing.T) {
 		}
 		dead.want("a ping", ws.OpPing)
 		dead.wantEOF("no answer to the ping")
-		if why := s.hub.told("dead").why; why != CauseDead {
-			t.Fatalf("cause %v", why)
-		}
+		s.hub.wantCause(t, "dead", CauseDead)
 		if d := time.Since(start); d < time.Second {
 			t.Fatalf("dead after %v already", d)
 		}
@@ -48,9 +46,7 @@ func TestAppPingsTakeThePlaceOfPings(t *testing.T) {
 		}
 		c.wantText("an app ping", `{"type":"ping"}`)
 		c.wantEOF("an app ping is not answered")
-		if why := s.hub.told("u").why; why != CauseDead {
-			t.Errorf("cause %v", why)
-		}
+		s.hub.wantCause(t, "u", CauseDead)
 	})
 }
 

@@ -162,6 +162,15 @@ func (f *fakeHub) told(user string) fakeOwner {
 	return fakeOwner{}
 }
 
+// wantCause waits until the user's connection has ended.
+func (f *fakeHub) wantCause(t *testing.T, user string, want Cause) {
+	t.Helper()
+	eventually(t, user+"'s owner is told of the end", func() bool { return f.told(user).closed })
+	if why := f.told(user).why; why != want {
+		t.Errorf("%s has ended because of %v, want %v", user, why, want)
+	}
+}
+
 func (f *fakeHub) conn(t *testing.T, user string) *Conn {
 	t.Helper()
 	var c *Conn

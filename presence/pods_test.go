@@ -40,6 +40,11 @@ func TestClaimedPodStandsInBothKeys(t *testing.T) {
 		if now := p.NowMs(); now < p.Started() || now > time.Now().UnixMilli()+1000 {
 			t.Fatalf("NowMs = %d, Started = %d", now, p.Started())
 		}
+		for ms, want := range map[int64]bool{p.Started() - 1: true, p.Started(): false} {
+			if got := p.Stale(presence.Located{UUID: presence.NewUUID(ms), Channel: p.Channel()}); got != want {
+				t.Errorf("an own UUID made %d ms after the start: stale = %v", ms-p.Started(), got)
+			}
+		}
 		pods, err := presence.ListPods(t.Context(), w.admin, w.keys)
 		if err != nil || len(pods) != 1 || pods[0].Address != "a:1" || pods[0].Info.Connections != 7 {
 			t.Fatalf("ListPods = %+v, %v", pods, err)
