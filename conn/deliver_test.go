@@ -169,59 +169,6 @@ func TestASlowConsumerIsDisconnectedAndOthersAreServed(t *testing.T) {
 	})
 }
 
-func TestDropPoliciesKeepTheConnection(t *testing.T) {
-	for name, policy := range map[string]Policy{"newest": DropNewest, "oldest": DropOldest} {
-		t.Run(name, func(t *testing.T) {
-			overAll(t, func(t *testing.T, o Options) {
-				s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 100<<10, policy })
-				c := s.connect(t, "u")
-				n := s.jam(t, "u")
-				for i := range 20 {
-					s.push(t, Push{}, fmt.Sprint(i, " ", strings.Repeat("y", 20<<10)), "u")
-				}
-				s.flush()
-				s.push(t, Push{}, "last", "u")
-				s.flush()
-				dropped := s.Stats().Dropped
-				if dropped == 0 {
-					t.Fatal("nothing was dropped")
-				}
-				var rest []string
-				last := -1
-				for i := 0; i < n+20+1-int(dropped); i++ {
-					f, err := c.next()
-					if err != nil {
-						t.Fatal(err)
-					}
-					switch p := string(f.Payload); {
-					case p == "last":
-						rest = append(rest, p)
-					case p[0] != 'j':
-						var k int
-						fmt.Sscan(p, &k)
-						if k <= last {
-							t.Fatalf("message %d after %d", k, last)
-						}
-						last = k
-						rest = append(rest, p[:strings.IndexByte(p, ' ')])
-					}
-				}
-				switch policy {
-				case DropNewest:
-					if len(rest) == 0 || rest[0] != "0" || last == 19 {
-						t.Fatalf("drop_newest left %v", rest)
-					}
-				case DropOldest:
-					if last != 19 || rest[0] == "0" || rest[len(rest)-1] != "last" {
-						t.Fatalf("drop_oldest left %v", rest)
-					}
-				}
-				s.wantBooks(t, Stats{Written: uint64(n+21) - dropped, Dropped: dropped})
-			})
-		})
-	}
-}
-
 func TestABroadcastJamsNoOne(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 64<<10, DropNewest })
@@ -242,28 +189,6 @@ func TestABroadcastJamsNoOne(t *testing.T) {
 		if s.Stats().Dropped == 0 {
 			t.Fatal("nothing was dropped for the stuck one")
 		}
-	})
-}
-
-func TestCollapseReplacesWhatWaits(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
-		c, reader := s.connect(t, "u"), s.connect(t, "reader")
-		n := s.jam(t, "u")
-		for _, p := range [][2]string{{"k", "old"}, {"other", "other"}, {"k", "newer"}, {"k", "newest"}} {
-			s.push(t, Push{Collapse: p[0]}, p[1], "u", "reader")
-			s.flush()
-			reader.wantText("where nothing waits each is delivered", p[1])
-		}
-		s.push(t, Push{Collapse: "k"}, "newest of all") // a broadcast collapses too
-		s.flush()
-		for range n {
-			c.want("jam", ws.OpText)
-		}
-		c.wantText("in the old one's place", "newest of all")
-		c.wantText("another key stays", "other")
-		reader.wantText("where nothing waits", "newest of all")
-		s.wantBooks(t, Stats{Written: uint64(n) + 2 + 5, Collapsed: 3})
 	})
 }
 

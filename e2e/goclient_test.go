@@ -187,34 +187,3 @@ func TestRollingRestart(t *testing.T) {
 		}
 	}
 }
-
-// A killed pod's users come back on another one by themselves.
-func TestUsersComeBackAfterAKill(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	db := r.Client()
-	a, b := startPod(t, r, shortLived()), startPod(t, r, shortLived())
-	var devices []*device
-	for i := range 6 {
-		devices = append(devices, startDevice(t, fmt.Sprintf("user-%d", i), a.listen, b.listen))
-	}
-	a.sigkill()
-	for _, d := range devices {
-		eventually(t, d.user+" is on the live pod", settle, func() (bool, any) {
-			got := entriesOf(t, db, d.user)
-			for _, channel := range got {
-				if channel == b.channel {
-					return true, got
-				}
-			}
-			return false, got
-		})
-		if n := luaPush(t, r, d.user, `"hello again"`); n != 1 {
-			t.Errorf("push.lua for %s returned %d, want 1", d.user, n)
-		}
-		eventually(t, "the push reaches "+d.user, settle, func() (bool, any) {
-			got := d.messages()
-			return len(got) == 1 && got[0] == `"hello again"`, got
-		})
-	}
-}

@@ -3,9 +3,12 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 )
 
 // conn, its httphead, hub and presence have the cases; here are one or two of each kind.
@@ -92,9 +95,9 @@ func TestFramesInTheHandshakesPacket(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
 	p := startPod(t, r, quick().with("limits.frames_per_second", "0"))
-	c := dial(t, p, "alice", trailing(join(
+	c := dial(t, p, "alice", trailing(slices.Concat(
 		text(`{"type":"request","id":"r1","data":1}`),
-		control(opPing, "early"),
+		frame(ws.OpPing, true, "early"),
 		text(`{"type":"ping","id":"p1"}`),
 	)))
 	got := map[string]bool{}

@@ -3,6 +3,8 @@ package e2e
 import (
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 )
 
 func TestDeadPeerIsFound(t *testing.T) {
@@ -17,7 +19,7 @@ func TestDeadPeerIsFound(t *testing.T) {
 		t.Errorf("welcome says ping %d and %d, want 1 and 15", byApp.welcome.Ping, rare.welcome.Ping)
 	}
 	byApp.wantFrame("an app ping", "ping")
-	if f, ok := dead.take(bound+slack, nothing); !ok || f.err != nil || f.opcode != opPing {
+	if f, ok := dead.take(bound+slack, nothing); !ok || f.err != nil || f.opcode != ws.OpPing {
 		t.Errorf("got %v (%v), want a ping", f, ok)
 	}
 	for _, c := range []*client{dead, byApp} {

@@ -89,7 +89,6 @@ func TestPushesReachTheRightDevices(t *testing.T) {
 	c.pushByHand()
 	c.pushByScript()
 	c.pushByFunction()
-	c.pushByCommand()
 	c.pushToAll()
 	c.pushOddData()
 	for i, p := range c.pods {
@@ -154,14 +153,6 @@ func (c *cluster) pushByFunction() {
 		t.Errorf("FCALL returned %s, want 2", n)
 	}
 	c.wantAlice("FCALL", `{"by":  "fcall"}`)
-}
-
-func (c *cluster) pushByCommand() {
-	out := mustRun(c.t, cliEnv(c.redis), "push", "alice", `{"by":    "cli"}`)
-	if !strings.Contains(out, "2") {
-		c.t.Errorf("pushpod push printed %q, want the count 2", out)
-	}
-	c.wantAlice("pushpod push", `{"by":    "cli"}`)
 }
 
 func (c *cluster) pushToAll() {

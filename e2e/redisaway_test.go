@@ -169,29 +169,3 @@ func TestRedisRefusesWrites(t *testing.T) {
 	wantEntries(t, r.Client(), "alice", settle, map[string]string{c.uuid: p.channel})
 	wantBooks(t, p, books{published: 1, written: 1})
 }
-
-func TestUserKeyOfTheWrongType(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	p := startPod(t, r, quick())
-	r.CLI("SET", userKey("mallory"), "not a hash")
-	for range 3 {
-		a := exchange(t, p.listen, upgradeRequest("/ws?user=mallory"))
-		wantRefusal(t, "the user whose key is of the wrong type", a, http.StatusServiceUnavailable)
-		c := dial(t, p, "alice")
-		c.check("any other user")
-		c.leave()
-	}
-	always(t, "the pod stays ready", 1500*time.Millisecond, func() (bool, any) {
-		status, body := p.readyz()
-		return status == http.StatusOK, fmt.Sprint(status, body)
-	})
-	if out, err := r.TryCLI("--eval", script("push.lua"), userKey("mallory"), ",", `1`); err == nil {
-		t.Errorf("push.lua on a key of the wrong type: %q, want an error", out)
-	}
-	if got := r.CLI("GET", userKey("mallory")); got != "not a hash" {
-		t.Errorf("the key now holds %q: it is not the pod's to change", got)
-	}
-	r.CLI("DEL", userKey("mallory"))
-	dial(t, p, "mallory").check("once the key is gone")
-}

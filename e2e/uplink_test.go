@@ -72,7 +72,7 @@ func TestTooManyFrames(t *testing.T) {
 	c := dial(t, p, "alice")
 	c.request("within the limit", "first", `1`)
 	for range 200 {
-		if c.trySend(text(`{"type":"request","id":"x","data":1}`).bytes()) != nil {
+		if c.trySend(text(`{"type":"request","id":"x","data":1}`)) != nil {
 			break
 		}
 	}
