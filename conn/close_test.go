@@ -61,7 +61,7 @@ func closeFrom(b []byte, code Code) int {
 }
 
 func owingServer(t *testing.T) *fakeServer {
-	return newFakeServer(t, Options{Settings: Settings{QueueBytes: 1000, FramesPerSecond: 10, MaxAge: 3 * time.Second}}, owing)
+	return newFakeServer(t, Options{Settings: Settings{QueueBytes: 1000, FramesPerSecond: 10, MaxAge: 3 * time.Second, Ping: time.Second, Renew: time.Second}}, owing)
 }
 
 func TestACloseGoesOutBehindTheAnswersThatAreOwed(t *testing.T) {
@@ -96,6 +96,13 @@ func TestACloseGoesOutBehindTheAnswersThatAreOwed(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatWasNotPromisedHoldsNothingUp(t *testing.T) {
+	x := newFakeServer(t, Options{}).open("u")
+	x.c.Answer([]byte("unasked"))
+	x.c.Close(4100, "")
+	x.want("both at once", textOf("unasked"), closeOf(4100, ""))
+}
+
 func TestACloseWaitsFiveSecondsForAnswers(t *testing.T) {
 	for name, begin := range closes {
 		t.Run(name, func(t *testing.T) {
@@ -104,10 +111,12 @@ func TestACloseWaitsFiveSecondsForAnswers(t *testing.T) {
 			x.arrive(string(text("one")))
 			code := begin(x)
 			x.give(1 << 20)
-			before := len(x.got)
-			if x.s.tick(42); name != "max age" && len(x.got) != before { // whose ticks were counted from its beginning on
-				t.Fatalf("written %q", x.got[before:])
+			before, renewals := len(x.got), x.s.hub.told("u").renewals
+			x.s.tick(20)
+			if got := x.s.hub.told("u").renewals; len(x.got) != before || got != renewals {
+				t.Fatalf("written %q, and renewed %d times", x.got[before:], got-renewals)
 			}
+			x.s.tick(22)
 			if x.s.tick(8); closeFrom(x.got, code) == len(x.got) {
 				t.Fatalf("not closed after 5 s: %q", x.got)
 			}
@@ -144,6 +153,15 @@ func TestAPeerThatClosesWaitsForNoAnswer(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestOneCloseIsSentWhereBothClose(t *testing.T) {
+	x := owingServer(t).open("u")
+	x.arrive(string(text("one")))
+	x.message(Push{Close: true, CloseCode: 4600}, "")
+	x.arrive(string(closeFrame(wire.CodeNormal, "")))
+	x.c.Answer([]byte("not wanted"))
+	x.want("the answer to the peer's", closeOf(wire.CodeNone, ""))
 }
 
 // What was not tried to be written yet must not cost an answer.

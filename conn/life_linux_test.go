@@ -171,6 +171,22 @@ func TestAStalledProcessCallsNobodyDead(t *testing.T) {
 	}
 }
 
+// Who takes something is there, though no answer comes.
+func TestAPeerThatMakesRoomIsAlive(t *testing.T) {
+	s := newFakeServer(t, Options{Settings: Settings{Ping: 2 * time.Second, PingTimeout: time.Second}})
+	c := s.open("u")
+	for s.Stats().PingsSent == 0 {
+		s.tick(1)
+	}
+	c.want("the ping", s.codec.ping(false))
+	if s.tick(15); c.closed {
+		t.Fatal("called dead")
+	}
+	if s.tick(20); !c.closed {
+		t.Fatal("not called dead after another ping")
+	}
+}
+
 func TestADeadPeerIsNotRenewed(t *testing.T) {
 	s := newFakeServer(t, Options{Settings: Settings{Ping: 10 * time.Second, PingTimeout: 5 * time.Second, Renew: 100 * time.Millisecond}})
 	c := s.open("u")

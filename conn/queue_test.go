@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -99,5 +100,39 @@ func TestACloseBringsOutTheClosingMessageForEveryone(t *testing.T) {
 	x.want("the producer's close", textOf(large), closeOf(4500, ""))
 	if st := x.s.Stats(); st.Written != 1 || st.QueuedBytes != 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// registering returns a connection that is not answered, and what it is told by it.
+func registering(t *testing.T) (x *fakeSocket, accept func()) {
+	s := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+	x = s.connect(request("?user=u"))
+	x.c = s.hub.told("u").conn
+	return x, func() {
+		close(s.hub.hold)
+		s.hub.pending.Wait()
+		_, rest, _ := bytes.Cut(x.got, []byte("\r\n\r\n"))
+		x.got = rest
+	}
+}
+
+func TestAClosingMessageBeforeTheWelcomeIsTheLastOne(t *testing.T) {
+	x, accept := registering(t)
+	x.message(Push{Close: true, CloseCode: 4500}, "leave")
+	x.push("too late")
+	accept()
+	x.want("the welcome, and the close", textOf(welcome), textOf("leave"), closeOf(4500, ""))
+	if st := x.s.Stats(); st.Written != 1 || st.Closed != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestWhatIsForEveryoneIsInTheBooksOfOneThatIsRefused(t *testing.T) {
+	x, accept := registering(t)
+	send(x.s.d, Push{}, []byte(large)) // no sweep has come here yet
+	x.s.Answer(Answer{Conn: x.c, Refusal: &Refusal{Status: 503, Error: "unavailable", Reason: "Redis"}})
+	flushAll(x.s.d)
+	if accept(); x.s.Stats().Closed != 1 {
+		t.Errorf("%+v", x.s.Stats())
 	}
 }
