@@ -167,31 +167,6 @@ func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
 	})
 }
 
-func TestAClosingPushIsTheLastOne(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o)
-		a, b := s.connect(t, "a"), s.connect(t, "b")
-		s.push(t, Push{Close: true, CloseCode: 4600, Reason: "go"}, "last words", "a")
-		s.push(t, Push{}, "too late", "a", "b")
-		s.push(t, Push{Close: true, CloseCode: 4700, Reason: ""}, "")
-		s.push(t, Push{}, "too late for all")
-		s.flush()
-		a.wantText("data before the close", "last words")
-		if reason := a.wantClose("the producer's close", 4600); reason != "go" {
-			t.Fatalf("reason %q", reason)
-		}
-		b.wantText("b goes on", "too late")
-		b.wantClose("a close without data, for all", 4700)
-		a.send(closeFrame(4600, ""))
-		a.wantEOF("once the peer has answered")
-		b.send(closeFrame(4700, ""))
-		b.wantEOF("once the peer has answered")
-		// written: last words, b's message, the close that b got.
-		s.wantBooks(t, Stats{Written: 3, Closed: 4})
-		s.hub.wantCause(t, "a", CauseServer)
-	})
-}
-
 func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		hold := make(chan struct{})
