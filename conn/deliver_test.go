@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"pushpod/conn/internal/wire"
 )
 
 func TestAPushReachesItsConnectionAndNoOther(t *testing.T) {
@@ -131,44 +129,6 @@ func (s *testServer) jamTo(t *testing.T, user string, queued int64) (sent int) {
 	}
 }
 
-func TestASlowConsumerIsDisconnectedAndOthersAreServed(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 128 << 10 })
-		slow, fast := s.connect(t, "slow"), s.connect(t, "fast")
-		n := s.jam(t, "slow")
-		big := strings.Repeat("j", 32<<10)
-		for range 4 {
-			s.push(t, Push{}, big, "slow")
-			n++
-		}
-		s.push(t, Push{}, "quick", "fast")
-		s.flush()
-		fast.wantText("others are served", "quick")
-		eventually(t, "the slow one is counted", func() bool { return s.Stats().SlowConsumers == 1 })
-		got := 0
-		for {
-			f, err := slow.next()
-			if err != nil {
-				t.Fatalf("after %d messages: %v", got, err)
-			}
-			if f.Header.OpCode == ws.OpClose {
-				if code := Code(f.Payload[0])<<8 | Code(f.Payload[1]); code != wire.CodeTryAgain || !strings.HasPrefix(string(f.Payload[2:]), "retry_ms=") {
-					t.Fatalf("close %d %q", code, f.Payload[2:])
-				}
-				break
-			}
-			if string(f.Payload) != big {
-				t.Fatalf("message %d is damaged", got)
-			}
-			got++
-		}
-		st := s.Stats()
-		if st.Written != uint64(got)+1 || st.Written+st.Dropped+st.Closed != uint64(n)+1 || st.Dropped == 0 {
-			t.Fatalf("got %d of %d messages; books %+v", got, n, st)
-		}
-	})
-}
-
 func TestABroadcastJamsNoOne(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 64<<10, DropNewest })
@@ -192,31 +152,6 @@ func TestABroadcastJamsNoOne(t *testing.T) {
 	})
 }
 
-func TestExpiredMessagesAreNotWritten(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
-		c := s.connect(t, "u")
-		now := time.Now().UnixMilli()
-		s.push(t, Push{Expires: now - 1000}, "too late", "u")
-		s.push(t, Push{Expires: now - 1000}, "too late for all")
-		s.push(t, Push{Expires: now + 60_000}, "in time", "u")
-		s.push(t, Push{Expires: now + 60_000}, "in time for all")
-		s.flush()
-		c.wantText("the first that is in time", "in time")
-		c.wantText("the second", "in time for all")
-		n := s.jam(t, "u")
-		s.push(t, Push{Expires: time.Now().UnixMilli() + 50}, "expires while it waits", "u")
-		s.push(t, Push{}, "stays", "u")
-		s.flush()
-		time.Sleep(100 * time.Millisecond)
-		for range n {
-			c.want("jam", ws.OpText)
-		}
-		c.wantText("behind what expired", "stays")
-		s.wantBooks(t, Stats{Written: uint64(n) + 3, Expired: 3})
-	})
-}
-
 func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 4 << 10 })
@@ -229,31 +164,6 @@ func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
 		s.flush()
 		c.wantText("large for all", large)
 		s.wantBooks(t, Stats{Written: 2})
-	})
-}
-
-func TestAClosingPushIsTheLastOne(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o)
-		a, b := s.connect(t, "a"), s.connect(t, "b")
-		s.push(t, Push{Close: true, CloseCode: 4600, Reason: "go"}, "last words", "a")
-		s.push(t, Push{}, "too late", "a", "b")
-		s.push(t, Push{Close: true, CloseCode: 4700, Reason: ""}, "")
-		s.push(t, Push{}, "too late for all")
-		s.flush()
-		a.wantText("data before the close", "last words")
-		if reason := a.wantClose("the producer's close", 4600); reason != "go" {
-			t.Fatalf("reason %q", reason)
-		}
-		b.wantText("b goes on", "too late")
-		b.wantClose("a close without data, for all", 4700)
-		a.send(closeFrame(4600, ""))
-		a.wantEOF("once the peer has answered")
-		b.send(closeFrame(4700, ""))
-		b.wantEOF("once the peer has answered")
-		// written: last words, b's message, the close that b got.
-		s.wantBooks(t, Stats{Written: 3, Closed: 4})
-		s.hub.wantCause(t, "a", CauseServer)
 	})
 }
 

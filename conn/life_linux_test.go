@@ -63,33 +63,6 @@ func TestAppPingsComeEach15To300Seconds(t *testing.T) {
 	}
 }
 
-func TestTCPEndsSoonAfterACloseThatIsNotAnswered(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 5 s")
-	}
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o)
-		c := s.connect(t, "u")
-		s.hub.conn(t, "u").Close(CodeGoingAway, "bye")
-		start := time.Now()
-		c.wantClose("the pod's close", CodeGoingAway)
-		c.wantEOF("the deadline")
-		if d := time.Since(start); d < 3*time.Second || d > 6*time.Second {
-			t.Fatalf("TCP ended after %v", d)
-		}
-	})
-}
-
-func TestOldConnectionsAreRecycled(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxAge = time.Second })
-		c := s.connect(t, "u")
-		if reason := c.wantClose("max age", CodeGoingAway); !strings.HasPrefix(reason, "retry_ms=") {
-			t.Fatalf("reason %q", reason)
-		}
-	})
-}
-
 func TestRenewalsComeWhileTheConnectionIsOpen(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.Renew = 200 * time.Millisecond })

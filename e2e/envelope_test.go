@@ -86,10 +86,14 @@ func TestExpiredMessages(t *testing.T) {
 	now := redisNow(t, db)
 	publish(t, db, p.channel, fmt.Sprintf(`{"to":[%q,%q],"data":"late","expires":%d}`, c.uuid, bob.uuid, now-5000))
 	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"long ago","expires":100000000000}`, c.uuid))
-	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"in time","expires":%d}`, c.uuid, now+60_000))
+	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"data":"in time","expires":%d,"at":%d}`, c.uuid, now+60_000, now))
 	c.wantMessage("expires in a minute", `"in time"`)
 	bob.wantNothing("expired", 50*time.Millisecond)
 	wantBooks(t, p, books{published: 3, written: 1, expired: 3})
+	p.wantMetric("what is written has a latency", 1, "pushpod_publish_to_write_seconds_count")
+	if latency := p.metric("pushpod_publish_to_write_seconds_sum"); latency < 0 || latency > 20 {
+		t.Errorf("the latency is %v s", latency)
+	}
 }
 
 // What waits is replaced by what collapses with it, and is not written once it has expired.

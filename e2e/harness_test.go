@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,24 +103,6 @@ func TestHarnessClient(t *testing.T) {
 	c.wantEnd("asked again", 0)
 }
 
-func TestHarnessSleeper(t *testing.T) {
-	t.Parallel()
-	addr := fakeServer(t, func(conn net.Conn, _ *bufio.Reader) {
-		for range 3 {
-			_, _ = conn.Write(serverText(`{"type":"message","data":1}`))
-		}
-	})
-	c := dialAddr(t, addr, "alice", sleeper())
-	if f, ok := c.take(100*time.Millisecond, nothing); ok {
-		t.Fatalf("asleep, it got %v", f)
-	}
-	c.read()
-	for range 3 {
-		c.wantMessage("awake", `1`)
-	}
-	c.wantEnd("the server has gone", settle)
-}
-
 func TestHarnessFrames(t *testing.T) {
 	t.Parallel()
 	if got := acceptOf(handshakeKey); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
@@ -133,70 +114,5 @@ func TestHarnessFrames(t *testing.T) {
 		if _, _, err := readFrame(bufio.NewReader(strings.NewReader(bad))); err == nil {
 			t.Errorf("a frame that is %s passes", name)
 		}
-	}
-}
-
-func TestHarnessMetrics(t *testing.T) {
-	t.Parallel()
-	all, err := samples("# HELP a b\n# TYPE a counter\na{x=\"1\",y=\"q\\\"}, z\"} 2\na{x=\"2\"} 3e1 1700000000\nb 5\nc_bucket{le=\"+Inf\"} 4\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range []struct {
-		want   float64
-		name   string
-		labels []string
-	}{
-		{32, "a", nil}, {2, "a", []string{"x", "1"}}, {2, "a", []string{"y", `q"}, z`}}, {30, "a", []string{"x", "2"}},
-		{0, "a", []string{"x", "3"}}, {5, "b", nil}, {4, "c_bucket", []string{"le", "+Inf"}}, {0, "c", nil},
-	} {
-		if got := sum(all, test.name, test.labels...); got != test.want {
-			t.Errorf("%s%v is %v, want %v", test.name, test.labels, got, test.want)
-		}
-	}
-	got := readBooks([]sample{
-		{"pushpod_envelopes_total", map[string]string{"result": "ok"}, 4},
-		{"pushpod_envelopes_total", map[string]string{"result": "bad"}, 1},
-		{"pushpod_deliveries_total", map[string]string{"result": "written"}, 2},
-		{"pushpod_deliveries_total", map[string]string{"result": "closed"}, 1},
-		{"pushpod_misses_total", nil, 3},
-	})
-	if want := (books{published: 5, bad: 1, written: 2, closed: 1, misses: 3}); got != want || got.targets() != 6 {
-		t.Errorf("books %+v, want %+v", got, want)
-	}
-}
-
-func TestHarnessRequests(t *testing.T) {
-	t.Parallel()
-	whole := upgradeRequest("/ws?user=a", "-Upgrade", "Sec-WebSocket-Version: 8", "+Host: b", "X-New: 1")
-	request, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.Replace(whole, "Host: b\r\n", "", 1))))
-	if err != nil {
-		t.Fatalf("%q: %v", whole, err)
-	}
-	if request.Header.Get("Upgrade") != "" || request.Header.Get("Sec-WebSocket-Version") != "8" || request.Header.Get("X-New") != "1" {
-		t.Errorf("headers %v", request.Header)
-	}
-	if strings.Count(whole, "Host: ") != 2 || strings.Count(whole, "Version") != 1 || !strings.HasSuffix(whole, "\r\n\r\n") {
-		t.Errorf("request %q", whole)
-	}
-}
-
-func TestHarnessSettings(t *testing.T) {
-	t.Parallel()
-	s := settings{"listen": "127.0.0.1:1", "conn.ping": "1s", "conn.ping_timeout": "2s"}.with("conn.ping", "3s", "redis.addresses", "[a:1]")
-	if got, want := s.yaml(), "listen: 127.0.0.1:1\nconn:\n  ping: 3s\n  ping_timeout: 2s\nredis:\n  addresses: [a:1]\n"; got != want {
-		t.Errorf("YAML:\n%s\nwant:\n%s", got, want)
-	}
-	want := []string{"PUSHPOD_CONN_PING=3s", "PUSHPOD_CONN_PING_TIMEOUT=2s", "PUSHPOD_LISTEN=127.0.0.1:1", "PUSHPOD_REDIS_ADDRESSES=a:1"}
-	if got := s.env(); !slices.Equal(got, want) {
-		t.Errorf("environment %q, want %q", got, want)
-	}
-}
-
-func TestHarnessUUID(t *testing.T) {
-	t.Parallel()
-	a, b := newUUID(), newUUID()
-	if len(a) != 36 || a[14] != '7' || a == b || strings.ToLower(a) != a {
-		t.Errorf("UUIDs %s and %s, want two of version 7", a, b)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -89,30 +88,4 @@ func TestTooManyFrames(t *testing.T) {
 	if rejected == 0 || !strings.Contains(closed.reason, "rate") {
 		t.Errorf("%d rejected for rate, then %v; receipts must say rate first", rejected, closed)
 	}
-}
-
-func TestEchoBackend(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	p := startPod(t, r, quick())
-	c, other := dial(t, p, "alice"), dial(t, p, "bob")
-	backend := runScript(t, r, "echo-backend.sh")
-	var out output
-	backend.Stdout, backend.Stderr = &out, &out
-	startGroup(t, backend)
-	data := `{"say" : "héllo $(id) 'x'", "n": 12345678901234567890}`
-	deadline := time.Now().Add(settle)
-	for n := 0; ; n++ { // it may take up only what comes after its start
-		c.request("a request", fmt.Sprint("r-", n), data)
-		if f, ok := c.take(time.Second, pings); ok {
-			if !strings.Contains(f.text, data) {
-				t.Errorf("got %v, want an echo of %s", f, data)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no echo; the backend says:\n%s", tail(out.String()))
-		}
-	}
-	other.wantNothing("alice's echo", 100*time.Millisecond)
 }

@@ -66,10 +66,8 @@ func TestHostileUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range all {
-		for label, value := range s.labels {
-			if strings.Contains(value, "alice") || strings.Contains(value, "😀") || strings.Contains(value, "etc/passwd") {
-				t.Errorf("metric %s has a user in its label %s: %q", s.name, label, value)
-			}
+		if strings.Contains(s.labels, "alice") || strings.Contains(s.labels, "😀") || strings.Contains(s.labels, "etc/passwd") {
+			t.Errorf("metric %s has a user in its labels: %s", s.name, s.labels)
 		}
 	}
 	if n := len(strings.Split(r.CLI("KEYS", "*"), "\n")); n != len(users)+3 {

@@ -416,29 +416,6 @@ func TestClockThatJumpsIsHarmless(t *testing.T) {
 	}
 }
 
-func TestObserverWhoseClockJumpsForthStartsAnew(t *testing.T) {
-	w := miniWorld(t)
-	var skip time.Duration // as if the observer had been stopped for so long
-	p := w.pods("a:1", func(o *presence.PodsOptions) {
-		o.Now = func() time.Time { return time.Now().Add(skip) }
-	})
-	q := w.keys.PodChannel("b:1")
-	w.score(q, 1)
-	if err := p.Beat(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	skip = time.Hour
-	if p.Dead(q) {
-		t.Fatal("called dead in a gap of the observer's own")
-	}
-	if err := p.Beat(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if p.Dead(q) {
-		t.Fatal("called dead right after the gap")
-	}
-}
-
 func TestHeartbeatFailsWithWhatRedisSays(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
