@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -76,9 +77,9 @@ func joinCrowd(addr string, i int) (*member, error) {
 
 func readMember(br *bufio.Reader) (serverFrame, error) {
 	var frame serverFrame
-	first, payload, err := readFrame(br)
-	if err == nil && first != finBit|opText {
-		err = fmt.Errorf("frame %#x %q, want text", first, payload)
+	h, payload, err := readFrame(br)
+	if err == nil && h.OpCode != ws.OpText {
+		err = fmt.Errorf("frame %+v %q, want text", h, payload)
 	}
 	if err == nil {
 		err = json.Unmarshal(payload, &frame)

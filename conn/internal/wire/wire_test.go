@@ -144,21 +144,25 @@ func TestGoodHeadersAreTaken(t *testing.T) {
 }
 
 func TestWrongHeadersHaveTheRightCode(t *testing.T) {
-	for name, test := range map[string]struct {
+	type wrong struct {
 		head       []byte
 		fragmented bool
 		code       Code
-	}{
+	}
+	cases := map[string]wrong{
 		"not masked":                  {raw(0x81, false, 1), false, CodeProtocol},
-		"reserved bit 1":              {raw(0xc1, true, 1), false, CodeProtocol},
-		"reserved bit 2":              {raw(0xa1, true, 1), false, CodeProtocol},
-		"reserved bit 3":              {raw(0x91, true, 1), false, CodeProtocol},
-		"reserved opcode 3":           {raw(0x83, true, 1), false, CodeProtocol},
-		"reserved opcode 11":          {raw(0x8b, true, 1), false, CodeProtocol},
+		"empty and not masked":        {raw(0x81, false, 0), false, CodeProtocol},
+		"ping that is not masked":     {raw(0x89, false, 0), false, CodeProtocol},
 		"fragmented ping":             {raw(0x09, true, 0), false, CodeProtocol},
-		"fragmented close":            {raw(0x08, true, 0), false, CodeProtocol},
+		"fragmented pong":             {raw(0x0a, true, 1), false, CodeProtocol},
+		"fragmented close":            {raw(0x08, true, 2), false, CodeProtocol},
 		"ping of 126 bytes":           {raw(0x89, true, in16(126)...), false, CodeProtocol},
+		"pong of 126 bytes":           {raw(0x8a, true, in16(126)...), false, CodeProtocol},
+		"close of 126 bytes":          {raw(0x88, true, in16(126)...), false, CodeProtocol},
+		"ping of 64 KiB":              {raw(0x89, true, in64(64<<10)...), false, CodeProtocol},
+		"ping of 2^63-1 bytes":        {raw(0x89, true, in64(1<<63-1)...), false, CodeProtocol},
 		"continuation of nothing":     {raw(0x80, true, 1), false, CodeProtocol},
+		"and it is not the last":      {raw(0x00, true, 1), false, CodeProtocol},
 		"text within fragments":       {raw(0x81, true, 1), true, CodeProtocol},
 		"fragment within fragments":   {raw(0x01, true, 1), true, CodeProtocol},
 		"text of 125 bytes in 16 bit": {raw(0x81, true, in16(125)...), false, CodeProtocol},
@@ -170,12 +174,23 @@ func TestWrongHeadersHaveTheRightCode(t *testing.T) {
 		"length with its top bit":     {raw(0x81, true, in64(1<<63)...), false, CodeProtocol},
 		"length -1":                   {raw(0x81, true, in64(1<<64-1)...), false, CodeProtocol},
 		"binary":                      {raw(0x82, true, 1), false, CodeUnsupported},
+		"empty binary":                {raw(0x82, true, 0), false, CodeUnsupported},
 		"binary fragment":             {raw(0x02, true, 1), false, CodeUnsupported},
 		"length 2^63-1":               {raw(0x81, true, in64(1<<63-1)...), false, CodeTooLarge},
 		"length 2^32":                 {raw(0x81, true, in64(1<<32)...), false, CodeTooLarge},
 		"length room+1":               {raw(0x81, true, in16(1001)...), false, CodeTooLarge},
 		"fragments beyond the room":   {raw(0x80, true, in16(1001)...), true, CodeTooLarge},
-	} {
+	}
+	for _, op := range []byte{3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf} {
+		cases[fmt.Sprintf("opcode %#x", op)] = wrong{raw(0x80|op, true, 1), false, CodeProtocol}
+		cases[fmt.Sprintf("opcode %#x within fragments", op)] = wrong{raw(0x80|op, true, 0), true, CodeProtocol}
+	}
+	for bits := byte(0x10); bits < 0x80; bits += 0x10 {
+		for _, op := range []byte{1, 8, 9} {
+			cases[fmt.Sprintf("bits %#x of opcode %d", bits, op)] = wrong{raw(0x80|bits|op, true, 2), false, CodeProtocol}
+		}
+	}
+	for name, test := range cases {
 		h := parse(t, test.head)
 		if v := h.Check(test.fragmented, 1000); v.Code != test.code || v.Reason == "" || len(v.Reason) > MaxReason {
 			t.Errorf("%s: %+v, want %d and a reason", name, v, test.code)
