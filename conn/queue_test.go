@@ -132,8 +132,7 @@ func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
 	x.push("early")
 	send(x.s.d, Push{}, []byte("early for all"))
 	flushAll(x.s.d)
-	x.in = text("before the answer")
-	x.s.net.to.Ready(x.ref, true, false)
+	x.arrive(string(text("before the answer")))
 	accept()
 	x.want("the welcome, what waited, and the answer to what came early", textOf(welcome), textOf("early"), textOf("early for all"), textOf("before the answer"))
 	if st := x.s.Stats(); st.Written != 2 {
