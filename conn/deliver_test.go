@@ -167,60 +167,6 @@ func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
 	})
 }
 
-func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		hold := make(chan struct{})
-		s := startServer(t, o, func(_ *Options, h *fakeHub) { h.hold, h.echo = hold, true })
-		c := s.dial(t)
-		c.send([]byte(request("?user=u")))
-		s.push(t, Push{}, "early", "u")
-		s.push(t, Push{}, "early for all")
-		s.flush()
-		c.send(text("before the answer"))
-		time.Sleep(20 * time.Millisecond)
-		close(hold)
-		c.wantUpgrade()
-		c.wantText("welcome is the first frame", welcome)
-		c.wantText("then what waited", "early")
-		c.wantText("in order", "early for all")
-		c.wantText("then the answer to what came early", "before the answer")
-		s.wantBooks(t, Stats{Written: 2})
-		c.closeNow()
-	})
-}
-
-func TestARefusedHandshakeIsInNoBook(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o)
-		s.connect(t, "u")
-		for range 5 {
-			s.push(t, Push{}, "for all")
-		}
-		s.flush()
-		for range 4 { // on each loop
-			c := s.dial(t)
-			c.send([]byte("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"))
-			c.wantRefusal(404)
-		}
-		s.wantBooks(t, Stats{Written: 5})
-	})
-}
-
-func TestAPeerThatGoesAwayWhileItRegistersIsForgotten(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		hold := make(chan struct{})
-		s := startServer(t, o, func(_ *Options, h *fakeHub) { h.hold = hold })
-		c := s.dial(t)
-		c.send([]byte(request("?user=u")))
-		s.push(t, Push{}, "early", "u")
-		s.flush()
-		c.sock.Close()
-		eventually(t, "the owner is told", func() bool { return s.hub.told("u").closed })
-		close(hold)
-		s.wantBooks(t, Stats{Closed: 1})
-	})
-}
-
 func TestPooledMessagesAreNotMixedUp(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 16 << 20 })

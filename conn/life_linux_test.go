@@ -108,25 +108,6 @@ func TestResetsInEachStateLeaveNothingBehind(t *testing.T) {
 	})
 }
 
-func TestBeyondTheDescriptorLimitOneIsToldSo(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxConns = 3 })
-		var in []*client
-		for range 3 {
-			in = append(in, s.connect(t, "u"))
-		}
-		c := s.dial(t)
-		c.send([]byte(request("?user=u")))
-		h := c.wantRefusal(503)
-		if h["retry-after"] == "" {
-			t.Fatal("no Retry-After")
-		}
-		in[0].closeNow()
-		eventually(t, "there is room again", func() bool { return s.Len() < 3 })
-		s.connect(t, "u").closeNow()
-	})
-}
-
 func TestCloseAllSpreadsAndTellsWhenToComeBack(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)

@@ -90,18 +90,15 @@ type client struct {
 type dialOption func(*dialing)
 
 type dialing struct {
-	query    url.Values
-	from     string // source address
-	receive  int    // SO_RCVBUF
-	mute     bool
-	paused   bool
-	trailing []byte // sent in one write with the handshake
-
+	query   url.Values
+	from    string // source address
+	receive int    // SO_RCVBUF
+	mute    bool
+	paused  bool
 }
 
 func mute() dialOption                 { return func(d *dialing) { d.mute = true } }
 func withQuery(k, v string) dialOption { return func(d *dialing) { d.query.Set(k, v) } }
-func trailing(b []byte) dialOption     { return func(d *dialing) { d.trailing = b } }
 
 // sleeper makes a client that does not read after its welcome, with a small
 // receive buffer, until it is woken by read.
@@ -142,7 +139,7 @@ func tryDial(t testing.TB, addr, user string, options ...dialOption) (*client, *
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(settle))
 	request := upgradeRequest("/ws?" + d.query.Encode())
-	if _, err := conn.Write(append([]byte(request), d.trailing...)); err != nil {
+	if _, err := conn.Write([]byte(request)); err != nil {
 		return nil, nil, fmt.Errorf("send the handshake: %w", err)
 	}
 	br := bufio.NewReaderSize(conn, 4096)

@@ -25,14 +25,18 @@ func TestBadConfigurationStopsTheStart(t *testing.T) {
 	mustRun(t, nil, "config", "check", filepath.Join(moduleRoot(), "configs", "pushpod.yaml"))
 }
 
-func TestEnvironmentConfiguresThePod(t *testing.T) {
+func TestFileAndEnvironmentConfigureThePod(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
 	r.CLI("ACL", "SETUSER", "tenant", "on", "nopass", "~tenant-7:*", "&tenant-7:*", "+@all")
 	listen, admin := freeAddr(t), freeAddr(t)
-	s := quick().with("listen", listen, "admin.listen", admin, "redis.addresses", r.Addr(), "redis.username", "tenant", "redis.prefix", "tenant-7:", "pod.address", "pod-a.example:8080")
+	s := quick().with("listen", listen, "admin.listen", admin, "redis.addresses", r.Addr())
+	file := filepath.Join(t.TempDir(), "pushpod.yaml")
+	if err := os.WriteFile(file, []byte("redis: {username: tenant, prefix: 'tenant-7:'}\npod:\n  address: pod-a.example:8080\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p := &pod{
-		process: startProcess(t, "pod by environment", s.env(), "serve"), settings: s, redis: r,
+		process: startProcess(t, "pod by file", s.env(), "serve", "--config", file), settings: s, redis: r,
 		listen: listen, admin: admin, channel: "tenant-7:pod:pod-a.example:8080",
 	}
 	p.waitReady()

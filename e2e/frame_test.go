@@ -23,30 +23,18 @@ func closing(code int, reason string) []byte {
 }
 
 // readFrame reads one frame of the server's and checks what RFC 6455 asks of
-// it: no reserved bit, no mask, whole control frames of at most 125 bytes. The
-// error is io.EOF where the connection ends between two frames.
+// it: no reserved bit, no mask, whole control frames of at most 125 bytes.
 func readFrame(br *bufio.Reader) (ws.Header, []byte, error) {
-	if _, err := br.Peek(1); err != nil {
-		return ws.Header{}, nil, err
-	}
 	h, err := ws.ReadHeader(br)
 	switch {
 	case err != nil:
-		return h, nil, fmt.Errorf("the end within a frame's header: %w", cut(err))
+		return h, nil, err
 	case h.Rsv != 0 || h.Masked || h.OpCode.IsControl() && (!h.Fin || h.Length > ws.MaxControlFramePayloadSize) || h.Length > 64<<20:
 		return h, nil, fmt.Errorf("server's frame is against the rules: %+v", h)
 	}
 	payload := make([]byte, h.Length)
 	if _, err := io.ReadFull(br, payload); err != nil {
-		return h, nil, fmt.Errorf("the end within a frame of %d bytes: %w", h.Length, cut(err))
+		return h, nil, fmt.Errorf("the end within a frame of %d bytes: %w", h.Length, err)
 	}
 	return h, payload, nil
-}
-
-// cut makes an end that comes too soon distinct from one between frames.
-func cut(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pushpod/internal/redistest"
-	"pushpod/presence"
 )
 
 // startRedis starts a real redis-server, empty, for one test.
@@ -114,6 +113,3 @@ func stderrOf(err error) string {
 func cliEnv(r *redistest.Server) []string {
 	return []string{"PUSHPOD_REDIS_ADDRESSES=" + r.Addr()}
 }
-
-// newUUID makes a UUID of this moment, for entries and targets that no pod holds.
-func newUUID() string { return presence.FormatUUID(presence.NewUUID(time.Now().UnixMilli())) }
