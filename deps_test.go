@@ -40,15 +40,7 @@ func TestImports(t *testing.T) {
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		dir := filepath.ToSlash(filepath.Dir(path))
+	eachFile(t, parser.ImportsOnly, func(path, dir string, f *ast.File) {
 		for _, i := range f.Imports {
 			name := strings.Trim(i.Path.Value, `"`)
 			for _, r := range rules {
@@ -65,11 +57,7 @@ func TestImports(t *testing.T) {
 				}
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, r := range rules {
 		if !used[r.imported] {
 			t.Errorf("nothing imports %s: is the rule still true?", r.imported)
@@ -110,15 +98,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"scripts":                {nil, "producers' scripts stand alone"},
 		"scripts/bench":          {[]string{"internal/json", "internal/rawio", "internal/resp"}, "it measures from outside"},
 	}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		dir := filepath.ToSlash(filepath.Dir(path))
+	eachFile(t, parser.ImportsOnly, func(path, dir string, f *ast.File) {
 		rule, known := rules[dir]
 		if !known {
 			t.Errorf("%s: say here which of our packages %s may import", path, dir)
@@ -129,11 +109,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 				t.Errorf("%s imports pushpod/%s: %s", path, ours, rule.why)
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestOnlyRedisconnReachesRedis holds that clients and raw connections come from
@@ -141,14 +117,9 @@ func TestImportsOfOurOwn(t *testing.T) {
 // what stands in for a Redis.
 func TestOnlyRedisconnReachesRedis(t *testing.T) {
 	exempt := []string{"redisconn", "embedded", "internal/redistest", "scripts/bench", "clients/go"}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
-			slices.Contains(exempt, filepath.ToSlash(filepath.Dir(path))) {
-			return err
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			return err
+	eachFile(t, 0, func(path, dir string, f *ast.File) {
+		if slices.Contains(exempt, dir) {
+			return
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok {
@@ -160,7 +131,21 @@ func TestOnlyRedisconnReachesRedis(t *testing.T) {
 			}
 			return true
 		})
-		return nil
+	})
+}
+
+// eachFile parses each file of Go that is no test.
+func eachFile(t *testing.T, mode parser.Mode, look func(path, dir string, f *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, mode)
+		if err == nil {
+			look(path, filepath.ToSlash(filepath.Dir(path)), f)
+		}
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

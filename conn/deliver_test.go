@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"pushpod/conn/internal/wire"
 )
 
 func TestAPushReachesItsConnectionAndNoOther(t *testing.T) {
@@ -131,97 +129,6 @@ func (s *testServer) jamTo(t *testing.T, user string, queued int64) (sent int) {
 	}
 }
 
-func TestASlowConsumerIsDisconnectedAndOthersAreServed(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 128 << 10 })
-		slow, fast := s.connect(t, "slow"), s.connect(t, "fast")
-		n := s.jam(t, "slow")
-		big := strings.Repeat("j", 32<<10)
-		for range 4 {
-			s.push(t, Push{}, big, "slow")
-			n++
-		}
-		s.push(t, Push{}, "quick", "fast")
-		s.flush()
-		fast.wantText("others are served", "quick")
-		eventually(t, "the slow one is counted", func() bool { return s.Stats().SlowConsumers == 1 })
-		got := 0
-		for {
-			f, err := slow.next()
-			if err != nil {
-				t.Fatalf("after %d messages: %v", got, err)
-			}
-			if f.Header.OpCode == ws.OpClose {
-				if code := Code(f.Payload[0])<<8 | Code(f.Payload[1]); code != wire.CodeTryAgain || !strings.HasPrefix(string(f.Payload[2:]), "retry_ms=") {
-					t.Fatalf("close %d %q", code, f.Payload[2:])
-				}
-				break
-			}
-			if string(f.Payload) != big {
-				t.Fatalf("message %d is damaged", got)
-			}
-			got++
-		}
-		st := s.Stats()
-		if st.Written != uint64(got)+1 || st.Written+st.Dropped+st.Closed != uint64(n)+1 || st.Dropped == 0 {
-			t.Fatalf("got %d of %d messages; books %+v", got, n, st)
-		}
-	})
-}
-
-func TestDropPoliciesKeepTheConnection(t *testing.T) {
-	for name, policy := range map[string]Policy{"newest": DropNewest, "oldest": DropOldest} {
-		t.Run(name, func(t *testing.T) {
-			overAll(t, func(t *testing.T, o Options) {
-				s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 100<<10, policy })
-				c := s.connect(t, "u")
-				n := s.jam(t, "u")
-				for i := range 20 {
-					s.push(t, Push{}, fmt.Sprint(i, " ", strings.Repeat("y", 20<<10)), "u")
-				}
-				s.flush()
-				s.push(t, Push{}, "last", "u")
-				s.flush()
-				dropped := s.Stats().Dropped
-				if dropped == 0 {
-					t.Fatal("nothing was dropped")
-				}
-				var rest []string
-				last := -1
-				for i := 0; i < n+20+1-int(dropped); i++ {
-					f, err := c.next()
-					if err != nil {
-						t.Fatal(err)
-					}
-					switch p := string(f.Payload); {
-					case p == "last":
-						rest = append(rest, p)
-					case p[0] != 'j':
-						var k int
-						fmt.Sscan(p, &k)
-						if k <= last {
-							t.Fatalf("message %d after %d", k, last)
-						}
-						last = k
-						rest = append(rest, p[:strings.IndexByte(p, ' ')])
-					}
-				}
-				switch policy {
-				case DropNewest:
-					if len(rest) == 0 || rest[0] != "0" || last == 19 {
-						t.Fatalf("drop_newest left %v", rest)
-					}
-				case DropOldest:
-					if last != 19 || rest[0] == "0" || rest[len(rest)-1] != "last" {
-						t.Fatalf("drop_oldest left %v", rest)
-					}
-				}
-				s.wantBooks(t, Stats{Written: uint64(n+21) - dropped, Dropped: dropped})
-			})
-		})
-	}
-}
-
 func TestABroadcastJamsNoOne(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.SlowConsumer = 64<<10, DropNewest })
@@ -245,53 +152,6 @@ func TestABroadcastJamsNoOne(t *testing.T) {
 	})
 }
 
-func TestCollapseReplacesWhatWaits(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
-		c, reader := s.connect(t, "u"), s.connect(t, "reader")
-		n := s.jam(t, "u")
-		for _, p := range [][2]string{{"k", "old"}, {"other", "other"}, {"k", "newer"}, {"k", "newest"}} {
-			s.push(t, Push{Collapse: p[0]}, p[1], "u", "reader")
-			s.flush()
-			reader.wantText("where nothing waits each is delivered", p[1])
-		}
-		s.push(t, Push{Collapse: "k"}, "newest of all") // a broadcast collapses too
-		s.flush()
-		for range n {
-			c.want("jam", ws.OpText)
-		}
-		c.wantText("in the old one's place", "newest of all")
-		c.wantText("another key stays", "other")
-		reader.wantText("where nothing waits", "newest of all")
-		s.wantBooks(t, Stats{Written: uint64(n) + 2 + 5, Collapsed: 3})
-	})
-}
-
-func TestExpiredMessagesAreNotWritten(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 1 << 20 })
-		c := s.connect(t, "u")
-		now := time.Now().UnixMilli()
-		s.push(t, Push{Expires: now - 1000}, "too late", "u")
-		s.push(t, Push{Expires: now - 1000}, "too late for all")
-		s.push(t, Push{Expires: now + 60_000}, "in time", "u")
-		s.push(t, Push{Expires: now + 60_000}, "in time for all")
-		s.flush()
-		c.wantText("the first that is in time", "in time")
-		c.wantText("the second", "in time for all")
-		n := s.jam(t, "u")
-		s.push(t, Push{Expires: time.Now().UnixMilli() + 50}, "expires while it waits", "u")
-		s.push(t, Push{}, "stays", "u")
-		s.flush()
-		time.Sleep(100 * time.Millisecond)
-		for range n {
-			c.want("jam", ws.OpText)
-		}
-		c.wantText("behind what expired", "stays")
-		s.wantBooks(t, Stats{Written: uint64(n) + 3, Expired: 3})
-	})
-}
-
 func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 4 << 10 })
@@ -304,87 +164,6 @@ func TestAMessageLargerThanTheQueueIsWrittenWhereNothingWaits(t *testing.T) {
 		s.flush()
 		c.wantText("large for all", large)
 		s.wantBooks(t, Stats{Written: 2})
-	})
-}
-
-func TestAClosingPushIsTheLastOne(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o)
-		a, b := s.connect(t, "a"), s.connect(t, "b")
-		s.push(t, Push{Close: true, CloseCode: 4600, Reason: "go"}, "last words", "a")
-		s.push(t, Push{}, "too late", "a", "b")
-		s.push(t, Push{Close: true, CloseCode: 4700, Reason: ""}, "")
-		s.push(t, Push{}, "too late for all")
-		s.flush()
-		a.wantText("data before the close", "last words")
-		if reason := a.wantClose("the producer's close", 4600); reason != "go" {
-			t.Fatalf("reason %q", reason)
-		}
-		b.wantText("b goes on", "too late")
-		b.wantClose("a close without data, for all", 4700)
-		a.send(closeFrame(4600, ""))
-		a.wantEOF("once the peer has answered")
-		b.send(closeFrame(4700, ""))
-		b.wantEOF("once the peer has answered")
-		// written: last words, b's message, the close that b got.
-		s.wantBooks(t, Stats{Written: 3, Closed: 4})
-		if why := s.hub.told("a").why; why != CauseServer {
-			t.Errorf("cause %v", why)
-		}
-	})
-}
-
-func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		hold := make(chan struct{})
-		s := startServer(t, o, func(_ *Options, h *fakeHub) { h.hold, h.echo = hold, true })
-		c := s.dial(t)
-		c.send([]byte(request("?user=u")))
-		s.push(t, Push{}, "early", "u")
-		s.push(t, Push{}, "early for all")
-		s.flush()
-		c.send(text("before the answer"))
-		time.Sleep(20 * time.Millisecond)
-		close(hold)
-		c.wantUpgrade()
-		c.wantText("welcome is the first frame", welcome)
-		c.wantText("then what waited", "early")
-		c.wantText("in order", "early for all")
-		c.wantText("then the answer to what came early", "before the answer")
-		s.wantBooks(t, Stats{Written: 2})
-		c.closeNow()
-	})
-}
-
-func TestARefusedHandshakeIsInNoBook(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o)
-		s.connect(t, "u")
-		for range 5 {
-			s.push(t, Push{}, "for all")
-		}
-		s.flush()
-		for range 4 { // on each loop
-			c := s.dial(t)
-			c.send([]byte("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"))
-			c.wantRefusal(404)
-		}
-		s.wantBooks(t, Stats{Written: 5})
-	})
-}
-
-func TestAPeerThatGoesAwayWhileItRegistersIsForgotten(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		hold := make(chan struct{})
-		s := startServer(t, o, func(_ *Options, h *fakeHub) { h.hold = hold })
-		c := s.dial(t)
-		c.send([]byte(request("?user=u")))
-		s.push(t, Push{}, "early", "u")
-		s.flush()
-		c.sock.Close()
-		eventually(t, "the owner is told", func() bool { return s.hub.told("u").closed })
-		close(hold)
-		s.wantBooks(t, Stats{Closed: 1})
 	})
 }
 

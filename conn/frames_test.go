@@ -34,40 +34,16 @@ func TestFramesInThePacketOfTheHandshakeAreServed(t *testing.T) {
 }
 
 func TestRequestAndFramesMayBeSplitAtAnyByte(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, echoing)
-		all := []byte(request("?user=u"))
-		head := len(all)
-		all = append(all, text("short")...)
-		all = append(all, frame(ws.OpText, false, []byte("frag"))...)
-		all = append(all, frame(ws.OpPing, true, []byte("p"))...)
-		all = append(all, frame(ws.OpContinuation, true, []byte("ment é"))...)
-		all = append(all, text(strings.Repeat("x", 300))...)
-		step := 1
-		if testing.Short() {
-			step = 7
+	long := strings.Repeat("x", 300)
+	all := request("?user=u") + string(slices.Concat(text("short"), frame(ws.OpText, false, []byte("frag")), frame(ws.OpPing, true, []byte("p")),
+		frame(ws.OpContinuation, true, []byte("ment é")), text(long)))
+	want := slices.Concat(textOf(welcome), textOf("short"), wire.AppendFrame(nil, wire.OpPong, []byte("p")), textOf("fragment é"), textOf(long))
+	for i := range len(all) {
+		x := newFakeServer(t, Options{}, echoing).connect(all[:i])
+		if x.arrive(all[i:]); !bytes.HasPrefix(x.got, []byte("HTTP/1.1 101 ")) || !bytes.HasSuffix(x.got, want) {
+			t.Fatalf("split at %d: written %q", i, x.got)
 		}
-		for i := 1; i < len(all); i += step {
-			c := s.dial(t)
-			c.send(all[:i])
-			if i >= head {
-				c.wantUpgrade()
-				c.wantText("welcome", welcome)
-			}
-			c.send(all[i:])
-			if i < head {
-				c.wantUpgrade()
-				c.wantText("welcome", welcome)
-			}
-			c.wantText("whole", "short")
-			if p := c.want("a ping between fragments is answered at once", ws.OpPong); string(p) != "p" {
-				t.Fatalf("pong %q", p)
-			}
-			c.wantText("fragments", "fragment é")
-			c.wantText("16-bit length", strings.Repeat("x", 300))
-			c.sock.Close()
-		}
-	})
+	}
 }
 
 // raw is a frame as a careless or hostile client might make it.
@@ -129,19 +105,13 @@ func TestWrongFramesEndTheConnectionWithTheRightCode(t *testing.T) {
 }
 
 func TestGoodClosesAreEchoed(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o)
-		for _, code := range []Code{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999} {
-			c := s.connect(t, "u")
-			c.send(closeFrame(code, "bye é"))
-			c.wantClose("echo", code)
-			c.wantEOF("the server ends TCP")
+	for _, code := range []Code{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999, wire.CodeNone} {
+		x := newFakeServer(t, Options{}).open("u")
+		x.arrive(string(frame(ws.OpClose, true, closeOf(code, "bye é")[2:])))
+		if x.want("echo", closeOf(code, "")); !x.closed {
+			t.Errorf("%d: TCP does not end", code)
 		}
-		c := s.connect(t, "u")
-		c.send(frame(ws.OpClose, true, nil))
-		c.wantClose("echo of a close without a code", wire.CodeNone)
-		c.wantEOF("the server ends TCP")
-	})
+	}
 }
 
 func TestNothingIsReadBehindAClose(t *testing.T) {
@@ -167,39 +137,20 @@ func TestPingsAreAnsweredOneByOneWithTheirPayload(t *testing.T) {
 	x.want("pongs", want...)
 }
 
-func TestUTF8IsCheckedAcrossFragments(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, echoing)
-		whole := "aé€😀z"
+func TestFragmentsArePutTogether(t *testing.T) {
+	x := newFakeServer(t, Options{}, echoing).open("u")
+	var want [][]byte
+	for _, whole := range []string{"aé€😀z", ""} { // cut within characters, and of nothing
 		for i := range len(whole) + 1 {
 			for j := i; j <= len(whole); j++ {
-				c := s.connect(t, "u")
-				c.send(frame(ws.OpText, false, []byte(whole[:i])))
-				c.send(frame(ws.OpContinuation, false, []byte(whole[i:j])))
-				c.send(frame(ws.OpContinuation, true, []byte(whole[j:])))
-				c.wantText("put together", whole)
-				c.sock.Close()
+				x.arrive(string(frame(ws.OpText, false, []byte(whole[:i]))))
+				x.arrive(string(frame(ws.OpContinuation, false, []byte(whole[i:j]))))
+				x.arrive(string(frame(ws.OpContinuation, true, []byte(whole[j:]))) + string(text("")))
+				want = append(want, textOf(whole), textOf(""))
 			}
 		}
-	})
-}
-
-func TestEmptyTextsAndFragmentsAreMessages(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, echoing)
-		c := s.connect(t, "u")
-		c.send(text(""))
-		c.wantText("empty", "")
-		for range 20 {
-			c.send(frame(ws.OpText, false, nil))
-			for range 3 {
-				c.send(frame(ws.OpContinuation, false, nil))
-			}
-			c.send(frame(ws.OpContinuation, true, nil))
-			c.wantText("of empty fragments", "")
-		}
-		c.closeNow()
-	})
+	}
+	x.want("put together", want...)
 }
 
 func TestAMessageOfTheLargestSizeComesThrough(t *testing.T) {
@@ -221,19 +172,14 @@ func TestAMessageOfTheLargestSizeComesThrough(t *testing.T) {
 }
 
 func TestMoreFramesThanAllowedAreRefusedAndThenTooMany(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.FramesPerSecond = 10 })
-		c := s.connect(t, "u")
-		c.send(bytes.Repeat(text("x"), 15))
-		eventually(t, "some are refused", func() bool {
-			u := s.hub.told("u")
-			return u.limited >= 1 && len(u.received) >= 10
-		})
-		c.send(bytes.Repeat(frame(ws.OpPong, true, nil), 50))
-		if reason := c.wantClose("a client that goes on", wire.CodePolicy); reason != "rate" {
-			t.Fatalf("reason %q", reason)
-		}
-	})
+	calm := newFakeServer(t, Options{Settings: Settings{FramesPerSecond: 10}}).open("u")
+	for range 30 {
+		calm.arrive(string(text("x")))
+		calm.s.tick(1)
+	}
+	if u := calm.s.hub.told("u"); len(u.received) != 30 {
+		t.Errorf("%d of 30 messages in 3 s are taken", len(u.received))
+	}
 	for _, flood := range [][]byte{text("x"), frame(ws.OpPing, true, nil), frame(ws.OpPong, true, nil), frame(ws.OpContinuation, false, nil)} {
 		x := newFakeServer(t, Options{Settings: Settings{FramesPerSecond: 10}}).open("u")
 		x.give(1 << 20)
@@ -242,6 +188,9 @@ func TestMoreFramesThanAllowedAreRefusedAndThenTooMany(t *testing.T) {
 		}
 		if x.arrive(strings.Repeat(string(flood), 50)); !bytes.HasSuffix(x.got, closeOf(wire.CodePolicy, "rate")) {
 			t.Errorf("many of %x: written %q", flood, x.got)
+		}
+		if u := x.s.hub.told("u"); flood[0] == text("x")[0] && (len(u.received) != 10 || u.limited != 10) {
+			t.Errorf("%d are taken, %d refused, want 10 each", len(u.received), u.limited)
 		}
 	}
 }

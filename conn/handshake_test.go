@@ -133,3 +133,14 @@ func TestEachRefusalIsToldCountedAndSent(t *testing.T) {
 		})
 	}
 }
+
+func TestThereIsRoomAgainOnceAConnectionHasGone(t *testing.T) {
+	s := newFakeServer(t, Options{MaxConns: 1})
+	one := s.open("one")
+	if x := s.connect(request("?user=two")); !strings.Contains(string(x.got), "\r\nRetry-After: ") {
+		t.Errorf("answered %q", x.got)
+	}
+	s.tick(20) // the refused one has gone
+	one.end()
+	s.open("two")
+}

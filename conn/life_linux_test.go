@@ -63,33 +63,6 @@ func TestAppPingsComeEach15To300Seconds(t *testing.T) {
 	}
 }
 
-func TestTCPEndsSoonAfterACloseThatIsNotAnswered(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 5 s")
-	}
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o)
-		c := s.connect(t, "u")
-		s.hub.conn(t, "u").Close(CodeGoingAway, "bye")
-		start := time.Now()
-		c.wantClose("the pod's close", CodeGoingAway)
-		c.wantEOF("the deadline")
-		if d := time.Since(start); d < 3*time.Second || d > 6*time.Second {
-			t.Fatalf("TCP ended after %v", d)
-		}
-	})
-}
-
-func TestOldConnectionsAreRecycled(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxAge = time.Second })
-		c := s.connect(t, "u")
-		if reason := c.wantClose("max age", CodeGoingAway); !strings.HasPrefix(reason, "retry_ms=") {
-			t.Fatalf("reason %q", reason)
-		}
-	})
-}
-
 func TestRenewalsComeWhileTheConnectionIsOpen(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.Renew = 200 * time.Millisecond })
@@ -132,25 +105,6 @@ func TestResetsInEachStateLeaveNothingBehind(t *testing.T) {
 		c.want("close", ws.OpClose)
 		reset(c)
 		eventually(t, "all are gone", func() bool { return s.Len() == 0 })
-	})
-}
-
-func TestBeyondTheDescriptorLimitOneIsToldSo(t *testing.T) {
-	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.MaxConns = 3 })
-		var in []*client
-		for range 3 {
-			in = append(in, s.connect(t, "u"))
-		}
-		c := s.dial(t)
-		c.send([]byte(request("?user=u")))
-		h := c.wantRefusal(503)
-		if h["retry-after"] == "" {
-			t.Fatal("no Retry-After")
-		}
-		in[0].closeNow()
-		eventually(t, "there is room again", func() bool { return s.Len() < 3 })
-		s.connect(t, "u").closeNow()
 	})
 }
 

@@ -116,8 +116,8 @@ func TestWhatIsForEveryoneGoesOnAtAFramesEnd(t *testing.T) {
 }
 
 // registering returns a connection that is not answered, and what it is told by it.
-func registering(t *testing.T) (x *fakeSocket, accept func()) {
-	s := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+func registering(t *testing.T, set ...func(*Options, *fakeHub)) (x *fakeSocket, accept func()) {
+	s := newFakeServer(t, Options{}, append(set, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })...)
 	x = s.connect(request("?user=u"))
 	x.c = s.hub.told("u").conn
 	return x, func() {
@@ -135,6 +135,40 @@ func TestAClosingMessageBeforeTheWelcomeIsTheLastOne(t *testing.T) {
 	accept()
 	x.want("the welcome, and the close", textOf(welcome), textOf("leave"), closeOf(4500, ""))
 	if st := x.s.Stats(); st.Written != 1 || st.Closed != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestMessagesBeforeTheWelcomeWaitForIt(t *testing.T) {
+	x, accept := registering(t, echoing)
+	x.push("early")
+	send(x.s.d, Push{}, []byte("early for all"))
+	flushAll(x.s.d)
+	x.arrive(string(text("before the answer")))
+	accept()
+	x.want("the welcome, what waited, and the answer to what came early", textOf(welcome), textOf("early"), textOf("early for all"), textOf("before the answer"))
+	if st := x.s.Stats(); st.Written != 2 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestAPeerThatGoesAwayWhileItRegistersIsForgotten(t *testing.T) {
+	x, accept := registering(t)
+	x.push("early")
+	x.end()
+	told := x.s.hub.told("u").closed
+	if accept(); !told || !x.closed || x.s.Stats().Closed != 1 {
+		t.Errorf("told %v, closed %v, %+v", told, x.closed, x.s.Stats())
+	}
+}
+
+func TestWhatIsForEveryoneIsInNoBookOfARefusedRequest(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	s.open("u").room = 1 << 20
+	send(s.d, Push{}, []byte("for all"))
+	flushAll(s.d)
+	s.connect("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+	if st := s.Stats(); st.Written != 1 || st.Closed != 0 {
 		t.Errorf("%+v", st)
 	}
 }

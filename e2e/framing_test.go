@@ -2,18 +2,13 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-)
 
-// part returns a data frame that is not the whole message.
-func part(opcode byte, fin bool, payload string) rawFrame {
-	if fin {
-		opcode |= finBit
-	}
-	return rawFrame{first: opcode, payload: []byte(payload)}
-}
+	"github.com/gobwas/ws"
+)
 
 // framingPod is for tests that send many frames: they are not what is limited.
 func framingPod(t *testing.T) *pod {
@@ -28,11 +23,11 @@ func TestFramingErrors(t *testing.T) {
 		code int
 		send []byte
 	}{
-		"unmasked":               {1002, rawFrame{first: finBit | opText, unmasked: true, payload: []byte("{}")}.bytes()},
-		"binary":                 {1003, rawFrame{first: finBit | opBinary, payload: []byte("{}")}.bytes()},
-		"not UTF-8":              {1007, join(part(opText, false, "{\"type\":\"ping\",\"id\":\"\xed"), part(opContinuation, true, "\xa0\x80\"}"))},
-		"conn.max_message + 1":   {1009, text(strings.Repeat("x", 64<<10+1)).bytes()},
-		"the same, in fragments": {1009, join(part(opText, false, strings.Repeat("x", 64<<10)), part(opContinuation, true, "x"))},
+		"unmasked":               {1002, unmasked(ws.OpText, true, "{}")},
+		"binary":                 {1003, frame(ws.OpBinary, true, "{}")},
+		"not UTF-8":              {1007, slices.Concat(frame(ws.OpText, false, "{\"type\":\"ping\",\"id\":\"\xed"), frame(ws.OpContinuation, true, "\xa0\x80\"}"))},
+		"conn.max_message + 1":   {1009, text(strings.Repeat("x", 64<<10+1))},
+		"the same, in fragments": {1009, slices.Concat(frame(ws.OpText, false, strings.Repeat("x", 64<<10)), frame(ws.OpContinuation, true, "x"))},
 	} {
 		c := dial(t, p, "alice")
 		_ = c.trySend(test.send)
@@ -47,7 +42,7 @@ func TestFramingErrors(t *testing.T) {
 func wantCode(t *testing.T, c *client, name string, code int) {
 	t.Helper()
 	f, ok := c.take(settle, pings)
-	if !ok || f.err != nil || f.opcode != opClose || f.code != code {
+	if !ok || f.err != nil || f.opcode != ws.OpClose || f.code != code {
 		t.Errorf("%s: got %v (%v), want close %d", name, f, ok, code)
 	} else if end, ok := c.take(5*time.Second+slack, pings); !ok || end.err == nil {
 		t.Errorf("%s: %v (%v) after the close frame, want the end", name, end, ok)
@@ -63,13 +58,13 @@ func TestFramesArePutTogether(t *testing.T) {
 	p := framingPod(t)
 	c := dial(t, p, "alice")
 	message := `{"type":"ping","id":"κόσμε 😀"}`
-	c.send(join(part(opText, false, message[:25]), control(opPing, "amid"), part(opContinuation, false, ""), part(opContinuation, true, message[25:]), text(message)))
+	c.send(slices.Concat(frame(ws.OpText, false, message[:25]), frame(ws.OpPing, true, "amid"), frame(ws.OpContinuation, false, ""), frame(ws.OpContinuation, true, message[25:]), text(message)))
 	c.wantPong("a ping between fragments", "amid")
 	c.wantReceipt("in fragments, cut within a character", "κόσμε 😀", "accepted", "")
 	c.wantReceipt("in the same packet", "κόσμε 😀", "accepted", "")
 	envelope := `{"type":"request","id":"x","data":""}`
 	large := strings.Replace(envelope, `""`, `"`+strings.Repeat("x", 64<<10-len(envelope))+`"`, 1)
-	c.send(join(part(opText, false, large[:60000]), part(opContinuation, true, large[60000:])))
+	c.send(slices.Concat(frame(ws.OpText, false, large[:60000]), frame(ws.OpContinuation, true, large[60000:])))
 	c.wantReceipt("conn.max_message", "x", "accepted", "")
 	c.leave()
 }
@@ -81,8 +76,8 @@ func TestResetLeavesNothingBehind(t *testing.T) {
 	before := p.openFiles()
 	for state, send := range map[string][]byte{
 		"idle":             nil,
-		"within a frame":   text(`{"type":"ping"}`).bytes()[:10],
-		"behind a request": text(`{"type":"request","id":"x","data":1}`).bytes(),
+		"within a frame":   text(`{"type":"ping"}`)[:10],
+		"behind a request": text(`{"type":"request","id":"x","data":1}`),
 	} {
 		for range 5 {
 			c := dial(t, p, "alice", sleeper())

@@ -86,32 +86,3 @@ func TestSlowHandshake(t *testing.T) {
 		t.Errorf("408 after %v, want after conn.handshake_timeout, %v", a.took, timeout)
 	}
 }
-
-// Frames may come in the packet of the handshake: none is lost.
-func TestFramesInTheHandshakesPacket(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	p := startPod(t, r, quick().with("limits.frames_per_second", "0"))
-	c := dial(t, p, "alice", trailing(join(
-		text(`{"type":"request","id":"r1","data":1}`),
-		control(opPing, "early"),
-		text(`{"type":"ping","id":"p1"}`),
-	)))
-	got := map[string]bool{}
-	for range 3 { // the request waits for Redis, the others need not
-		f, ok := c.take(settle, nothing)
-		if !ok || f.err != nil {
-			t.Fatalf("got %v (%v), want three answers", f, ok)
-		}
-		got[f.text] = true
-	}
-	for _, want := range []string{`"r1"`, `"p1"`, "early"} {
-		found := false
-		for s := range got {
-			found = found || strings.Contains(s, want)
-		}
-		if !found {
-			t.Errorf("no answer to %s in %v", want, got)
-		}
-	}
-}

@@ -74,27 +74,18 @@ func TestOriginsAndUsersAtTheDoor(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreLimited(t *testing.T) {
+func TestConnectionsOfThePodAndOfOneAddressAreLimited(t *testing.T) {
 	t.Parallel()
-	p := startPod(t, set{hub: func(o *Options) { o.Limits.Connections = 2 }})
-	a := p.connect("alice")
-	p.connect("bob")
-	p.wantRefused("carol", http.StatusServiceUnavailable)
-	a.close()
-	p.eventually("one has left", func() bool { return p.Len() == 1 })
-	p.connect("carol")
-	p.wantRefused("dave", http.StatusServiceUnavailable)
-}
-
-func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
-	t.Parallel()
-	p := startPod(t, set{hub: func(o *Options) { o.Limits.PerIP = 2 }})
-	a := p.connect("alice")
-	p.connect("bob")
-	p.wantRefused("carol", http.StatusTooManyRequests)
-	a.close()
-	p.eventually("one has left", func() bool { return p.Len() == 1 })
-	p.connect("carol")
+	for status, limit := range map[int]Limits{http.StatusServiceUnavailable: {Connections: 2}, http.StatusTooManyRequests: {PerIP: 2}} {
+		p := startPod(t, set{hub: func(o *Options) { o.Limits = limit }})
+		a := p.connect("alice")
+		p.connect("bob")
+		p.wantRefused("carol", status)
+		a.close()
+		p.eventually("one has left", func() bool { return p.Len() == 1 })
+		p.connect("carol")
+		p.wantRefused("dave", status)
+	}
 }
 
 func TestConnectionsOfOneUserAreLimited(t *testing.T) {

@@ -18,8 +18,25 @@
 //
 // # The way of a client's frame
 //
-// conn calls Hub.Receive with a whole text message; it is parsed
+// conn hands a whole text message to its session; it is parsed
 // (clientframe.go), answered with a receipt, or handed to the uplink
 // (uplink.go), which adds it to a Redis stream and then sends the receipt. The
 // result comes back later as a push.
+//
+// # Files, from top to bottom
+//
+//	hub.go           what a hub is made of, and what runs in it
+//	subscription.go  roles of channels; keeping subscribed; gaps
+//	probe.go         proves a subscription
+//	rewrite.go       presence after a gap, and after a miss
+//	subscriber.go    reads what is published
+//	envelope.go      what a message may say
+//	route.go         from an envelope to its sessions
+//	admit.go         who is let in
+//	session.go       one connection's side of the hub
+//	clientframe.go   what a client may say
+//	uplink.go        from a client to the stream
+//	registry.go      all sessions, by UUID and by user (table.go)
+//	status.go        why the pod is not ready
+//	stats.go         what has been counted
 package hub

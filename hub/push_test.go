@@ -53,10 +53,12 @@ func TestPushesReachTheirTargetsOnceOverBothChannels(t *testing.T) {
 func TestProducersCloseBehindTheData(t *testing.T) {
 	t.Parallel()
 	p := startPod(t, set{})
-	a, b, c := p.connect("alice"), p.connect("bob"), p.connect("carol")
+	a, b, c := []*wsClient{p.connect("alice"), p.connect("alice")}, p.connect("bob"), p.connect("carol")
 	p.publish(`{"user":"alice","data":"last","close":{"code":4500,"reason":"blocked"}}`)
-	a.want(`"last"`)
-	a.wantClosed(4500, "blocked")
+	for _, a := range a {
+		a.want(`"last"`)
+		a.wantClosed(4500, "blocked")
+	}
 	p.publish(`{"to":"` + b.uuid + `","close":{"code":4100}}`)
 	b.wantClosed(4100, "")
 	p.publish(`{"all":true,"data":1}`)

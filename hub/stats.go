@@ -24,7 +24,7 @@ func (h *Hub) Stats() Stats {
 		ProbeFailures:  h.probeFailures.Load(),
 		UplinkAccepted: h.uplink.accepted.Load(),
 		UplinkFailed:   h.uplink.failed.Load(),
-		UplinkWrites:   h.uplink.batches.Load(),
+		UplinkWrites:   h.uplink.writes.Load(),
 		UplinkWaiting:  h.uplink.len(),
 		FramesRejected: h.rejected.Load(),
 		Connections:    h.registry.len(),

@@ -13,9 +13,9 @@ import (
 	"pushpod/presence"
 )
 
-// uplink adds clients' requests to the Redis stream, in pipelined batches, and
-// sends each its receipt. It also publishes what the pod itself has to say.
-// Its client must not retry: an XADD that was repeated would stand twice.
+// uplink adds clients' requests to the Redis stream (XADD), in pipelined batches,
+// and sends each its receipt. It also publishes envelopes of the pod itself. Its
+// client must not retry: the stream would have a repeated request twice.
 type uplink struct {
 	client    redis.UniversalClient
 	stream    string
@@ -29,10 +29,10 @@ type uplink struct {
 	bytes   int
 	wake    chan struct{} // capacity 1
 
-	accepted, failed, batches atomic.Uint64
+	accepted, failed, writes atomic.Uint64
 }
 
-// uplinked is a request that waits, or, without a session, a publication.
+// uplinked is a request that waits or, without a session, an envelope for a channel.
 type uplinked struct {
 	s    *session
 	id   []byte // as it stands
@@ -112,14 +112,11 @@ func (u *uplink) len() int {
 // run sends batches, one at a time, until ctx ends; what waits then is still
 // sent, within the timeout.
 func (u *uplink) run(ctx context.Context) {
-	for {
+	for ended := false; !ended; {
 		select {
 		case <-u.wake:
 		case <-ctx.Done():
-			for batch := u.take(); len(batch) > 0; batch = u.take() {
-				u.send(batch)
-			}
-			return
+			ended = true
 		}
 		for batch := u.take(); len(batch) > 0; batch = u.take() {
 			u.send(batch)
@@ -130,7 +127,7 @@ func (u *uplink) run(ctx context.Context) {
 // send answers every request of a batch within the timeout of the oldest one:
 // each batch has at least what the one before has left it.
 func (u *uplink) send(batch []uplinked) {
-	u.batches.Add(1)
+	u.writes.Add(1)
 	ctx, cancel := context.WithDeadline(context.Background(), batch[0].at.Add(u.timeout))
 	defer cancel()
 	pipe := u.client.Pipeline()
@@ -139,15 +136,10 @@ func (u *uplink) send(batch []uplinked) {
 	}
 	commands, err := pipe.Exec(ctx)
 	if err != nil {
-		u.log.Warn().Err(err).Int("batch", len(batch)).Msg("uplink: Redis did not take all of a batch")
+		u.log.Warn().Err(err).Int("requests", len(batch)).Msg("Redis did not accept all requests of a batch; their clients are told unavailable, and repeat them")
 	}
-	for i := range batch {
-		r := &batch[i]
-		failed := err
-		if i < len(commands) {
-			failed = commands[i].Err()
-		}
-		u.answer(r, failed)
+	for i, c := range commands {
+		u.answer(&batch[i], c.Err())
 	}
 }
 
@@ -171,14 +163,14 @@ func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
 	})
 }
 
+// answer sends a request's receipt.
 func (u *uplink) answer(r *uplinked, err error) {
 	switch {
+	case r.s == nil: // a publication: nobody waits for it
 	case err != nil:
 		u.failed.Add(1)
-		if r.s != nil {
-			r.s.conn.Answer(receipt(r.id, errorUnavailable, "not known whether it was taken: repeat it with the same id"))
-		}
-	case r.s != nil:
+		r.s.conn.Answer(receipt(r.id, errorUnavailable, "not known whether it was taken: repeat it with the same id"))
+	default:
 		u.accepted.Add(1)
 		r.s.conn.Answer(receipt(r.id, "", ""))
 	}

@@ -67,5 +67,5 @@ func (n *node) setExpiry(mode int32) {
 	if before == expiryKey {
 		x.rewrite = x.inherited
 	}
-	n.opt.Log.Info().Bool("per_field", mode == expiryFields).Msg("how presence entries expire")
+	n.opt.Log.Info().Bool("per_field", mode == expiryFields).Msg("presence expiry: each field by itself where per_field is true, else the whole hash")
 }

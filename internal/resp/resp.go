@@ -136,7 +136,7 @@ func line(b []byte, at int) (next int, err error) {
 		return 0, ErrMalformed
 	case n < 0:
 		return 0, nil
-	case b[at+n-1] != '\r' || n < 2:
+	case b[at+n-1] != '\r':
 		return 0, ErrMalformed
 	}
 	return at + n + 1, nil

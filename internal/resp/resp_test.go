@@ -93,6 +93,29 @@ func TestAStringThatIsTooLongIsToldBeforeItIsThere(t *testing.T) {
 	}
 }
 
+func TestBoundsAreReachedAndNotPassed(t *testing.T) {
+	for _, text := range []string{
+		"$100\r\n" + strings.Repeat("x", 100) + "\r\n",
+		"+" + strings.Repeat("x", maxLine-2) + "\r\n",
+		fmt.Sprint("*2\r\n$", maxLine, "\r\n", strings.Repeat("x", maxLine), "\r\n:1\r\n"),
+	} {
+		r := reader()
+		if n, err := r.Parse([]byte(text)); n != len(text) || err != nil || r.Skip != 0 {
+			t.Errorf("%.20q: took %d of %d, skip %d, %v", text, n, len(text), r.Skip, err)
+		}
+		if n, err := r.Parse([]byte(text[:len(text)-2])); n != 0 || err != nil {
+			t.Errorf("%.20q, cut: took %d, %v", text, n, err)
+		}
+	}
+	r := reader()
+	if _, err := r.Parse([]byte("+" + strings.Repeat("x", maxLine-1))); err != nil {
+		t.Errorf("a line that may still end in time: %v", err)
+	}
+	if _, err := r.Parse([]byte("$50\r\nabc")); err != nil || r.Need != 57 {
+		t.Errorf("needs %d bytes for one of 57, %v", r.Need, err)
+	}
+}
+
 func TestCommandsAreReadAsTheyWereWritten(t *testing.T) {
 	args := []string{"SET", "a\r\nb", ""}
 	b := AppendCommand([]byte("before"), args...)[len("before"):]

@@ -32,15 +32,19 @@ func answer(t *testing.T, b []byte) (*http.Response, map[string]string) {
 }
 
 func TestRefusalsSayWhy(t *testing.T) {
-	r := Response{Status: 429, Error: "rate", Reason: `too "many" <é> & so on`, RetryAfter: 7}
+	r := Response{Status: 429, Error: "rate", Reason: `too "many" <é> & so on`, RetryAfter: 12}
 	a, members := answer(t, r.Append([]byte("x"), "")[1:])
-	if a.Status != "429 Too Many Requests" || a.Header.Get("Retry-After") != "7" || members["error"] != r.Error || members["reason"] != r.Reason {
+	if a.Status != "429 Too Many Requests" || a.Header.Get("Retry-After") != "12" || members["error"] != r.Error || members["reason"] != r.Reason {
 		t.Errorf("%s %v %v", a.Status, a.Header, members)
 	}
 	for name := range a.Header {
 		if strings.HasPrefix(name, "Access-Control-") {
 			t.Errorf("%s without an origin", name)
 		}
+	}
+	r.RetryAfter = 1
+	if a, _ := answer(t, r.Append(nil, "")); a.Header.Get("Retry-After") != "1" {
+		t.Errorf("header %v", a.Header)
 	}
 	r.RetryAfter = 0
 	if a, _ := answer(t, r.Append(nil, "")); a.Header.Values("Retry-After") != nil {

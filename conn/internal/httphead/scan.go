@@ -33,7 +33,7 @@ func Scan(b []byte, from, limit int) (end int, refusal *Response) {
 			if bytes.HasSuffix(head[:cr], []byte("\r\n")) {
 				return at, nil
 			}
-		case len(b) > limit:
+		case len(b) >= limit:
 			return 0, &Response{Status: http.StatusRequestHeaderFieldsTooLarge, Error: "too_large", Reason: "the request's head is over " + strconv.Itoa(limit) + " bytes"}
 		default:
 			return 0, nil

@@ -32,10 +32,11 @@ func TestTheEndOfTheHeadIsFoundHoweverItIsSplit(t *testing.T) {
 }
 
 func TestAHeadThatIsNotCompleteIsWaitedFor(t *testing.T) {
-	head := handshake()
-	for n := range len(head) {
-		if end, refusal := Scan([]byte(head[:n]), 0, limit); end != 0 || refusal != nil {
-			t.Fatalf("%q: %d %+v", head[:n], end, refusal)
+	for _, head := range []string{handshake(), "X / HTTP/1.1\r\n\r\n", strings.Repeat("x", maxMethod) + " / HTTP/1.1\r\n\r\n"} {
+		for n := range len(head) {
+			if end, refusal := Scan([]byte(head[:n]), 0, limit); end != 0 || refusal != nil {
+				t.Fatalf("%q: %d %+v", head[:n], end, refusal)
+			}
 		}
 	}
 }
@@ -62,10 +63,10 @@ func TestWhatCannotBecomeAHeadIsRefusedAtOnce(t *testing.T) {
 		"a bare CR in a field":             {line + "X: a\rb", 400},
 		"a bare CR in the first line":      {"GET /w\rs", 400},
 		"a bare CR before the empty line":  {line + "\r\r", 400},
-		"too long":                         {line + strings.Repeat("x", limit+1-len(line)), 431},
+		"too long":                         {line + strings.Repeat("x", limit-len(line)), 431},
 		"too long by the last byte":        {line + strings.Repeat("x", limit-3-len(line)) + "\r\n\r\n", 431},
 		"too long, then a bare LF":         {line + strings.Repeat("x", limit-len(line)) + "\n", 431},
-		"too long between CR and LF":       {line + strings.Repeat("x", limit-1-len(line)) + "\r\n", 431},
+		"too long between CR and LF":       {line + strings.Repeat("x", limit-1-len(line)) + "\r", 431},
 		"a bare LF, and then it gets long": {line + "\n" + strings.Repeat("x", limit), 400},
 	} {
 		for _, step := range []int{1, 2, 3, 7, len(test.sent)} {
@@ -74,7 +75,7 @@ func TestWhatCannotBecomeAHeadIsRefusedAtOnce(t *testing.T) {
 				t.Errorf("%s, %d bytes at a time: %d %+v, want %d", name, step, end, refusal, test.status)
 			}
 		}
-		if _, refusal := Scan([]byte(test.sent[:len(test.sent)-1]), 0, limit); refusal != nil && len(test.sent) < limit {
+		if _, refusal := Scan([]byte(test.sent[:len(test.sent)-1]), 0, limit); refusal != nil && len(test.sent) <= limit {
 			t.Errorf("%s: refused before the byte that is wrong", name)
 		}
 	}

@@ -165,7 +165,7 @@ func TestWhatIsOnTheWireAlreadyIsNotWrittenAgain(t *testing.T) {
 	q.Push(p, text("half written"))
 	q.Began(p, 5)
 	q.Append(p, false, 0, []byte(", next"))
-	if q.Bytes() != len("written, next") || q.DropOldest(p) && q.DropOldest(p) {
+	if q.Bytes() != len("written, next") || !q.DropOldest(p) || q.DropOldest(p) {
 		t.Errorf("%d bytes wait", q.Bytes())
 	}
 	if got := written(q, p, 0, 100); got != "written" || p.Messages != [Fates]uint64{Written: 1, Dropped: 1} || p.Bytes != 0 {
