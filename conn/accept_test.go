@@ -137,3 +137,20 @@ func TestFarTooManyConnectionsAreClosedWithoutAWord(t *testing.T) {
 		t.Error("a socket for which there is no descriptor is not counted")
 	}
 }
+
+func TestAnEventOfOneThatHasEndedIsNobodys(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	s.open("stays") // or all slots are given up
+	old := s.open("old")
+	old.end()
+	x := s.open("new")
+	if x.ref.Slot != old.ref.Slot || x.ref == old.ref {
+		t.Fatalf("%v, then %v", old.ref, x.ref)
+	}
+	x.eof = true // which is seen when it is read
+	s.net.to.Ready(old.ref, true, true)
+	s.net.to.Ready(netloop.Ref{Slot: 100, Gen: 1}, true, true)
+	if x.closed {
+		t.Error("the next one in its place was read")
+	}
+}

@@ -195,6 +195,31 @@ func TestMoreFramesThanAllowedAreRefusedAndThenTooMany(t *testing.T) {
 	}
 }
 
+func TestFramesAreAllowedASecondsWorthAtOnce(t *testing.T) {
+	s := newFakeServer(t, Options{Settings: Settings{FramesPerSecond: 10}})
+	x := s.open("u")
+	s.tick(30) // saves nothing up
+	send := func(frames, received, limited int) {
+		t.Helper()
+		x.arrive(strings.Repeat(string(text("x")), frames))
+		if u := s.hub.told("u"); len(u.received) != received || u.limited != limited {
+			t.Fatalf("%d are received, %d refused, want %d, %d", len(u.received), u.limited, received, limited)
+		}
+	}
+	send(12, 10, 2)
+	s.tick(5) // makes room for five, of which two are owed
+	send(4, 13, 3)
+	s.tick(10)
+	send(9, 22, 3)
+	send(10, 22, 13)
+	x.want("nothing yet")
+	send(1, 22, 13)
+	x.want("a second's worth too much", closeOf(wire.CodePolicy, "rate"))
+	if n := s.Stats().RateLimited; n != 14 {
+		t.Errorf("%d are counted", n)
+	}
+}
+
 // Whatever a client sends, in whatever pieces: it is understood as the whole is.
 func FuzzInput(f *testing.F) {
 	head := request("?user=")

@@ -103,6 +103,18 @@ func TestACloseBringsOutTheClosingMessageForEveryone(t *testing.T) {
 	}
 }
 
+func TestWhatIsForEveryoneGoesOnAtAFramesEnd(t *testing.T) {
+	x := newFakeServer(t, Options{}).open("u")
+	x.room = len(textOf("one"))
+	send(x.s.d, Push{}, []byte("one"))
+	send(x.s.d, Push{}, []byte("two"))
+	flushAll(x.s.d)
+	if st := x.s.Stats(); st.Written != 1 || st.QueuedBytes != int64(len(textOf("two"))) {
+		t.Errorf("%+v", st)
+	}
+	x.want("both", textOf("one"), textOf("two"))
+}
+
 // registering returns a connection that is not answered, and what it is told by it.
 func registering(t *testing.T, set ...func(*Options, *fakeHub)) (x *fakeSocket, accept func()) {
 	s := newFakeServer(t, Options{}, append(set, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })...)

@@ -59,6 +59,13 @@ func withoutDescriptors(t *testing.T, f func(w *world, stop func(), restore func
 	})
 }
 
+func TestSmallWritesDoNotWaitForOthers(t *testing.T) {
+	w := newWorld(t, New(false))
+	if on, err := unix.GetsockoptInt(int(w.start().fd), unix.IPPROTO_TCP, unix.TCP_NODELAY); on == 0 || err != nil {
+		t.Errorf("TCP_NODELAY is %d, %v", on, err)
+	}
+}
+
 // everyWrite is a world in which the ring makes even a single write.
 func everyWrite(t *testing.T) (*world, *ring) {
 	w := newWorld(t, New(true))

@@ -291,6 +291,27 @@ func (w *world) goesOut(end func(*sock)) {
 	}
 }
 
+func TestAPortableSocketTakesSoMuchAtOnce(t *testing.T) {
+	w := newWorld(t, NewPortable())
+	took, err := w.write([][]byte{make([]byte, socketSends-1), make([]byte, 100)}, w.start())
+	if took[0] != socketSends || err[0] != nil {
+		t.Errorf("%d bytes, %v", took[0], err[0])
+	}
+}
+
+func TestAPeerThatReadsNothingHoldsNoEndUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 5 s")
+	}
+	w := newWorld(t, NewPortable())
+	s := w.start()
+	for full := time.Now().Add(time.Second); time.Now().Before(full); {
+		s.fill(make([]byte, 1<<20))
+	}
+	w.locked(s.close)
+	w.loop.(*portable).running.Wait()
+}
+
 func TestManyAreWrittenToByOneSend(t *testing.T) {
 	overAll(t, func(t *testing.T, w *world) {
 		socks := []*sock{w.start()}
