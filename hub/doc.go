@@ -14,7 +14,8 @@
 //     (conn.Deliverer).
 //  5. It is queued and written, all that waits for a connection in one write.
 //
-// All of it happens in one goroutine, which so keeps the order.
+// One goroutine does all of it but for writing where there is much, and so keeps
+// the order.
 //
 // # The way of a client's frame
 //
