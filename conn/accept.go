@@ -8,7 +8,7 @@ const overflowConns = 64
 func (s *Server) accepted(fd int32, remote [16]byte) {
 	l := s.loops[s.deal.next(len(s.loops), s.Len())]
 	n := s.conns.Add(1)
-	l.mu.Lock()
+	l.lock()
 	defer l.unlock()
 	if n > int64(s.opts.MaxConns)+overflowConns { // too many even to say so
 		s.conns.Add(-1)
@@ -26,14 +26,14 @@ func (s *Server) accepted(fd int32, remote [16]byte) {
 		c.refuse(&Refusal{Status: 503, Error: "unavailable", Reason: "this pod holds as many connections as it can", RetryAfter: 5})
 		return
 	}
-	c.endAt = l.wheel.Now() + ticksOf(l.settings().HandshakeTimeout)
+	c.endAt = l.after(l.settings().HandshakeTimeout)
 	c.schedule()
 }
 
 // acceptFailed is called where there is no descriptor for a socket.
 func (s *Server) acceptFailed() {
 	l := s.loops[0]
-	l.mu.Lock()
+	l.lock()
 	defer l.unlock()
 	l.acceptErrors++
 }

@@ -178,7 +178,8 @@ func (l *Loop) observe(written []*sendq.Frame) {
 	}
 }
 
-// queueRest queues messages of which n bytes are written.
+// queueRest queues messages of which n bytes are written. Nothing else is queued for
+// c: update saw to that, and nothing is between it and submit.
 func (c *Conn) queueRest(messages []*sendq.Frame, n int) {
 	l := c.loop
 	for n > 0 && n >= len(messages[0].Bytes) {

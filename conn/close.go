@@ -12,13 +12,14 @@ type waitingClose struct {
 	cause Cause
 }
 
-// beginClose queues a close frame behind all that waits for an open connection.
+// beginClose queues a close frame behind all that waits for a connection that is
+// open or registering.
 func (c *Conn) beginClose(code Code, reason string, cause Cause) {
-	if !c.reads() {
+	if !c.takes() {
 		return
 	}
 	c.catchUp()
-	if !c.reads() { // ended, or a message closes it
+	if !c.takes() { // ended, or a message closes it
 		return
 	}
 	f := sendq.NewFrame(c.loop.codec.closing(nil, code, reason))
@@ -26,9 +27,14 @@ func (c *Conn) beginClose(code Code, reason string, cause Cause) {
 	c.closeBy(f, cause)
 }
 
-// closeBy queues a frame that closes an open connection, and takes over the
-// caller's hold of it. It goes out behind the answers that are owed.
+// closeBy queues a frame that closes the connection, and takes over the caller's
+// hold of it. It goes out behind the welcome, and behind the answers that are owed.
 func (c *Conn) closeBy(f *sendq.Frame, cause Cause) {
+	if c.state == stateRegistering {
+		c.push(f)
+		c.set(flagCloseNext)
+		return
+	}
 	if c.owed == 0 {
 		c.push(f)
 		c.closing(cause)
@@ -38,15 +44,18 @@ func (c *Conn) closeBy(f *sendq.Frame, cause Cause) {
 	c.loop.closes[c] = waitingClose{f, cause}
 	c.set(flagCloseWaits)
 	c.pingAt, c.renewAt = 0, 0
-	c.endAt = c.loop.wheel.Now() + ticksOf(closeTimeout)
+	c.endAt = c.loop.after(closeTimeout)
 	c.schedule()
 }
 
-// closeNow queues the frame that waits for answers.
+// closeNow queues the frame that waits for answers. The time that it has waited
+// counts as time in which the peer may answer it.
 func (c *Conn) closeNow() {
-	w := c.takeClose()
+	w, end := c.takeClose(), c.endAt
 	c.push(w.frame)
 	c.closing(w.cause)
+	c.endAt = max(end, c.loop.after(leastClose))
+	c.schedule()
 	c.flushPromptly()
 }
 
@@ -68,7 +77,7 @@ func (c *Conn) dropClose() {
 // been queued, or is about to be.
 func (c *Conn) closing(cause Cause) {
 	c.state, c.cause = stateClosing, cause
-	c.endAt = c.loop.wheel.Now() + ticksOf(closeTimeout)
+	c.endAt = c.loop.after(closeTimeout)
 	c.pingAt, c.renewAt = 0, 0
 	c.schedule()
 }

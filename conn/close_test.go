@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"pushpod/conn/internal/netloop"
 	"pushpod/conn/internal/wire"
 )
 
@@ -117,13 +118,18 @@ func TestACloseWaitsFiveSecondsForAnswers(t *testing.T) {
 				t.Fatalf("written %q, and renewed %d times", x.got[before:], got-renewals)
 			}
 			x.s.tick(22)
-			if x.s.tick(8); closeFrom(x.got, code) == len(x.got) {
+			for range 9 { // ticks: then 5 s are over
+				if closeFrom(x.got, code) == len(x.got) {
+					x.s.tick(1)
+				}
+			}
+			if closeFrom(x.got, code) == len(x.got) {
 				t.Fatalf("not closed after 5 s: %q", x.got)
 			}
 			if x.c.Answer([]byte("too late")); closeFrom(x.got, code) < 0 || x.closed {
 				t.Fatalf("written %q", x.got)
 			}
-			for range 50 { // the peer talks on, and does not answer
+			for range 12 { // ticks: the peer talks on, and does not answer
 				x.arrive(string(frame(ws.OpPing, true, nil)))
 				x.s.tick(1)
 			}
@@ -245,4 +251,35 @@ func TestCloseAllClosesThoseThatAreOpen(t *testing.T) {
 	}
 	c.want("the first one", closeOf(CodeGoingAway, ""))
 	d.want("not before it is due")
+}
+
+func TestACloseWhileItIsRegisteringComesBehindTheWelcome(t *testing.T) {
+	s := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+	x := s.connect(request("?user=u"))
+	x.give(1 << 20)
+	if err := s.CloseAll(t.Context(), 0, CodeGoingAway, func() string { return "bye" }); err != nil {
+		t.Fatal(err)
+	}
+	close(s.hub.hold)
+	s.hub.pending.Wait()
+	if want := string(closeOf(CodeGoingAway, "bye")); !strings.Contains(string(x.got), "welcome") || !strings.HasSuffix(string(x.got), want) {
+		t.Errorf("written %q", x.got)
+	}
+}
+
+func TestACloseThatWaitsInVainEndsSoon(t *testing.T) {
+	x := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.owes = true }).open("u")
+	x.give(1 << 20)
+	x.arrive(string(text("ask")))
+	x.c.Close(CodeGoingAway, "")
+	x.s.tick(int((closeTimeout + leastClose) / netloop.Tick))
+	if x.s.tick(2); !x.closed {
+		t.Error("it is still open")
+	}
+}
+
+func TestAServerMayBeClosedTwice(t *testing.T) {
+	s := New(Options{Admitter: newFakeHub()})
+	s.Close()
+	s.Close()
 }

@@ -61,7 +61,7 @@ const (
 	flagInflight                     // a write is prepared, and its result not known
 	flagPrompt                       // in the loop's list of connections to flush before it is unlocked
 	flagDirty                        // in the loop's list of connections to flush by and by
-	flagDiscard                      // input is thrown away: the protocol was broken
+	flagDiscard                      // nothing more of the input is wanted
 	flagPeerClosed                   // the peer's close frame has been seen
 	flagCloseNext                    // registering: a message that closes it is queued
 	flagCloseWaits                   // open: a close waits for answers that are owed
@@ -79,7 +79,7 @@ func (c *Conn) Ping() time.Duration { return time.Duration(c.pingEach) * time.Se
 
 // Send sends a text message that is no delivery: a receipt, an error.
 func (c *Conn) Send(text []byte) {
-	c.loop.mu.Lock()
+	c.loop.lock()
 	defer c.loop.unlock()
 	c.SendLocked(text)
 }
@@ -97,7 +97,7 @@ func (c *Conn) OweLocked() { c.owed++ }
 
 // Answer is Send for a message that was promised by OweLocked.
 func (c *Conn) Answer(text []byte) {
-	c.loop.mu.Lock()
+	c.loop.lock()
 	defer c.loop.unlock()
 	if c.owed > 0 {
 		c.owed--
@@ -108,10 +108,11 @@ func (c *Conn) Answer(text []byte) {
 	}
 }
 
-// Close sends a close frame behind all that waits, and ends the connection
-// once the peer has answered, after 5 s at most. Codes: RFC 6455 section 7.4.
+// Close sends a close frame behind all that waits and all answers that are owed,
+// and ends the connection once the peer has answered, after 6 s at most. Codes:
+// RFC 6455 section 7.4.
 func (c *Conn) Close(code Code, reason string) {
-	c.loop.mu.Lock()
+	c.loop.lock()
 	defer c.loop.unlock()
 	c.CloseLocked(code, reason)
 }

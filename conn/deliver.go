@@ -19,15 +19,15 @@ type Deliverer struct {
 	frames  sendq.Frames
 	batches []batch // by the loop's index
 	touched []*Loop // that have something in their batch
-	left    []*Loop // for Work
+	left    []*Loop // for Work: Flush has queued more than it writes
 }
 
 const (
-	handOver     = 128 << 10 // bytes that are gathered for a loop: what fits into a core's cache
-	handOverMany = 1024      // messages that are
-	directItems  = 32        // messages that are queued and written at once, though there is a worker
-	directWrites = 256       // connections that are written to at once, not by a sweep
-	mostBehind   = 64 << 20  // bytes that are not written, at most, before no more is read
+	batchBytes   = 128 << 10 // bytes gathered for a loop at most: what fits into a core's cache
+	batchItems   = 1024      // messages gathered for a loop at most
+	directItems  = 32        // messages at most that the Deliverer writes though there is a worker
+	directWrites = 256       // connections at most that are written to at once, not by a sweep
+	mostBehind   = 64 << 20  // bytes not written, at most, before no more is read
 )
 
 // NewDeliverer returns a Deliverer for the server's connections. A server has
@@ -116,11 +116,11 @@ func (d *Deliverer) batch(l *Loop) *batch {
 
 // added hands over what is gathered for a loop where it is much.
 func (d *Deliverer) added(l *Loop) {
-	if b := &d.batches[l.index]; b.bytes >= handOver || len(b.items) >= handOverMany {
+	if b := &d.batches[l.index]; b.bytes >= batchBytes || len(b.items) >= batchItems {
 		if d.alone() {
 			d.queue(l, b)
 		} else {
-			d.leave(l, b)
+			d.handOver(l, b)
 		}
 	}
 }
@@ -133,8 +133,7 @@ func (d *Deliverer) alone() bool { return len(d.srv.loops) == 1 }
 func (d *Deliverer) queue(l *Loop, b *batch) {
 	d.srv.behind.Add(int64(b.bytes))
 	for at := 0; at < len(b.items); {
-		l.mu.Lock()
-		l.clock = d.srv.opts.Now()
+		l.lock()
 		at = l.queueItems(b, at, sliceQueued)
 		if at == len(b.items) {
 			l.taken += int64(b.bytes)
@@ -144,20 +143,21 @@ func (d *Deliverer) queue(l *Loop, b *batch) {
 	b.reset()
 }
 
-// leave leaves a batch to the loop's worker.
-func (d *Deliverer) leave(l *Loop, b *batch) {
+// handOver hands a batch over to the loop's worker.
+func (d *Deliverer) handOver(l *Loop, b *batch) {
 	d.srv.behind.Add(int64(b.bytes))
 	l.box.put(b)
 	l.wakeWorker()
 }
 
-// Flush writes what was sent, or sees to it that it is.
+// Flush writes what was sent where it is little, and leaves the rest to the loops'
+// workers, or to Work.
 func (d *Deliverer) Flush() {
 	for _, l := range d.touched {
 		b := &d.batches[l.index]
 		if !d.alone() && (len(b.items) > directItems || l.box.waiting.Load() > 0 || l.box.busy.Load()) {
 			if len(b.items) > 0 { // else all of it was left to the worker before
-				d.leave(l, b)
+				d.handOver(l, b)
 			}
 			continue
 		}
@@ -179,7 +179,7 @@ func (d *Deliverer) Flush() {
 // reports whether nothing is left.
 func (l *Loop) writeFew() (all bool) {
 	for {
-		l.mu.Lock()
+		l.lock()
 		if len(l.dirty)-l.dirtyAt <= directWrites {
 			l.flushDirty(sliceWrites)
 		} else {
@@ -225,7 +225,7 @@ func (d *Deliverer) Full() bool { return d.srv.behind.Load() > mostBehind }
 // needed for a burst.
 func (d *Deliverer) Idle() {
 	for i := range d.batches {
-		if b := &d.batches[i]; cap(b.texts) > 2*handOver {
+		if b := &d.batches[i]; cap(b.texts) > 2*batchBytes {
 			*b = batch{}
 		}
 	}

@@ -232,3 +232,27 @@ func TestAWorkerRestsOnceALargeBatchIsOut(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatCollapsesStaysWithinTheBound(t *testing.T) {
+	const limit = 4 << 10
+	x := newFakeServer(t, Options{Settings: Settings{QueueBytes: limit, SlowConsumer: DropNewest}}).open("u")
+	for _, size := range []int{1, limit / 4} {
+		for i := range 100 {
+			x.message(Push{Collapse: string(rune('A' + i))}, strings.Repeat("x", size))
+		}
+	}
+	if st := x.s.Stats(); st.QueuedBytes > limit || st.Collapsed != 100 {
+		t.Errorf("%d bytes wait, want %d at most; %d are replaced", st.QueuedBytes, limit, st.Collapsed)
+	}
+}
+
+// It is one message, and its reader takes it as fast as it can.
+func TestNobodyIsSlowBecauseOfAPingBehindALargeMessage(t *testing.T) {
+	x := newFakeServer(t, Options{Settings: Settings{SlowConsumer: DropNewest, Ping: time.Second, PingTimeout: time.Second}}).open("u")
+	x.message(Push{}, strings.Repeat("z", 1<<20)) // alone, so it is taken
+	x.give(600 << 10)
+	x.s.tick(12)
+	if st := x.s.Stats(); st.SlowConsumers != 0 || st.PingsSent == 0 {
+		t.Errorf("%+v", st)
+	}
+}

@@ -8,7 +8,7 @@
 // A [Server] runs a few loops, one for each processor it may use. A connection
 // belongs to one [Loop] from accept to close, and everything about it is guarded
 // by that loop's lock. A loop's goroutine waits for readiness and due times;
-// any other goroutine may act on a connection too, by taking the lock: a push
+// any other goroutine may act on a connection too, by taking the lock: a lone push
 // is written by the goroutine that read it from Redis, with no hand-over.
 // Nothing that holds a loop's lock ever blocks.
 //

@@ -103,14 +103,15 @@ func (l *Loop) write(f inflight, n int) {
 }
 
 // submit makes the writes that are prepared, and does what follows from their
-// results. What is left is flushed promptly.
+// results: it may end connections, and call their owners. What is left is flushed
+// promptly.
 func (l *Loop) submit() {
 	if len(l.inflight) == 0 {
 		return
 	}
 	l.sender.Send()
 	made := l.inflight
-	l.inflight, l.landed = l.landed[:0], nil // what follows may submit, too
+	l.inflight, l.spareIn = l.spareIn[:0], nil // what follows may submit, too
 	for i := range made {
 		made[i].took, made[i].err = l.sender.Result(i)
 		made[i].c.clear(flagInflight)
@@ -119,7 +120,7 @@ func (l *Loop) submit() {
 		made[i].c.sent(&made[i])
 	}
 	clear(made)
-	l.landed = made
+	l.spareIn = made
 }
 
 // sent does what follows from a write.
@@ -158,7 +159,6 @@ func (c *Conn) block() {
 
 // writable is called when the socket takes more.
 func (c *Conn) writable() {
-	c.loop.clock = c.loop.srv.opts.Now()
 	c.clear(flagBlocked | flagAwaiting) // room was made: someone is there
 	c.flushPromptly()
 }

@@ -47,6 +47,7 @@ func (c *Conn) readable() {
 		c.eof()
 	default:
 		l.bytesReceived += uint64(n)
+		c.clear(flagAwaiting)
 		c.input(l.read[:n])
 	}
 }
@@ -92,7 +93,6 @@ func (c *Conn) frames(b []byte) {
 			b = b[size:]
 			h.Unmask(payload)
 			c.loop.framesReceived++
-			c.clear(flagAwaiting)
 			c.frame(h, payload)
 		}
 		if !c.reads() {
@@ -200,7 +200,7 @@ func (c *Conn) frame(h wire.Header, payload []byte) {
 // pong answers a ping. One that can't be sent now is left out where others
 // wait already: only the latest needs an answer (RFC 6455 section 5.5.3).
 func (c *Conn) pong(payload []byte) {
-	if c.out != nil && c.out.Bytes() > c.loop.settings().QueueBytes {
+	if c.out != nil && c.out.Control() > controlSlack/2 {
 		return
 	}
 	c.loop.scratch = c.loop.codec.pong(c.loop.scratch[:0], payload)

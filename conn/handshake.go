@@ -138,7 +138,7 @@ func (s *Server) Answer(all ...Answer) {
 
 // answer answers those of a row that are the loop's, and notes which.
 func (l *Loop) answer(row []Answer, answered []bool) {
-	l.mu.Lock()
+	l.lock()
 	defer l.unlock()
 	for i, a := range row {
 		c := a.Conn
@@ -216,7 +216,7 @@ func (c *Conn) answer(origin string, r *Refusal) {
 	c.state = stateRefused
 	c.dropHalf()
 	c.pingAt, c.renewAt = 0, 0
-	c.endAt = l.wheel.Now() + ticksOf(refuseTimeout)
+	c.endAt = l.after(refuseTimeout)
 	c.schedule()
 	l.scratch = r.Append(l.scratch[:0], origin)
 	c.sendControl(l.scratch)

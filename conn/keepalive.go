@@ -13,25 +13,25 @@ const (
 // startClocks sets what is due for a connection that has become open.
 func (c *Conn) startClocks() {
 	o := c.loop.settings()
-	now := c.loop.wheel.Now()
-	c.pingAt = now + early(ticksOf(c.Ping()))
+	w := c.loop.wheel
+	now := w.Now()
+	c.pingAt = now + firstPeriod(w.Ticks(c.Ping()))
 	c.renewAt, c.endAt = 0, 0
 	if o.Renew > 0 {
-		c.renewAt = now + early(ticksOf(o.Renew))
+		c.renewAt = now + firstPeriod(w.Ticks(o.Renew))
 	}
 	if o.MaxAge > 0 {
-		c.endAt = now + spread(o.MaxAge, maxAgeJitter)
+		c.endAt = now + spread(w.Ticks(o.MaxAge), maxAgeJitter)
 	}
 	c.schedule()
 }
 
-// early draws from the second half of a first period: connections that came at
-// the same time are then due at different times.
-func early(period uint32) uint32 { return period/2 + rand.Uint32N(period/2+1) }
+// firstPeriod draws from the second half of a period: connections that came at the
+// same time are then due at different times.
+func firstPeriod(period uint32) uint32 { return period/2 + rand.Uint32N(period/2+1) }
 
-// spread is d in ticks, up to percent more or less.
-func spread(d time.Duration, percent uint32) uint32 {
-	n := ticksOf(d)
+// spread is n ticks, up to percent more or less.
+func spread(n, percent uint32) uint32 {
 	by := n * percent / 100
 	return max(1, n-by+rand.Uint32N(2*by+1))
 }
@@ -59,7 +59,7 @@ func (c *Conn) onDue() {
 	}
 	// Not for one that has just ended: it would come back into presence.
 	if c.state == stateOpen && c.renewAt != 0 && c.renewAt <= now {
-		c.renewAt = now + spread(c.loop.settings().Renew, renewJitter)
+		c.renewAt = now + spread(c.loop.wheel.Ticks(c.loop.settings().Renew), renewJitter)
 		c.owner.Renew()
 	}
 	if c.state != stateClosed {
@@ -107,14 +107,14 @@ func (c *Conn) onPing(now uint32) {
 			return
 		}
 		c.clear(flagPinged)
-		next := c.pingAt - ticksOf(o.PingTimeout) + ticksOf(c.Ping())
+		next := c.pingAt - c.loop.wheel.Ticks(o.PingTimeout) + c.loop.wheel.Ticks(c.Ping())
 		if next > now {
 			c.pingAt = next
 			return
 		}
 	}
 	c.set(flagPinged | flagAwaiting)
-	c.pingAt = now + ticksOf(o.PingTimeout)
+	c.pingAt = now + c.loop.wheel.Ticks(o.PingTimeout)
 	c.loop.pings++
 	c.sendControl(c.loop.codec.ping(c.has(flagAppPing)))
 }

@@ -29,7 +29,7 @@ type Loop struct {
 	free    []uint32 // unused slots
 	lastGen uint32
 	wheel   *wheel.Wheel
-	clock   int64 // Options.Now, as of the start of this hold of mu where it matters
+	clock   int64 // Options.Now, as of the start of this hold of mu
 
 	parser   *httphead.Parser
 	read     []byte // what is being read
@@ -39,7 +39,7 @@ type Loop struct {
 	closes   map[*Conn]waitingClose
 
 	inflight []inflight // prepared writes
-	landed   []inflight // room for the next ones
+	spareIn  []inflight // room for the next ones
 	prompt   []*Conn    // to be flushed before mu is unlocked
 	dirty    []*Conn    // to be flushed by sweeps, in order
 	dirtyAt  int
@@ -68,8 +68,13 @@ func newLoop(s *Server, index int) *Loop {
 // settings is the one way to the options that may change.
 func (l *Loop) settings() *Settings { return &l.srv.opts.Settings }
 
-// unlock flushes what must not wait, and unlocks mu. Whoever acts on connections
-// unlocks by it.
+// lock locks mu, and sets the clock. Whoever acts on connections locks by it.
+func (l *Loop) lock() {
+	l.mu.Lock()
+	l.clock = l.srv.opts.Now()
+}
+
+// unlock flushes what must not wait, and unlocks mu.
 func (l *Loop) unlock() {
 	l.flushPrompt()
 	l.mu.Unlock()
@@ -78,7 +83,7 @@ func (l *Loop) unlock() {
 // Ready is called by the network for an event. One of an ended connection finds
 // its slot empty, or a connection of another generation in it.
 func (l *Loop) Ready(r netloop.Ref, readable, writable bool) {
-	l.mu.Lock()
+	l.lock()
 	defer l.unlock()
 	if r.Slot >= uint32(len(l.slots)) {
 		return
@@ -107,8 +112,7 @@ func (l *Loop) Turn(events int) {
 // them thousands are due at once: others must have their turn between them.
 func (l *Loop) Tick() {
 	for more := true; more; {
-		l.mu.Lock()
-		l.clock = l.srv.opts.Now()
+		l.lock()
 		more = l.wheel.Advance(time.Now(), sliceDue, l.due)
 		l.unlock()
 		if more {
@@ -119,6 +123,9 @@ func (l *Loop) Tick() {
 
 // sliceDue bounds how many connections get what is due while mu is held.
 const sliceDue = 64
+
+// after is the tick at which d has gone by: nothing is due too early.
+func (l *Loop) after(d time.Duration) uint32 { return l.wheel.Now() + l.wheel.Ticks(d) }
 
 // due does what is due for the connection in a slot.
 func (l *Loop) due(slot uint32) { l.slots[slot].onDue() }
@@ -177,6 +184,3 @@ func (l *Loop) close() {
 	defer l.mu.Unlock()
 	l.pool.Close()
 }
-
-// ticksOf rounds up: nothing is due too early.
-func ticksOf(d time.Duration) uint32 { return uint32((d + netloop.Tick - 1) / netloop.Tick) }

@@ -150,17 +150,17 @@ func (l *Loop) wakeWorker() {
 
 const (
 	sliceWrites = 64  // writes while a loop's lock is held in one go
-	sliceQueued = 512 // messages that are queued while it is
+	sliceQueued = 512 // messages that are queued in one such go
 )
 
 // sweep queues what is in the mailbox, and writes to connections: budget of them
 // at most. more says that some are left.
 func (l *Loop) sweep(budget int) (more bool) {
-	l.mu.Lock()
+	l.lock()
 	defer l.unlock()
-	l.clock = l.srv.opts.Now()
 	left := l.collect()
-	l.sweepLog(l.flushDirty(budget))
+	// Pushes without end do not hold a broadcast up.
+	l.sweepLog(max(l.flushDirty(budget), budget/4))
 	return left || !l.swept()
 }
 

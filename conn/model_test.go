@@ -89,7 +89,7 @@ func (w *world) do() string {
 	}
 	m := w.conns[i]
 	switch p := w.r.IntN(1000); {
-	case len(w.sent) > handOverMany/4 || w.size > handOver/4: // before it is queued by itself
+	case len(w.sent) > batchItems/4 || w.size > batchBytes/4: // before it is queued by itself
 		w.flush()
 		return "a flush"
 	case p < 350:
@@ -278,10 +278,12 @@ func (m *modelConn) collapse(f modelFrame) bool {
 			continue
 		}
 		m.fate(old, sendq.Collapsed)
-		if m.frames[i] = f; f.closes { // nothing may come behind it
-			m.frames = slices.Delete(m.frames, i, i+1)
+		if grows := len(f.bytes) - len(old.bytes); f.closes || grows > 0 && m.waiting()+grows > m.w.o.QueueBytes {
+			m.frames = slices.Delete(m.frames, i, i+1) // nothing may come behind a close
+			return false
 		}
-		return !f.closes
+		m.frames[i] = f
+		return true
 	}
 	return false
 }
@@ -346,7 +348,15 @@ func (m *modelConn) tooSlow() {
 }
 
 func (m *modelConn) control(f modelFrame) {
-	tooMuch := func() bool { return m.waiting() > 0 && m.waiting()+len(f.bytes) > m.w.o.QueueBytes+controlSlack }
+	tooMuch := func() bool {
+		n := len(f.bytes)
+		for i, waits := range m.frames {
+			if waits.control && (i > 0 || !m.begun) {
+				n += len(waits.bytes)
+			}
+		}
+		return n > controlSlack && m.waiting()+len(f.bytes) > m.w.o.QueueBytes+controlSlack
+	}
 	if tooMuch() {
 		m.flush()
 	}

@@ -11,7 +11,8 @@ import (
 type Policy uint8
 
 const (
-	// Disconnect closes the connection with 1013 and a time to retry.
+	// Disconnect closes the connection with 1013 and a time to retry; one that is
+	// still registering is refused with 503.
 	Disconnect Policy = iota
 	// DropNewest drops the message that does not fit.
 	DropNewest
@@ -54,7 +55,9 @@ type Options struct {
 type Settings struct {
 	// MaxMessage bounds a client's message in bytes, over all its fragments.
 	MaxMessage int
-	// QueueBytes bounds what waits for one connection, in bytes.
+	// QueueBytes bounds what waits for one connection, in bytes. One message is
+	// taken whatever its size where nothing waits; control frames and receipts may
+	// take 16 KiB beside it.
 	QueueBytes int
 	// SlowConsumer is what happens beyond QueueBytes.
 	SlowConsumer Policy
@@ -75,7 +78,8 @@ type Settings struct {
 }
 
 const (
-	closeTimeout  = 5 * time.Second // from the pod's close frame to the end of TCP
+	closeTimeout  = 5 * time.Second // from the decision to close to the end of TCP
+	leastClose    = time.Second     // of it, after the close frame
 	refuseTimeout = 2 * time.Second // for the peer to read an HTTP answer
 )
 

@@ -76,7 +76,7 @@ func TestACollapsingMessageTakesItsPlaceBetweenChunks(t *testing.T) {
 }
 
 // large is so much that the Deliverer queues it at once, and does not write it yet.
-var large = strings.Repeat("x", handOver)
+var large = strings.Repeat("x", batchBytes)
 
 // What was not tried to be written yet says nothing about the peer.
 func TestAReceiptEndsNobodyWhoTakesAll(t *testing.T) {

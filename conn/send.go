@@ -9,7 +9,8 @@ import (
 	"pushpod/conn/internal/wire"
 )
 
-// controlSlack is how far control frames and receipts may exceed QueueBytes.
+// controlSlack is how many bytes of control frames and receipts may wait beyond
+// Settings.QueueBytes.
 const controlSlack = 16 << 10
 
 // takes reports whether messages are still queued for c.
@@ -38,7 +39,7 @@ func (c *Conn) admit(f *sendq.Frame) {
 		c.lose(f, sendq.Expired)
 	case f.Collapse != "" && c.collapse(f):
 	case f.Closes:
-		c.sendClose(f) // it is the last one: no bound is needed
+		c.closeBy(f, CauseServer) // it is the last one: no bound is needed
 	case !c.hasRoom(len(f.Bytes)):
 		c.overflow(f)
 	default:
@@ -74,8 +75,10 @@ func (c *Conn) sendText(text []byte) {
 // when it returns. Where too many of them wait the connection is a slow consumer,
 // whatever the policy: they are not dropped.
 func (c *Conn) sendControl(frame []byte) {
-	limit := c.loop.settings().QueueBytes + controlSlack
-	tooMuch := func() bool { return c.state == stateOpen && c.out != nil && c.out.Bytes()+len(frame) > limit }
+	tooMuch := func() bool {
+		return c.state == stateOpen && c.out != nil && c.out.Control()+len(frame) > controlSlack &&
+			c.out.Bytes()+len(frame) > c.loop.settings().QueueBytes+controlSlack
+	}
 	if tooMuch() {
 		c.flushNow() // what waits only because nobody has tried to write it
 		if c.state != stateOpen {
@@ -97,16 +100,6 @@ func (c *Conn) sendControl(frame []byte) {
 		q.Push(&c.loop.pool, f)
 	}
 	c.flushPromptly()
-}
-
-// sendClose queues a message that closes the connection.
-func (c *Conn) sendClose(f *sendq.Frame) {
-	if c.state == stateRegistering {
-		c.push(f)
-		c.set(flagCloseNext)
-		return
-	}
-	c.closeBy(f, CauseServer)
 }
 
 // queue returns what waits for c, to be added to.
@@ -137,7 +130,7 @@ func (c *Conn) lose(f *sendq.Frame, fate sendq.Fate) {
 
 // collapse puts f in the place of a waiting message with the same key.
 func (c *Conn) collapse(f *sendq.Frame) bool {
-	return c.out != nil && c.out.Collapse(&c.loop.pool, f)
+	return c.out != nil && c.out.Collapse(&c.loop.pool, f, c.loop.settings().QueueBytes)
 }
 
 // dropMessages drops what waits and is not begun: the peer does not want it.

@@ -28,7 +28,7 @@ type Server struct {
 	stopAccept func()
 	deal       dealer // used while accepting
 	closing    chan struct{}
-	once       sync.Once
+	stop, end  sync.Once // of accepting; of the server
 	running    sync.WaitGroup
 }
 
@@ -86,7 +86,7 @@ func (s *Server) IOUring() (used bool, err error) { return s.network.IOUring() }
 
 // StopAccepting closes the listener; connections stay. It may be called twice.
 func (s *Server) StopAccepting() {
-	s.once.Do(func() {
+	s.stop.Do(func() {
 		if s.stopAccept != nil {
 			s.stopAccept()
 		}
@@ -97,11 +97,13 @@ func (s *Server) StopAccepting() {
 }
 
 // Close ends every connection at once, without a close frame, and waits until
-// nothing of the server runs any more.
-func (s *Server) Close() {
+// nothing of the server runs any more. It may be called twice.
+func (s *Server) Close() { s.end.Do(s.close) }
+
+func (s *Server) close() {
 	s.StopAccepting()
 	for _, l := range s.loops {
-		l.mu.Lock()
+		l.lock()
 		for i := 0; i < len(l.slots); i++ {
 			if c := l.slots[i]; c != nil {
 				c.end(CauseServer)
@@ -143,13 +145,13 @@ func (s *Server) CloseAll(ctx context.Context, d time.Duration, code Code, reaso
 	return ctx.Err()
 }
 
-// open returns the connections that are open now.
+// open returns the connections that are open or registering now.
 func (s *Server) open() []*Conn {
 	var all []*Conn
 	for _, l := range s.loops {
-		l.mu.Lock()
+		l.lock()
 		for _, c := range l.slots {
-			if c != nil && c.state == stateOpen {
+			if c != nil && (c.state == stateOpen || c.state == stateRegistering) {
 				all = append(all, c)
 			}
 		}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -114,10 +115,33 @@ func (h *Hub) Ready() bool { return len(h.Problems()) == 0 }
 // maxOrigin bounds what a client says about itself in the log, in bytes.
 const maxOrigin = 256
 
-// Refused logs a refused handshake; see conn.Admitter.
+// refused is a refused handshake, for the log.
+type refused struct {
+	remote  netip.Addr
+	origin  string
+	refusal *conn.Refusal
+}
+
+// Refused has a refused handshake logged; see conn.Admitter. A log that is slow holds
+// up nobody: where too many lines wait, some are left out.
 func (h *Hub) Refused(remote netip.Addr, origin string, r *conn.Refusal) {
-	h.refusedLog.Info().Int("status", r.Status).Str("reason", r.Reason).
-		Str("origin", origin[:min(len(origin), maxOrigin)]).Stringer("address", remote).Msg("handshake refused")
+	select {
+	case h.refusals <- refused{remote, origin, r}:
+	default:
+	}
+}
+
+// logRefusals logs refused handshakes until ctx ends.
+func (h *Hub) logRefusals(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-h.refusals:
+			h.refusedLog.Info().Int("status", r.refusal.Status).Str("reason", r.refusal.Reason).
+				Str("origin", r.origin[:min(len(r.origin), maxOrigin)]).Stringer("address", r.remote).Msg("handshake refused")
+		}
+	}
 }
 
 // registered is called by the store once Redis has answered.

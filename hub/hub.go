@@ -93,6 +93,7 @@ type Hub struct {
 	spare atomic.Bool // a processor is spare for the subscriber
 
 	rewrites chan struct{} // capacity 1: all entries are to be rewritten
+	refusals chan refused  // to be logged
 
 	gaps, rejected, heals atomic.Uint64
 	probeFailures         atomic.Uint64
@@ -109,6 +110,7 @@ func New(o Options) *Hub {
 		gate:     newGate(o.Limits),
 		log:      o.Log,
 		rewrites: make(chan struct{}, 1),
+		refusals: make(chan refused, 16),
 	}
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
@@ -138,6 +140,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	}()
 	// Requests that wait when ctx ends still get their answer.
 	running.Go(func() { h.uplink.run(ctx) })
+	running.Go(func() { h.logRefusals(ctx) })
 
 	if err := h.pods.Claim(ctx); err != nil {
 		if ctx.Err() != nil {

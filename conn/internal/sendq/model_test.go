@@ -81,13 +81,13 @@ func (m *model) write(n int, now int64) (took int) {
 	return took
 }
 
-func (m *model) collapse(f modelFrame) bool {
+func (m *model) collapse(f modelFrame, limit int) bool {
 	for i, old := range m.list {
 		if i == 0 && m.begun || old.control || old.closes || old.collapse != f.collapse {
 			continue
 		}
 		m.fate(old, Collapsed)
-		if f.closes {
+		if f.closes || len(f.bytes) > len(old.bytes) && m.bytes()-len(old.bytes)+len(f.bytes) > limit {
 			m.list = slices.Delete(m.list, i, i+1)
 			return false
 		}
@@ -164,8 +164,9 @@ func compare(t *testing.T, p *Pool, frames *Frames, seed uint64) {
 			f.closes = random.IntN(80) == 0
 			shared := push(f)
 			if f.collapse != "" {
-				replaced := m.collapse(f)
-				if got := q.Collapse(p, shared); got != replaced {
+				limit := []int{0, 2000, 1 << 20}[random.IntN(3)]
+				replaced := m.collapse(f, limit)
+				if got := q.Collapse(p, shared, limit); got != replaced {
 					t.Fatalf("seed %d, step %d: replaced: %v", seed, step, got)
 				}
 				if replaced {

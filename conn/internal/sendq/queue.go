@@ -12,7 +12,8 @@ type Queue struct {
 	frames     []*Frame // the shared ones, in order
 	popped     int      // how many of frames are out already
 
-	bytes int // that wait
+	bytes   int // that wait
+	control int // of them, those of control frames that are not begun
 }
 
 // rest is what is left of a frame that is begun.
@@ -26,6 +27,9 @@ type rest struct {
 
 // Bytes is how many bytes wait.
 func (q *Queue) Bytes() int { return q.bytes }
+
+// Control is how many bytes of control frames wait, less those of one that is begun.
+func (q *Queue) Control() int { return q.control }
 
 // Empty reports whether nothing waits, so that the queue can be given back.
 func (q *Queue) Empty() bool { return q.head == nil && len(q.rest.bytes) == 0 && len(q.urgent) == 0 }
@@ -46,6 +50,7 @@ func (q *Queue) Append(p *Pool, control bool, at int64, parts ...[]byte) {
 	if control {
 		r |= recordControl
 		b.control++
+		q.control += size
 	} else if at != 0 {
 		r |= recordTimed
 		b.time(at)
@@ -59,6 +64,9 @@ func (q *Queue) Push(p *Pool, f *Frame) {
 	b := q.last(p, 0)
 	b.add(recordShared)
 	b.shared++
+	if f.Control {
+		q.control += len(f.Bytes)
+	}
 	q.frames = append(q.frames, f)
 	q.grow(p, len(f.Bytes))
 }
@@ -67,6 +75,7 @@ func (q *Queue) Push(p *Pool, f *Frame) {
 // queue keeps it.
 func (q *Queue) First(p *Pool, frame []byte) {
 	q.urgent = append(frame, q.urgent...)
+	q.control += len(frame)
 	q.grow(p, len(frame))
 }
 
@@ -93,16 +102,18 @@ func (q *Queue) grow(p *Pool, n int) {
 }
 
 // Collapse looks for a waiting frame with the key of f, and puts f in its place,
-// with the caller's hold of f; false: there is none. Where f closes, nothing may
-// come behind it: the other one is only taken out, and f is still to be added.
-func (q *Queue) Collapse(p *Pool, f *Frame) bool {
+// with the caller's hold of f; false: there is none. Where f closes, so that
+// nothing may come behind it, or where more than limit bytes would then wait, the
+// other one is only taken out, and f is still to be added.
+func (q *Queue) Collapse(p *Pool, f *Frame, limit int) bool {
 	for i := q.popped; i < len(q.frames); i++ {
 		old := q.frames[i]
 		if old.Control || old.Closes || old.Collapse != f.Collapse {
 			continue
 		}
 		replacement := f
-		if f.Closes {
+		fits := !f.Closes && (len(f.Bytes) <= len(old.Bytes) || q.bytes-len(old.Bytes)+len(f.Bytes) <= limit)
+		if !fits { // an empty frame holds the place
 			replacement = NewFrame(nil)
 			replacement.Control = true
 		}
@@ -110,7 +121,7 @@ func (q *Queue) Collapse(p *Pool, f *Frame) bool {
 		q.grow(p, len(replacement.Bytes)-len(old.Bytes))
 		p.Count(Collapsed, 1)
 		old.Release()
-		return !f.Closes
+		return fits
 	}
 	return false
 }
@@ -141,6 +152,7 @@ func (q *Queue) drop(p *Pool, fate Fate) bool {
 		p.Count(fate, 1)
 	} else {
 		q.urgent = append(q.urgent, t.bytes...)
+		q.control += len(t.bytes)
 	}
 	t.release()
 	return t.message
@@ -154,14 +166,14 @@ func (q *Queue) Clear(p *Pool, fate Fate) {
 	}
 	q.grow(p, -q.bytes)
 	q.rest.release()
-	q.rest, q.urgent = rest{}, nil
+	q.rest, q.urgent, q.control = rest{}, nil, 0
 }
 
 // DropLate takes out messages at the head that are too late.
 func (q *Queue) DropLate(p *Pool, now int64) {
 	for q.head != nil && len(q.rest.bytes)+len(q.urgent) == 0 && q.head.record(q.head.gone)&recordShared != 0 {
 		f := q.frames[q.popped]
-		if !f.late(now) && len(f.Bytes) > 0 {
+		if !f.late(now) && len(f.Bytes) > 0 { // an empty one is what a collapsed message left
 			return
 		}
 		q.drop(p, Expired)
@@ -221,7 +233,7 @@ func (q *Queue) Took(p *Pool, n int, now int64) {
 	q.grow(p, -n)
 	n = q.tookFirst(p, n, now)
 	for n > 0 {
-		if b := q.head; b.shared == 0 && n >= int(b.end-b.start) {
+		if b := q.head; b.shared+b.control == 0 && n >= int(b.end-b.start) {
 			n -= int(b.end - b.start)
 			q.wroteBlock(p, b, now)
 			continue
@@ -247,16 +259,17 @@ func (q *Queue) tookFirst(p *Pool, n int, now int64) int {
 		}
 	}
 	k := min(n, len(q.urgent))
+	q.control -= k
 	if q.urgent = q.urgent[k:]; len(q.urgent) == 0 {
 		q.urgent = nil
 	}
 	return n - k
 }
 
-// wroteBlock notes that all of the first block is written, which holds private
-// frames only.
+// wroteBlock notes that all of the first block is written, which holds nothing but
+// private messages.
 func (q *Queue) wroteBlock(p *Pool, b *block, now int64) {
-	p.Count(Written, b.left()-int(b.control))
+	p.Count(Written, b.left())
 	if b.timed > 0 {
 		p.Observe(now-b.at, int(b.timed))
 	}
@@ -308,6 +321,9 @@ func (q *Queue) pop(p *Pool) (t rest) {
 		if !t.message {
 			b.control--
 		}
+	}
+	if !t.message {
+		q.control -= len(t.bytes)
 	}
 	if b.gone++; b.left() == 0 {
 		q.popBlock(p)

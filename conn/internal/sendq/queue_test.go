@@ -102,7 +102,7 @@ func TestAFrameThatIsBegunIsFinished(t *testing.T) {
 		q.Took(p, 2, 0)
 		newer := text("newer")
 		newer.Collapse = "k"
-		if q.Collapse(p, newer) {
+		if q.Collapse(p, newer, 1000) {
 			t.Errorf("%s: a frame that is begun was replaced", name)
 		}
 		if !q.DropOldest(p) || q.DropOldest(p) {
@@ -126,17 +126,17 @@ func TestANewerMessageTakesTheOldersPlace(t *testing.T) {
 	q.Append(p, false, 0, []byte("1"))
 	q.Push(p, keyed("old"))
 	q.Append(p, false, 0, []byte("2"))
-	if !q.Collapse(p, keyed("newer")) {
+	if !q.Collapse(p, keyed("newer"), 1000) {
 		t.Fatal("not replaced")
 	}
 	other := text("x")
 	other.Collapse = "another key"
-	if q.Collapse(p, other) {
+	if q.Collapse(p, other, 1000) {
 		t.Error("replaced a message with another key")
 	}
 	closing := keyed("close")
 	closing.Closes = true
-	if q.Collapse(p, closing) {
+	if q.Collapse(p, closing, 1000) {
 		t.Error("a closing message took a place in the middle")
 	}
 	q.Push(p, closing)
