@@ -1,6 +1,7 @@
 package main
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -16,6 +17,7 @@ func TestImports(t *testing.T) {
 		redis     = "github.com/redis/go-redis"
 		gobwas    = "github.com/gobwas"
 		viper     = "github.com/spf13/viper"
+		yaml      = "go.yaml.in/yaml"
 		miniredis = "github.com/alicebob/miniredis"
 		zerolog   = "github.com/rs/zerolog"
 	)
@@ -24,26 +26,21 @@ func TestImports(t *testing.T) {
 		only     []string // folders that may import it
 		why      string
 	}{
-		{redis, []string{".", "presence", "hub", "cli", "scripts", "internal/redistest"}, "Redis is known to presence, to the hub's subscriber and uplink, and to tools"},
-		{gobwas, []string{"conn", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
+		{redis, []string{".", "presence", "hub", "cli", "scripts", "redisconn", "internal/redistest"}, "Redis is known to presence, to the hub's probe and uplink, and to tools"},
+		{gobwas, []string{"conn", "conn/internal/wire", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
 		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
+		{yaml, []string{"config"}, "only the configuration is YAML"},
 		{miniredis, []string{"embedded"}, "the embedded Redis is for trying out"},
 		{"pushpod/config", []string{".", "cli"}, "packages get their own options, not the configuration"},
-		{"pushpod/conn", []string{".", "hub", "admin"}, "presence knows no WebSocket"},
+		{"pushpod/conn", []string{".", "hub", "admin", "conn", "conn/conntest"}, "presence knows no WebSocket"},
 		{"pushpod/presence", []string{".", "hub", "admin", "cli"}, "conn knows no Redis"},
-		{"pushpod/hub", []string{".", "admin"}, "the hub ties the others, who do not know it"},
+		{"pushpod/internal/resp", []string{"hub", "scripts/bench"}, "everyone else speaks to Redis by its client library"},
+		{"pushpod/redisconn", []string{".", "cli", "hub", "presence"}, "what needs no Redis does not reach it"},
+		{"pushpod/hub", []string{".", "admin", "hub"}, "the hub ties the others, who do not know it"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		dir := filepath.ToSlash(filepath.Dir(path))
+	eachFile(t, parser.ImportsOnly, func(path, dir string, f *ast.File) {
 		for _, i := range f.Imports {
 			name := strings.Trim(i.Path.Value, `"`)
 			for _, r := range rules {
@@ -60,11 +57,7 @@ func TestImports(t *testing.T) {
 				}
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, r := range rules {
 		if !used[r.imported] {
 			t.Errorf("nothing imports %s: is the rule still true?", r.imported)
@@ -79,30 +72,33 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                  {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "presence", "scripts"}, "main ties all of them together"},
-		"admin":              {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
-		"cli":                {[]string{"clients/go", "config", "presence", "scripts"}, "the commands beside serve need no pod"},
-		"clients/go":         {nil, "others copy it into their own programs"},
-		"config":             {nil, "it is plain structs that main copies"},
-		"conn":               {[]string{"internal/rawio"}, "connections know neither Redis nor users' rules"},
-		"e2e":                {nil, "it sees pods from outside only"},
-		"embedded":           {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                {[]string{"conn", "internal/rawio", "presence"}, "it ties these two, and main copies its options"},
-		"internal/rawio":     {nil, "it is system calls alone"},
-		"internal/redistest": {nil, "every package's tests may use it"},
-		"presence":           {[]string{"internal/rawio"}, "presence knows no WebSocket and no configuration"},
-		"scripts":            {nil, "producers' scripts stand alone"},
-		"scripts/bench":      {nil, "it measures from outside"},
+		".":                      {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		"admin":                  {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
+		"cli":                    {[]string{"clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
+		"clients/go":             {nil, "others copy it into their own programs"},
+		"config":                 {nil, "it is plain structs that main copies"},
+		"conn":                   {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/sendq", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
+		"conn/conntest":          {[]string{"conn/internal/netloop"}, "it stands in for a network"},
+		"conn/internal/httphead": {nil, "the request and its answer are text alone"},
+		"conn/internal/netloop":  {[]string{"internal/rawio"}, "sockets are numbers to it, what goes over them is bytes"},
+		"conn/internal/sendq":    {nil, "what waits is bytes, for whatever socket"},
+		"conn/internal/wheel":    {nil, "it counts ticks of numbered slots"},
+		"conn/internal/wire":     {nil, "frames and close codes are bytes alone"},
+		"e2e":                    {nil, "it sees pods from outside only"},
+		"embedded":               {nil, "it stands in for a Redis, which knows nothing of us"},
+		"hub":                    {[]string{"conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
+		"hub/source":             {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
+		"internal/backoff":       {nil, "it is time alone"},
+		"internal/json":          {nil, "it is a grammar alone"},
+		"internal/rawio":         {nil, "it is system calls alone"},
+		"internal/resp":          {nil, "it reads bytes alone"},
+		"internal/redistest":     {nil, "every package's tests may use it"},
+		"presence":               {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
+		"redisconn":              {[]string{"internal/rawio"}, "it knows how to reach Redis, and nothing of what is in it"},
+		"scripts":                {nil, "producers' scripts stand alone"},
+		"scripts/bench":          {[]string{"internal/json", "internal/rawio", "internal/resp"}, "it measures from outside"},
 	}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		dir := filepath.ToSlash(filepath.Dir(path))
+	eachFile(t, parser.ImportsOnly, func(path, dir string, f *ast.File) {
 		rule, known := rules[dir]
 		if !known {
 			t.Errorf("%s: say here which of our packages %s may import", path, dir)
@@ -113,7 +109,43 @@ func TestImportsOfOurOwn(t *testing.T) {
 				t.Errorf("%s imports pushpod/%s: %s", path, ours, rule.why)
 			}
 		}
-		return nil
+	})
+}
+
+// TestOnlyRedisconnReachesRedis holds that clients and raw connections come from
+// one place: it alone knows of TLS, Sentinels and accounts. Tests are exempt, and
+// what stands in for a Redis.
+func TestOnlyRedisconnReachesRedis(t *testing.T) {
+	exempt := []string{"redisconn", "embedded", "internal/redistest", "scripts/bench", "clients/go"}
+	eachFile(t, 0, func(path, dir string, f *ast.File) {
+		if slices.Contains(exempt, dir) {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				of, _ := s.X.(*ast.Ident)
+				client := strings.HasPrefix(s.Sel.Name, "New") && strings.HasSuffix(s.Sel.Name, "Client")
+				if of != nil && (of.Name == "redis" && client || of.Name == "net" && strings.HasPrefix(s.Sel.Name, "Dial")) {
+					t.Errorf("%s uses %s.%s: package redisconn makes all connections to Redis", path, of.Name, s.Sel.Name)
+				}
+			}
+			return true
+		})
+	})
+}
+
+// eachFile parses each file of Go that is no test.
+func eachFile(t *testing.T, mode parser.Mode, look func(path, dir string, f *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, mode)
+		if err == nil {
+			look(path, filepath.ToSlash(filepath.Dir(path)), f)
+		}
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

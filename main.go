@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"pushpod/cli"
@@ -24,9 +26,10 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the program: its exit code is 0, 1 (it failed) or 2 (usage or
+// run is the program. It returns the exit code: 0, 1 (failure) or 2 (wrong usage or
 // configuration).
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	redis.SetLogger(redisLog{zerolog.Nop()}) // commands return the error; a pod sets its log
 	signals := make(chan os.Signal, 4)
 	root := newRoot(signals)
 	root.SetArgs(args)
@@ -40,7 +43,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.ExitCode(err)
 }
 
-// newRoot makes the command tree; without a command it serves.
+// newRoot makes the command tree. Without a command the root runs a pod.
 func newRoot(signals chan os.Signal) *cobra.Command {
 	var file string
 	serveCommand := func(cmd *cobra.Command, _ []string) error {
@@ -48,7 +51,7 @@ func newRoot(signals chan os.Signal) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		// A log that nobody reads any more must not end the pod.
+		// A closed log pipe must not end the pod.
 		signal.Ignore(syscall.SIGPIPE)
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 		defer signal.Stop(signals)
@@ -57,15 +60,17 @@ func newRoot(signals chan os.Signal) *cobra.Command {
 	}
 	root := &cobra.Command{
 		Use:           "pushpod",
-		Short:         "A push server: WebSocket connections on one side, Redis on the other",
+		Short:         "A push server: clients connect by WebSocket, backends push through Redis",
 		Args:          cli.NoArgs,
 		RunE:          serveCommand,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       versionOf(),
 	}
+	root.SetVersionTemplate(cli.VersionLine(versionOf()) + "\n")
 	serve := &cobra.Command{
 		Use:   "serve",
-		Short: "Run a pod (this is what pushpod does without a command)",
+		Short: "Run a pod (the default command)",
 		Args:  cli.NoArgs,
 		RunE:  serveCommand,
 	}
@@ -78,7 +83,7 @@ func newRoot(signals chan os.Signal) *cobra.Command {
 	return root
 }
 
-// versionOf is the version that was built in, else what Go knows of the source.
+// versionOf returns the version set by the build, else the commit that Go recorded.
 func versionOf() string {
 	if version != "" {
 		return version

@@ -21,6 +21,7 @@ func TestExitCodesAndWhereThingsAreSaid(t *testing.T) {
 		stderr []string
 	}{
 		{"version", []string{"version"}, 0, "dev", nil},
+		{"the version as a flag", []string{"--version"}, 0, "pushpod dev", nil},
 		{"the reference", []string{"config", "reference"}, 0, "queue_bytes", nil},
 		{"unknown flag", []string{"--nope"}, 2, "", []string{"nope"}},
 		{"unknown command", []string{"nope"}, 2, "", []string{"nope"}},
@@ -43,31 +44,5 @@ func TestExitCodesAndWhereThingsAreSaid(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestEachConfigurationProblemHasALineOfItsOwn(t *testing.T) {
-	bad := filepath.Join(t.TempDir(), "bad.yaml")
-	if err := os.WriteFile(bad, []byte("conn:\n  ping: fast\nlisten: nowhere\nlimits:\n  per_user: many\nredis:\n  probe: -1s\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var stdout, stderr bytes.Buffer
-	if status := run([]string{"serve", "--config", bad}, strings.NewReader(""), &stdout, &stderr); status != 2 {
-		t.Errorf("exit %d", status)
-	}
-	lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-	for _, key := range []string{"conn.ping", "listen", "limits.per_user", "redis.probe"} {
-		n := 0
-		for _, line := range lines {
-			if strings.Contains(line, key+":") || strings.Contains(line, key+" ") {
-				n++
-			}
-		}
-		if n != 1 {
-			t.Errorf("%d lines name %s:\n%s", n, key, &stderr)
-		}
-	}
-	if stdout.Len() != 0 {
-		t.Errorf("stdout: %s", &stdout)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -20,12 +21,14 @@ import (
 	"pushpod/conn"
 	"pushpod/embedded"
 	"pushpod/hub"
+	"pushpod/internal/backoff"
 	"pushpod/presence"
+	"pushpod/redisconn"
 	"pushpod/scripts"
 )
 
-// pod is one running server: what it is made of, in the order in which it
-// starts. It leaves in the reverse order.
+// pod is one running server: its parts, in the order in which they start. They stop in
+// the reverse order.
 type pod struct {
 	cfg     config.Config
 	version string
@@ -45,10 +48,10 @@ type pod struct {
 	admin    *admin.Server
 }
 
-// errSecondSignal says that the pod was told to end at once.
-var errSecondSignal = errors.New("a second signal: ended at once, connections were not closed properly")
+// errSecondSignal is returned by run where a second signal cut the shutdown short.
+var errSecondSignal = errors.New("second signal: stopped at once, without closing the connections")
 
-// run serves until a signal, and leaves.
+// run runs the pod until a signal, and then shuts it down.
 func (p *pod) run(ctx context.Context) error {
 	p.log = newLogger(p.cfg.Log, p.stderr)
 	redis.SetLogger(redisLog{p.log}) // the library has one logger for all its clients
@@ -64,9 +67,8 @@ func (p *pod) run(ctx context.Context) error {
 	return p.serve(ctx)
 }
 
-// serve runs what has been built. Three lives are nested: presence outlives
-// the hub, so that what the hub unregisters last is still written; both outlive
-// the listener.
+// serve runs the parts. Their lives are nested: presence outlives the hub, so that the
+// hub's last removals are still written; both outlive the listener.
 func (p *pod) serve(ctx context.Context) error {
 	storeCtx, stopStore := context.WithCancel(ctx)
 	hubCtx, stopHub := context.WithCancel(ctx)
@@ -74,26 +76,23 @@ func (p *pod) serve(ctx context.Context) error {
 	hubEnded := make(chan error, 1)
 	others.Go(func() {
 		if err := p.admin.Serve(); err != nil {
-			p.log.Error().Err(err).Msg("admin listener failed")
+			p.log.Error().Err(err).Msg("the admin listener failed")
 		}
 	})
 	store.Go(func() {
 		if err := p.store.Run(storeCtx); err != nil && storeCtx.Err() == nil {
-			p.log.Error().Err(err).Msg("presence ended")
+			p.log.Error().Err(err).Msg("the presence store ended")
 		}
 	})
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
-	if os.Getenv("GOMAXPROCS") == "" { // what it says is left alone
-		others.Go(func() { spareProcessor(hubCtx, p.hub.Received, p.hub.KeepProcessor) })
-	}
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
 	}
 	err := p.server.Serve()
 	if err == nil {
 		p.log.Info().Str("pod", p.cfg.Pod.Address).Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
-			Strs("redis", p.redis).Str("version", p.version).Str("io_uring", p.ioUring()).Msg("pushpod serves")
+			Strs("redis", p.redis).Str("version", p.version).Str("io_uring", p.ioUring()).Msg("listening for connections")
 		if p.embedded != nil {
 			p.welcome()
 		}
@@ -103,14 +102,14 @@ func (p *pod) serve(ctx context.Context) error {
 		err = p.leave(ctx)
 	}
 
-	// Unsubscribe; end what is left of the connections, whose entries are then
-	// unregistered; end presence, which still writes that.
+	// Unsubscribe; end the connections that are left, which removes their entries; end
+	// presence, which still writes that.
 	stopHub()
 	p.server.Close()
 	stopStore()
 	p.admin.Close()
 	if errors.Is(err, errSecondSignal) {
-		return err // at once: nothing is waited for
+		return err // at once, without waiting
 	}
 	store.Wait()
 	others.Wait()
@@ -128,7 +127,7 @@ func (p *pod) ioUring() string {
 	return "off"
 }
 
-// wait returns nil when the pod is told to leave, or what made the hub end.
+// wait returns nil at a signal to shut down, or the error with which the hub ended.
 func (p *pod) wait(hubEnded <-chan error) error {
 	for {
 		select {
@@ -136,7 +135,7 @@ func (p *pod) wait(hubEnded <-chan error) error {
 			return err
 		case s := <-p.signals:
 			if s != syscall.SIGHUP {
-				p.log.Info().Stringer("signal", s).Msg("leaving")
+				p.log.Info().Stringer("signal", s).Msg("shutting down")
 				return nil
 			}
 			p.log.Info().Msg("SIGHUP ignored: there is nothing to reload")
@@ -144,8 +143,7 @@ func (p *pod) wait(hubEnded <-chan error) error {
 	}
 }
 
-// leave does what the contract says about leaving, in its order. A second
-// signal cuts it short.
+// leave shuts the pod down, in the order of the contract. A second signal cuts it short.
 func (p *pod) leave(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -165,64 +163,62 @@ func (p *pod) leave(ctx context.Context) error {
 		}
 	}()
 
-	// 1. Not ready, and still accepting, until balancers have noticed.
+	// 1. Not ready, but still accepting, until load balancers have noticed.
 	p.hub.StartDraining()
-	sleep(ctx, p.cfg.Shutdown.Delay)
+	backoff.Sleep(ctx, p.cfg.Shutdown.Delay)
 
-	// 2. Nothing new.
+	// 2. No new connections.
 	p.hub.Refuse()
 	p.server.StopAccepting()
 
-	// 3. Connection by connection; each one's entry is removed as it ends.
+	// 3. Close the connections one by one. The entry of each is removed when it ends.
 	p.drain(ctx)
 
-	// 4. Out of push:pods; wait for what was already published.
+	// 4. Leave push:pods, then wait for what has already been published.
 	leaving, stop := context.WithTimeout(ctx, p.cfg.Redis.Timeout)
 	if err := p.pods.Leave(leaving); err != nil && ctx.Err() == nil {
-		p.log.Warn().Err(err).Msg("can't remove this pod from the list of pods: its lease will end by itself")
+		p.log.Warn().Err(err).Msg("can't remove this pod from push:pods; its lease will expire")
 	}
 	stop()
-	sleep(ctx, time.Second)
+	backoff.Sleep(ctx, time.Second)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	p.log.Info().Msg("left")
+	p.log.Info().Msg("shutdown complete")
 	return nil
 }
 
-// drain closes all connections, evenly over shutdown.drain, and waits for
-// their ends.
+// drain closes all connections, evenly over shutdown.drain, and waits until they have
+// ended. The closes are spread, so clients need little more spread when they reconnect.
 func (p *pod) drain(ctx context.Context) {
-	retry := func() string { return conn.Retry(0, max(p.cfg.Shutdown.Drain, time.Second)) }
+	retry := func() string { return conn.Retry(0, time.Second) }
 	start := time.Now()
 	n := p.server.Len()
 	if err := p.server.CloseAll(ctx, p.cfg.Shutdown.Drain, conn.CodeGoingAway, retry); err != nil {
 		return
 	}
-	// A handshake that was under way may still have become a connection.
+	// A handshake may have completed meanwhile.
 	const grace = 6 * time.Second // TCP ends 5 s after a close frame at the latest
-	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 20*time.Millisecond) {
+	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); backoff.Sleep(ctx, 20*time.Millisecond) {
 		_ = p.server.CloseAll(ctx, 0, conn.CodeGoingAway, retry)
 	}
-	p.log.Info().Int("connections", n).Dur("took", time.Since(start)).Msg("drained")
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
+	p.log.Info().Int("connections", n).Int64("drain_ms", time.Since(start).Milliseconds()).Msg("connections closed")
 }
 
 func (p *pod) listen(ctx context.Context) error {
 	if err := p.server.Listen(ctx, p.cfg.Listen); err != nil {
-		return fmt.Errorf("can't listen for clients (listen): %w", err)
+		return cannotListen("listen", err)
 	}
 	if err := p.admin.Listen(ctx); err != nil {
 		p.server.Close()
-		return fmt.Errorf("can't listen for operators (admin.listen): %w", err)
+		return cannotListen("admin.listen", err)
 	}
 	return nil
+}
+
+// cannotListen names the key and the flag with which to choose another address.
+func cannotListen(key string, err error) error {
+	return fmt.Errorf("can't listen: %w (to choose another address: --%s, or the key %s)", err, key, key)
 }
 
 // startRedis starts the embedded Redis where no other is configured, and makes
@@ -231,22 +227,22 @@ func (p *pod) startRedis() error {
 	p.redis = p.cfg.Redis.Addresses
 	if len(p.redis) == 0 {
 		s, err := embedded.Start(p.cfg.Redis.EmbeddedListen, func(format string, args ...any) {
-			p.log.Info().Msgf(format, args...)
+			p.log.Info().Str("key", "redis.embedded_listen").Msgf(format, args...)
 		})
 		if err != nil {
-			return fmt.Errorf("can't start the embedded Redis (redis.embedded_listen): %w", err)
+			return cannotListen("redis.embedded_listen", err)
 		}
 		p.embedded = s
 		p.redis = []string{s.Addr()}
 	}
-	p.client = presence.NewClient(p.clientOptions(false))
-	p.once = presence.NewClient(p.clientOptions(true))
+	p.client = redisconn.NewClient(p.clientOptions(false))
+	p.once = redisconn.NewClient(p.clientOptions(true))
 	return nil
 }
 
-func (p *pod) clientOptions(noRetry bool) presence.ClientOptions {
+func (p *pod) clientOptions(noRetry bool) redisconn.Options {
 	r := p.cfg.Redis
-	return presence.ClientOptions{
+	return redisconn.Options{
 		Addresses: p.redis,
 		Username:  r.Username,
 		Password:  r.Password,
@@ -317,23 +313,25 @@ func (p *pod) build() {
 			PerIP:               c.Limits.PerIP,
 			HandshakesPerSecond: c.Limits.HandshakesPerSecond,
 		},
-		Log: p.log,
+		SpareProcessor: os.Getenv("GOMAXPROCS") == "", // what it says is left alone
+		Log:            p.log,
 	})
 	p.server = conn.New(conn.Options{
-		Handler:          p.hub,
-		MaxMessage:       int(c.Conn.MaxMessage),
-		QueueBytes:       int(c.Conn.QueueBytes),
-		SlowConsumer:     policy(c.Conn.SlowConsumer),
-		Ping:             c.Conn.Ping,
-		PingTimeout:      c.Conn.PingTimeout,
-		HandshakeTimeout: c.Conn.HandshakeTimeout,
-		MaxHeader:        int(c.Conn.MaxHeader),
-		MaxAge:           c.Conn.MaxAge,
-		Renew:            c.Presence.Renew,
-		FramesPerSecond:  c.Limits.FramesPerSecond,
-		Gather:           c.Conn.Gather,
-		IOUring:          c.Conn.IOUring == "auto",
-		Now:              p.pods.NowMs,
+		Admitter: p.hub,
+		IOUring:  c.Conn.IOUring == "auto",
+		Now:      p.pods.NowMs,
+		Settings: conn.Settings{
+			MaxMessage:       int(c.Conn.MaxMessage),
+			QueueBytes:       int(c.Conn.QueueBytes),
+			SlowConsumer:     policy(c.Conn.SlowConsumer),
+			Ping:             c.Conn.Ping,
+			PingTimeout:      c.Conn.PingTimeout,
+			HandshakeTimeout: c.Conn.HandshakeTimeout,
+			MaxHeader:        int(c.Conn.MaxHeader),
+			MaxAge:           c.Conn.MaxAge,
+			Renew:            c.Presence.Renew,
+			FramesPerSecond:  c.Limits.FramesPerSecond,
+		},
 	})
 	p.hub.Attach(p.server)
 
@@ -341,7 +339,7 @@ func (p *pod) build() {
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats}),
+		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats}),
 	)
 	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
 }
@@ -356,33 +354,34 @@ func policy(name string) conn.Policy {
 	return conn.Disconnect
 }
 
-// loadFunctions loads the function library where it is newer than what Redis
-// has, once Redis answers.
+// loadFunctions loads the function library if Redis has none or an older one. It retries
+// until Redis answers.
 func (p *pod) loadFunctions(ctx context.Context) {
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {
+	for failures := 1; ctx.Err() == nil; failures++ {
 		loaded, found, err := scripts.LoadFunctions(ctx, p.once)
 		if err == nil {
-			p.log.Info().Bool("loaded", loaded).Int("found", found).Msg("function library pushpod")
+			p.log.Info().Bool("loaded", loaded).Int("version_before", found).Msg("function library checked")
 			return
 		}
 		p.log.Warn().Err(err).Msg("can't load the function library")
-		sleep(ctx, wait)
+		backoff.Sleep(ctx, backoff.After(failures, 100*time.Millisecond, 10*time.Second))
 	}
 }
 
-// welcome tells someone who tries pushpod out what to do next.
+// welcome prints what to do next, for somebody who tries pushpod out.
 func (p *pod) welcome() {
+	_, redisPort, _ := net.SplitHostPort(p.redis[0])
 	fmt.Fprintf(p.stdout, `
 pushpod is running. Clients connect to   ws://%[1]s%[2]s?user=ID
 Redis (embedded) listens on              %[3]s
-The embedded Redis is for trying out: it forgets everything when pushpod ends.
+The embedded Redis is for trying out: its data is lost when pushpod stops.
 
 Connect as alice, in a second terminal:
     go run . connect alice --url ws://%[1]s%[2]s
 Push to alice, in a third one:
     go run . push alice '{"text":"hi"}' --redis.addresses %[3]s
-or, where you have redis-cli:
+or with redis-cli:
     redis-cli -p %[4]s --eval scripts/push.lua 'push:user:{alice}' , '{"text":"hi"}'
 
-`, p.server.Addr(), conn.Path, p.redis[0], portOf(p.redis[0]))
+`, p.server.Addr(), conn.Path, p.redis[0], redisPort)
 }

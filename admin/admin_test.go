@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -22,8 +23,11 @@ func start(t *testing.T, problems func() []hub.Problem) string {
 	registry.MustRegister(NewCollector(Sources{
 		Version:  "v1",
 		Conn:     func() conn.Stats { return conn.Stats{Open: 3, Handshakes: map[int]uint64{101: 5, 503: 2}, Written: 7} },
-		Hub:      func() hub.Stats { return hub.Stats{EnvelopesOK: 4, Misses: 1, RedisUp: true} },
+		Hub:      func() hub.Stats { return hub.Stats{EnvelopesOK: 4, UnknownMembers: 6, Misses: 1, RedisUp: true} },
 		Presence: func() presence.Stats { return presence.Stats{Registered: 5} },
+		Pods: func() presence.PodsStats {
+			return presence.PodsStats{Beats: 9, Failures: 1, Removed: 2, Alive: 3, Dead: 4, RTT: 1500 * time.Microsecond}
+		},
 	}))
 	s := New(Options{Listen: "127.0.0.1:0", Problems: problems, Registry: registry})
 	if err := s.Listen(context.Background()); err != nil {
@@ -85,10 +89,17 @@ func TestMetricsAreNamedAsPromised(t *testing.T) {
 		`pushpod_deliveries_total{result="collapsed"} 0`,
 		`pushpod_deliveries_total{result="dropped"} 0`,
 		`pushpod_deliveries_total{result="closed"} 0`,
+		"pushpod_envelopes_unknown_members_total 6",
 		"pushpod_misses_total 1",
 		"pushpod_subscription_gaps_total 0",
 		"pushpod_redis_up 1",
 		"pushpod_publish_to_write_seconds_count 0",
+		`pushpod_heartbeats_total{result="ok"} 9`,
+		`pushpod_heartbeats_total{result="failed"} 1`,
+		`pushpod_pods{state="alive"} 3`,
+		`pushpod_pods{state="dead"} 4`,
+		"pushpod_dead_pods_removed_total 2",
+		"pushpod_redis_round_trip_seconds 0.0015",
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("no line %q", line)
@@ -106,7 +117,7 @@ func TestMetricsAreNamedAsPromised(t *testing.T) {
 func TestEveryMetricHasItsHelpAndNoLabelNamesAnyone(t *testing.T) {
 	_, body := get(t, start(t, func() []hub.Problem { return nil })+"/metrics")
 	help, seen := map[string]bool{}, map[string]bool{}
-	labels := map[string]bool{"result": true, "reason": true, "operation": true, "version": true, "le": true}
+	labels := map[string]bool{"result": true, "reason": true, "operation": true, "state": true, "version": true, "le": true}
 	for _, line := range strings.Split(body, "\n") {
 		if rest, is := strings.CutPrefix(line, "# HELP "); is {
 			name, text, _ := strings.Cut(rest, " ")
@@ -152,6 +163,7 @@ func TestHistogramsAddUp(t *testing.T) {
 		Conn:     func() conn.Stats { return s },
 		Hub:      func() hub.Stats { return hub.Stats{} },
 		Presence: func() presence.Stats { return presence.Stats{} },
+		Pods:     func() presence.PodsStats { return presence.PodsStats{} },
 	}))
 	families, err := registry.Gather()
 	if err != nil {

@@ -10,16 +10,17 @@ import (
 	"pushpod/presence"
 )
 
-// Sources is where the metrics come from: each is asked at every scrape.
+// Sources is where the metrics come from. Each is called at every scrape.
 type Sources struct {
 	Version  string
 	Conn     func() conn.Stats
 	Hub      func() hub.Stats
 	Presence func() presence.Stats
+	Pods     func() presence.PodsStats
 }
 
-// collector reads the packages' own counters, which cost the hot path next to
-// nothing, and names them.
+// collector gives the packages' own counters, which cost the hot path next to
+// nothing, their names.
 type collector struct {
 	src Sources
 	d   map[string]*prometheus.Desc
@@ -28,25 +29,26 @@ type collector struct {
 // descriptions are all metrics: name, help, labels.
 func descriptions() [][]string {
 	return [][]string{
-		{"pushpod_build_info", "The version that runs; always 1.", "version"},
-		{"pushpod_connections", "WebSocket connections that are open."},
+		{"pushpod_build_info", "The version that runs. Always 1.", "version"},
+		{"pushpod_connections", "Open WebSocket connections."},
 		{"pushpod_handshakes_pending", "Accepted sockets whose handshake is not complete."},
 		{"pushpod_handshakes_total", "Handshakes by result: accepted, or the HTTP status of the refusal.", "result"},
-		{"pushpod_connections_ended_total", "Sockets that ended, by reason.", "reason"},
-		{"pushpod_accept_errors_total", "Sockets that could not be accepted or were closed unheard, for want of descriptors."},
+		{"pushpod_connections_ended_total", "Connections that ended, by reason.", "reason"},
+		{"pushpod_accept_errors_total", "Sockets that could not be accepted, or were closed unanswered, because descriptors ran out."},
 		{"pushpod_envelopes_total", "Envelopes read from Redis: ok, or bad and dropped.", "result"},
-		{"pushpod_deliveries_total", "Messages by connection and what became of them.", "result"},
-		{"pushpod_misses_total", "Targets that this pod does not hold."},
-		{"pushpod_heals_total", "Times that a user's stale presence was looked for after a miss."},
-		{"pushpod_subscription_gaps_total", "Established subscriptions that were lost; what was published meanwhile is lost."},
-		{"pushpod_probe_failures_total", "The pod's own probes that did not come back in time."},
-		{"pushpod_redis_up", "1 while the pod's subscription is proved by its own probe."},
-		{"pushpod_ready", "1 while /readyz says so."},
-		{"pushpod_draining", "1 while the pod leaves."},
+		{"pushpod_envelopes_unknown_members_total", "Unknown members of envelopes, which were ignored."},
+		{"pushpod_deliveries_total", "Messages by what became of them, one for each message and connection.", "result"},
+		{"pushpod_misses_total", "Targets of envelopes that are not on this pod."},
+		{"pushpod_heals_total", "Checks of a user's presence for stale entries after a miss."},
+		{"pushpod_subscription_gaps_total", "Established subscriptions that were lost. What was published until the next one is lost."},
+		{"pushpod_probe_failures_total", "Probes of the pod's own subscription that did not come back in time."},
+		{"pushpod_redis_up", "1 while the pod is subscribed and its probe comes back."},
+		{"pushpod_ready", "1 while /readyz answers 200."},
+		{"pushpod_draining", "1 while the pod shuts down."},
 		{"pushpod_conflict", "1 while another instance uses this pod's address."},
 		{"pushpod_publish_to_write_seconds", "Time from an envelope's `at` to its write to a connection."},
-		{"pushpod_send_queue_bytes", "Bytes that wait in all send queues."},
-		{"pushpod_send_queue_connections", "Connections for which something waits."},
+		{"pushpod_send_queue_bytes", "Bytes in all send queues."},
+		{"pushpod_send_queue_connections", "Connections whose send queue is not empty."},
 		{"pushpod_slow_consumers_total", "Connections closed because their send queue was full."},
 		{"pushpod_writes_total", "Writes to connections, by system call or io_uring."},
 		{"pushpod_written_bytes_total", "Bytes written to connections."},
@@ -55,19 +57,23 @@ func descriptions() [][]string {
 		{"pushpod_client_frames_rejected_total", "Client frames answered with rejected or error."},
 		{"pushpod_rate_limited_total", "Client frames beyond limits.frames_per_second."},
 		{"pushpod_pings_total", "Pings sent to clients."},
-		{"pushpod_uplink_requests_total", "Requests handed to the uplink stream: accepted, or failed where Redis did not take them.", "result"},
-		{"pushpod_uplink_batches_total", "Round trips for the uplink stream."},
+		{"pushpod_uplink_requests_total", "Requests for the uplink stream: accepted by Redis, or failed.", "result"},
+		{"pushpod_uplink_batches_total", "Round trips to Redis for the uplink stream."},
 		{"pushpod_uplink_waiting", "Requests that wait for Redis."},
-		{"pushpod_presence_operations_total", "Presence entries by operation.", "operation"},
+		{"pushpod_presence_operations_total", "Operations on presence entries.", "operation"},
 		{"pushpod_presence_errors_total", "Presence operations that Redis refused or did not answer."},
 		{"pushpod_presence_stale_removed_total", "Stale presence entries that this pod removed."},
-		{"pushpod_presence_batches_total", "Round trips for presence."},
+		{"pushpod_presence_batches_total", "Round trips to Redis for presence."},
 		{"pushpod_presence_commands_total", "Redis commands for presence."},
 		{"pushpod_presence_waiting", "Presence operations that wait for Redis."},
 		{"pushpod_presence_per_field_expiry", "1 where Redis expires each presence entry by itself, 0 where a user's entries expire together."},
 		{"pushpod_presence_batch_seconds", "Duration of presence round trips."},
+		{"pushpod_heartbeats_total", "Heartbeats of this pod: ok, or failed.", "result"},
+		{"pushpod_pods", "Pods in push:pods as this pod sees them: alive, itself included, or dead.", "state"},
+		{"pushpod_dead_pods_removed_total", "Dead pods that this pod removed from push:pods."},
+		{"pushpod_redis_round_trip_seconds", "Round trip of the last heartbeat's TIME command."},
 		{"pushpod_loop_turns_total", "Turns of the event loops that found events."},
-		{"pushpod_loop_events_total", "Events that those turns handled."},
+		{"pushpod_loop_events_total", "Events handled in those turns."},
 	}
 }
 
@@ -97,6 +103,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectConn(gauge, count, ch)
 	c.collectHub(gauge, count)
 	c.collectPresence(gauge, count, ch)
+	c.collectPods(gauge, count)
 }
 
 type (
@@ -146,6 +153,7 @@ func (c *collector) collectHub(gauge gaugeFunc, count countFunc) {
 	s := c.src.Hub()
 	count("pushpod_envelopes_total", s.EnvelopesOK, "ok")
 	count("pushpod_envelopes_total", s.EnvelopesBad, "bad")
+	count("pushpod_envelopes_unknown_members_total", s.UnknownMembers)
 	count("pushpod_misses_total", s.Misses)
 	count("pushpod_heals_total", s.Heals)
 	count("pushpod_subscription_gaps_total", s.Gaps)
@@ -186,6 +194,16 @@ func (c *collector) collectPresence(gauge gaugeFunc, count countFunc, ch chan<- 
 		buckets[bound] = s.Latency.Counts[i]
 	}
 	ch <- prometheus.MustNewConstHistogram(c.d["pushpod_presence_batch_seconds"], s.Latency.Count, s.Latency.Sum, buckets)
+}
+
+func (c *collector) collectPods(gauge gaugeFunc, count countFunc) {
+	s := c.src.Pods()
+	count("pushpod_heartbeats_total", s.Beats, "ok")
+	count("pushpod_heartbeats_total", s.Failures, "failed")
+	gauge("pushpod_pods", float64(s.Alive), "alive")
+	gauge("pushpod_pods", float64(s.Dead), "dead")
+	count("pushpod_dead_pods_removed_total", s.Removed)
+	gauge("pushpod_redis_round_trip_seconds", s.RTT.Seconds())
 }
 
 // histogram makes a Prometheus histogram of counts that are not cumulative,

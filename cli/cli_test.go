@@ -80,11 +80,11 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 		{"push alice", "pushpod push: JSON is missing"},
 		{"push alice 1 id", `push: "id" has no value`},
 		{"push alice 1 --bogus", "unknown flag: --bogus"},
-		{"push alice 1 --expires soon", `invalid argument "soon" for "--expires"`},
-		{"push alice 1 --expires", "flag needs an argument: --expires"},
-		{"push alice -1", "unknown shorthand flag: '1' in -1; an argument that begins with - stands behind --"},
-		{"push -x 1", "stands behind --"},
-		{"push }alice 1", "user id begins with }"},
+		{"push alice 1 --ttl soon", `invalid argument "soon" for "--ttl"`},
+		{"push alice 1 --ttl", "flag needs an argument: --ttl"},
+		{"push alice -1", "unknown shorthand flag: '1' in -1; put -- before an argument that begins with a dash"},
+		{"push -x 1", "put -- before"},
+		{"push }alice 1", "does not begin with }"},
 		{"push alice hi", "push: the data is not JSON: invalid character 'h' looking for beginning of value (byte 1)"},
 		{"push alice {\"a\":01}", "(byte 7)"},
 		{"push alice [1", "unexpected end of JSON input"},
@@ -92,8 +92,8 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 		{"connect", "pushpod connect: USER is missing"},
 		{"presence", "pushpod presence: USER is missing"},
 		{"presence a b", `pushpod presence: unexpected argument "b"`},
-		{"presence " + strings.Repeat("x", 257), "user id has 257 bytes"},
-		{"presence -x", "stands behind --"},
+		{"presence " + strings.Repeat("x", 257), "a user id has 1 to 256 bytes"},
+		{"presence -x", "put -- before"},
 		{"pods x", `pushpod pods: unexpected argument "x"`},
 		{"pods --json=maybe", `invalid argument "maybe" for "--json"`},
 		{"functions", "pushpod functions: a command is missing; there are: load"},
@@ -113,7 +113,7 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 	for _, c := range cases {
 		run(t, environ, strings.Split(c.args, " ")...).want(t, c.args, 2, "", c.stderr)
 	}
-	run(t, environ, "push", "", "1").want(t, "empty user", 2, "", "user id is empty")
+	run(t, environ, "push", "", "1").want(t, "empty user", 2, "", "a user id has 1 to 256 bytes")
 	run(t, environ, "config", "check", "").want(t, "empty file", 2, "", "FILE is empty")
 	run(t, []string{"PUSHPOD_REDIS_DB=x"}, "pods").want(t, "bad variable", 2, "", "config: redis.db")
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// deps is what the commands are given from outside.
+// deps is what the commands get from outside.
 type deps struct {
 	version string
 	environ func() []string // NAME=VALUE pairs
@@ -16,8 +16,8 @@ type deps struct {
 // pods, functions, config and version. The version is the program's own, as
 // `pushpod version` prints it.
 //
-// The root has SilenceErrors and SilenceUsage set, and its owner writes the
-// error and ends with ExitCode.
+// The root must have SilenceErrors and SilenceUsage set. Its owner prints the error and
+// exits with ExitCode.
 func Commands(version string) []*cobra.Command {
 	return deps{version: version, environ: os.Environ}.commands()
 }
@@ -25,7 +25,7 @@ func Commands(version string) []*cobra.Command {
 func (d deps) commands() []*cobra.Command {
 	return []*cobra.Command{
 		d.newPushCommand(),
-		NewConnectCommand(),
+		newConnectCommand(IsTerminal),
 		d.newPresenceCommand(),
 		d.newPodsCommand(),
 		d.newFunctionsCommand(),
@@ -45,9 +45,9 @@ func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 		Short: short,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return Usagef("%s: unknown command %q; there are:%s", cmd.CommandPath(), args[0], names)
+				return usagef("%s: unknown command %q; there are:%s", cmd.CommandPath(), args[0], names)
 			}
-			return Usagef("%s: a command is missing; there are:%s", cmd.CommandPath(), names)
+			return usagef("%s: a command is missing; there are:%s", cmd.CommandPath(), names)
 		},
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}

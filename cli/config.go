@@ -32,15 +32,15 @@ func (d deps) newConfigCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a configuration file",
-		Long: `Check a configuration file as a pod would that starts here and now: together
-with the environment (PUSHPOD_... and POD_IP). Everything that is wrong is named,
-one line each, and the exit status is 2.`,
+		Long: `Check a configuration file as a pod would at its start, together with the
+environment (PUSHPOD_... and POD_IP). Each problem is printed on a line of its own,
+and the exit status is 2.`,
 		Args: exactArgs("FILE"),
 	}
 	jsonFlag(cmd, &asJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if args[0] == "" {
-			return Usagef("config check: FILE is empty")
+			return usagef("config check: FILE is empty")
 		}
 		_, err := config.Load(config.LoadOptions{File: args[0], Environ: d.environ()})
 		if !asJSON {
@@ -64,7 +64,7 @@ one line each, and the exit status is 2.`,
 func newConfigReferenceCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reference",
-		Short: "Print a configuration file of every key, its default and what it does",
+		Short: "Print a configuration file with all keys, their defaults and descriptions",
 		Args:  NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Reference())

@@ -30,38 +30,37 @@ type connectOptions struct {
 	asJSON      bool
 }
 
-// NewConnectCommand returns `pushpod connect USER`, a client in the terminal.
-func NewConnectCommand() *cobra.Command { return newConnectCommand(isTerminal) }
-
-func isTerminal(in io.Reader) bool {
-	f, ok := in.(*os.File)
+// IsTerminal reports whether a stream, such as stdin, is a terminal.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-func newConnectCommand(isTerminal func(io.Reader) bool) *cobra.Command {
+// newConnectCommand returns `pushpod connect USER`, a client in the terminal.
+func newConnectCommand(isTerminal func(stream any) bool) *cobra.Command {
 	var o connectOptions
 	cmd := &cobra.Command{
 		Use:   "connect USER",
-		Short: "Connect as a user: print what is pushed, send what is typed",
-		Long: `Connect to a pod as a user would, and stay connected.
+		Short: "Connect as a user: print messages, send lines of stdin",
+		Long: `Connect to a pod as a user, and stay connected.
 
-Each frame that comes is printed on stdout, one JSON object a line; how the
-connection fares, on stderr. Each line typed is sent up:
-    {"type":"ping","id":"1"}    an object with a type: as it is, a frame
+Received frames are printed on stdout, one JSON object a line; the state of the
+connection on stderr. Each line of stdin is sent:
+    {"type":"ping","id":"1"}    an object with a type: as a frame
     {"order":5}                 other JSON: as the data of a request
-    hello                       anything else: the same, as a JSON string
+    hello                       other text: as the data of a request, a JSON string
 
-Ctrl-C ends it, and at a terminal Ctrl-D. Where stdin is no terminal, its end
-is not the end of the connection: what is pushed is printed until a signal
-comes, or the messages are as many as --count says.
+Ctrl-C ends the command, and so does Ctrl-D at a terminal. If stdin is not a
+terminal, its end does not end the connection: messages are printed until a
+signal comes, or until --count is reached.
 
-Exit status 1: the pod refused, or said that the client is to stay away.`,
+Exit status 1: the pod refused the connection, or closed it for good.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := exactArgs("USER")(cmd, args); err != nil {
 				return err
 			}
 			if err := presence.ValidUser(args[0]); err != nil {
-				return &UsageError{Err: err}
+				return &usageError{Err: err}
 			}
 			return o.check()
 		},
@@ -70,10 +69,10 @@ Exit status 1: the pod refused, or said that the client is to stay away.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.url, "url", "ws://127.0.0.1:8080/ws", "the pod's endpoint")
-	cmd.Flags().StringVar(&o.ping, "ping", "", "app or app,SECONDS (15-300): let the pod ping by text frames")
-	cmd.Flags().IntVar(&o.count, "count", 0, "end after this many messages; 0: never")
-	cmd.Flags().BoolVar(&o.noReconnect, "no-reconnect", false, "end, with exit status 1, where the connection does")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON on stderr, too, for scripts")
+	cmd.Flags().StringVar(&o.ping, "ping", "", "app or app,SECONDS (15-300): the pod pings with text frames")
+	cmd.Flags().IntVar(&o.count, "count", 0, "end after this number of messages; 0: never")
+	cmd.Flags().BoolVar(&o.noReconnect, "no-reconnect", false, "end with exit status 1 when the connection ends")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON on stderr too, for scripts")
 	cmd.SetFlagErrorFunc(dashHint)
 	return cmd
 }
@@ -83,10 +82,10 @@ const pingAllowed = `^app(,(1[5-9]|[2-9][0-9]|[12][0-9][0-9]|300))?$`
 
 func (o connectOptions) check() error {
 	if ok, err := regexp.MatchString(pingAllowed, o.ping); err != nil || !ok && o.ping != "" {
-		return Usagef("connect: --ping is %q: app is allowed, and app,SECONDS with 15 to 300", o.ping)
+		return usagef("connect: --ping is %q: app is allowed, and app,SECONDS with 15 to 300", o.ping)
 	}
 	if o.count < 0 {
-		return Usagef("connect: --count is %d: a number of messages is allowed, and 0 for no end", o.count)
+		return usagef("connect: --count is %d: a number of messages is allowed, and 0 for no end", o.count)
 	}
 	return nil
 }
@@ -110,7 +109,7 @@ type terminal struct {
 }
 
 func runConnect(cmd *cobra.Command, o connectOptions, user string, atTerminal bool) error {
-	// The first signal says goodbye to the pod, a second one ends at once.
+	// The first signal closes the connection properly, a second one ends at once.
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -122,7 +121,7 @@ func runConnect(cmd *cobra.Command, o connectOptions, user string, atTerminal bo
 		OnConnect: t.connected, OnDisconnect: t.ended, OnRetry: t.retrying,
 	})
 	if err != nil {
-		return &UsageError{Err: fmt.Errorf("connect: %w", err)}
+		return &usageError{Err: fmt.Errorf("connect: %w", err)}
 	}
 	t.client = c
 	t.say(state{State: "connecting", URL: o.url, User: user}, "connecting to %s as %s", shown(o.url), shown(user))
@@ -147,7 +146,7 @@ func runConnect(cmd *cobra.Command, o connectOptions, user string, atTerminal bo
 	return nil
 }
 
-// unlessSignalled takes the end of ctx for what was wanted.
+// unlessSignalled returns nil for the error of a ctx that has ended: that was asked for.
 func unlessSignalled(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
@@ -155,7 +154,7 @@ func unlessSignalled(ctx context.Context, err error) error {
 	return err
 }
 
-// print writes a frame as it came, on a line of its own.
+// print writes a frame as it was received, on a line of its own.
 func (t *terminal) print(f client.Frame) {
 	if t.printFailed != nil {
 		return
@@ -166,9 +165,9 @@ func (t *terminal) print(f client.Frame) {
 	}
 }
 
-// oneLine returns the same JSON without what breaks a line or moves a cursor.
-// Line breaks stand only between JSON's tokens, where a space does as well;
-// DEL and C1 controls only in its strings. C0 controls are not allowed there.
+// oneLine returns the same JSON without line breaks and control characters. Line breaks
+// are only between JSON's tokens, where a space will do; DEL and C1 controls only in its
+// strings, where C0 controls are not allowed.
 func oneLine(frame []byte) []byte {
 	line := make([]byte, 0, len(frame)+1)
 	for _, r := range string(frame) {
@@ -208,7 +207,7 @@ func (t *terminal) connected(w client.Welcome) {
 func (t *terminal) ended(err error) {
 	t.disconnected = err
 	if errors.Is(err, context.Canceled) {
-		return // we went ourselves
+		return // this command closed it
 	}
 	t.say(state{State: "disconnected", Reason: err.Error()}, "disconnected: %v", err)
 }
@@ -217,15 +216,14 @@ func (t *terminal) retrying(err error, wait time.Duration) {
 	ms := wait.Milliseconds()
 	s := state{State: "retrying", InMs: &ms, Reason: err.Error()}
 	wait = wait.Round(time.Millisecond)
-	if err == t.disconnected { // it was just told
-		t.say(s, "trying again in %v", wait)
+	if err == t.disconnected { // it has just been printed
+		t.say(s, "retrying in %v", wait)
 		return
 	}
-	t.say(s, "not connected, trying again in %v: %v", wait, err)
+	t.say(s, "not connected, retrying in %v: %v", wait, err)
 }
 
-// say tells how the connection fares. Where stderr is gone, there is nobody to
-// tell so either.
+// say prints the state of the connection. If stderr is gone, so is the place to say that.
 func (t *terminal) say(s state, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -242,11 +240,11 @@ type typedLine struct {
 	err  error
 }
 
-// maxLine is beyond what a pod takes by far.
+// maxLine is far more than a pod accepts.
 const maxLine = 1 << 20
 
 // typedLines reads lines until ctx ends; the channel is closed at the end of
-// in. Nobody waits for the goroutine: a read from a terminal cannot be
+// in. Nothing waits for the goroutine: a read from a terminal cannot be
 // interrupted, and ends with its next line or with the process.
 func typedLines(ctx context.Context, in io.Reader) <-chan typedLine {
 	lines := make(chan typedLine)

@@ -102,7 +102,7 @@ func runConnected(t *testing.T, stdin io.Reader, stdout io.Writer, atTerminal bo
 	t.Helper()
 	var stderr bytes.Buffer
 	root := &cobra.Command{Use: "pushpod", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(newConnectCommand(func(io.Reader) bool { return atTerminal }))
+	root.AddCommand(newConnectCommand(func(any) bool { return atTerminal }))
 	root.SetArgs(append([]string{"connect", "alice", "--url", url}, args...))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -307,8 +307,8 @@ func TestConnectUsedWronglyEndsWith2(t *testing.T) {
 	for args, stderr := range map[string]string{
 		"connect":                            "pushpod connect: USER is missing",
 		"connect a b":                        `unexpected argument "b"`,
-		"connect }a":                         "user id begins with }",
-		"connect -a":                         "stands behind --",
+		"connect }a":                         "does not begin with }",
+		"connect -a":                         "put -- before",
 		"connect a --bogus":                  "unknown flag: --bogus",
 		"connect a --count -1":               "connect: --count is -1",
 		"connect a --count x":                `invalid argument "x" for "--count"`,
@@ -319,7 +319,7 @@ func TestConnectUsedWronglyEndsWith2(t *testing.T) {
 	} {
 		var errs bytes.Buffer
 		root := &cobra.Command{Use: "pushpod", SilenceErrors: true, SilenceUsage: true}
-		root.AddCommand(NewConnectCommand())
+		root.AddCommand(newConnectCommand(IsTerminal))
 		root.SetArgs(strings.Split(args, " "))
 		root.SetOut(&errs)
 		root.SetErr(&errs)

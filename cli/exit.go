@@ -10,26 +10,26 @@ import (
 	"pushpod/config"
 )
 
-// A UsageError says that the command was called wrongly: a missing argument, an
-// unknown flag, data that is not JSON.
-type UsageError struct{ Err error }
+// A usageError is a wrong call of a command: a missing argument, an unknown flag, data
+// that is not JSON.
+type usageError struct{ Err error }
 
-func (e *UsageError) Error() string { return e.Err.Error() }
-func (e *UsageError) Unwrap() error { return e.Err }
+func (e *usageError) Error() string { return e.Err.Error() }
+func (e *usageError) Unwrap() error { return e.Err }
 
-// Usagef returns a UsageError with this text.
-func Usagef(format string, args ...any) error {
-	return &UsageError{Err: fmt.Errorf(format, args...)}
+// usagef returns a usageError with this text.
+func usagef(format string, args ...any) error {
+	return &usageError{Err: fmt.Errorf(format, args...)}
 }
 
-// ExitCode returns the exit status that an error of a command means: 0 where it
-// is nil, 2 for wrong usage or a wrong configuration, 1 for all else.
+// ExitCode returns the exit status for a command's error: 0 for nil, 2 for wrong usage or
+// a wrong configuration, 1 for everything else.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0
 	}
 	var (
-		usage    *UsageError
+		usage    *usageError
 		wrong    *config.Problems
 		noFlag   *pflag.NotExistError
 		noValue  *pflag.ValueRequiredError
@@ -43,23 +43,23 @@ func ExitCode(err error) int {
 	return 1
 }
 
-// NoArgs refuses arguments with a UsageError; it is for cobra.Command.Args. On
+// NoArgs refuses arguments with a usageError; it is for cobra.Command.Args. On
 // a root, an argument is a command that does not exist.
 func NoArgs(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return nil
 	case cmd.HasSubCommands():
-		return Usagef("%s: unknown command %q; see %s --help", cmd.CommandPath(), args[0], cmd.Root().Name())
+		return usagef("%s: unknown command %q; see %s --help", cmd.CommandPath(), args[0], cmd.Root().Name())
 	}
-	return Usagef("%s: unexpected argument %q", cmd.CommandPath(), args[0])
+	return usagef("%s: unexpected argument %q", cmd.CommandPath(), args[0])
 }
 
 // exactArgs takes as many arguments as there are names.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < len(names) {
-			return Usagef("%s: %s is missing", cmd.CommandPath(), names[len(args)])
+			return usagef("%s: %s is missing", cmd.CommandPath(), names[len(args)])
 		}
 		return NoArgs(cmd, args[len(names):])
 	}
@@ -67,5 +67,5 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 
 // dashHint is for commands whose arguments may begin with a dash.
 func dashHint(cmd *cobra.Command, err error) error {
-	return Usagef("%s: %w; an argument that begins with - stands behind --", cmd.CommandPath(), err)
+	return usagef("%s: %w; put -- before an argument that begins with a dash", cmd.CommandPath(), err)
 }

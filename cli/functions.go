@@ -10,10 +10,10 @@ func (d deps) newFunctionsCommand() *cobra.Command {
 	var asJSON bool
 	load := &cobra.Command{
 		Use:   "load",
-		Short: "Load the function library pushpod where it is newer",
+		Short: "Load the function library pushpod if it is newer",
 		Long: `Load the function library pushpod into Redis (into every master of a Cluster),
-for FCALL pushpod_push. An equal or newer library stays, and so does one of that
-name which is not pushpod's: that is an error. Needs Redis 7 or later, or Valkey.`,
+for FCALL pushpod_push. An equal or newer version is kept. A library of this name
+that is not pushpod's is kept too, and is an error. Needs Redis 7 or later, or Valkey.`,
 		Args: NoArgs,
 	}
 	jsonFlag(load, &asJSON)
@@ -36,11 +36,11 @@ name which is not pushpod's: that is an error. Needs Redis 7 or later, or Valkey
 				Version int  `json:"version"` // this program's
 			}{loaded, found, scripts.LibraryVersion})
 		case !loaded:
-			return writeLine(out, "version %d is there already; this program has version %d", found, scripts.LibraryVersion)
+			return writeLine(out, "not loaded: Redis has version %d, this program has version %d", found, scripts.LibraryVersion)
 		case found == 0:
 			return writeLine(out, "loaded version %d", scripts.LibraryVersion)
 		}
 		return writeLine(out, "loaded version %d in place of version %d", scripts.LibraryVersion, found)
 	}
-	return newGroup("functions", "Look after the function library in Redis", load)
+	return newGroup("functions", "Manage the function library in Redis", load)
 }

@@ -24,7 +24,7 @@ func TestFunctionsLoadTellsWhatItDid(t *testing.T) {
 	}
 	run(t, at(s), "functions", "load").want(t, "none there", 0, fmt.Sprintf("loaded version %d\n", version), "")
 	run(t, at(s), "functions", "load").want(t, "the same there", 0,
-		fmt.Sprintf("version %d is there already; this program has version %[1]d\n", version), "")
+		fmt.Sprintf("not loaded: Redis has version %d, this program has version %[1]d\n", version), "")
 	run(t, at(s), "functions", "load", "--json").want(t, "the same there, as JSON", 0,
 		fmt.Sprintf("{\"loaded\":false,\"found\":%d,\"version\":%[1]d}\n", version), "")
 	if n, err := c.FCall(t.Context(), "pushpod_push", []string{"push:user:{alice}"}, "1").Int(); n != 0 || err != nil {
@@ -33,7 +33,7 @@ func TestFunctionsLoadTellsWhatItDid(t *testing.T) {
 
 	load(other(version + 7))
 	run(t, at(s), "functions", "load").want(t, "a newer one there", 0,
-		fmt.Sprintf("version %d is there already; this program has version %d\n", version+7, version), "")
+		fmt.Sprintf("not loaded: Redis has version %d, this program has version %d\n", version+7, version), "")
 
 	load("#!lua name=pushpod\nredis.register_function('f', function() return 1 end)")
 	run(t, at(s), "functions", "load").want(t, "a stranger's there", 1, "", "the server has another library named pushpod")

@@ -47,8 +47,8 @@ func written(err error) error {
 	return nil
 }
 
-// shown makes text that others wrote fit for a terminal: what could move the
-// cursor, or break a row, is quoted.
+// shown returns text for a terminal: quoted, if it has characters that move the cursor
+// or break a row.
 func shown(text string) string {
 	if text == "" {
 		return "-"

@@ -25,9 +25,9 @@ func (d deps) newPodsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pods",
 		Short: "List the pods",
-		Long: `List the pods as they describe themselves in Redis: address, connections,
-version, start, age of the last heartbeat by Redis's clock, and whether the pod
-is draining. A heartbeat older than presence.lease is most likely a dead pod's.`,
+		Long: `List the pods that are registered in Redis: address, connections, version, start
+time, age of the last heartbeat by Redis's clock, and whether the pod is draining.
+A pod whose heartbeat is older than presence.lease is probably dead.`,
 		Args: NoArgs,
 	}
 	jsonFlag(cmd, &asJSON)

@@ -15,7 +15,7 @@ type connection struct {
 	Pod     string `json:"pod"`               // address; empty where the channel is not a pod's
 	Channel string `json:"channel"`           // to PUBLISH to
 	Since   int64  `json:"since"`             // Unix ms, from the UUID
-	Expires *int64 `json:"expires,omitempty"` // ms until the entry goes, unless it is renewed; absent: not known
+	Expires *int64 `json:"expires,omitempty"` // ms until the entry expires unless it is renewed; absent: not known
 }
 
 func (d deps) newPresenceCommand() *cobra.Command {
@@ -23,16 +23,15 @@ func (d deps) newPresenceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "presence USER",
 		Short: "List a user's connections",
-		Long: `List a user's connections, oldest first: UUID, pod, since when it is connected,
-and after which time its entry goes unless it is renewed. An entry of a pod that
-died stays until then. Without --json the list has a head, and nothing below it
-where the user is not online.`,
+		Long: `List a user's connections, oldest first: UUID, pod, time of connecting, and time
+until the entry expires unless it is renewed. The entry of a pod that died stays
+until then. If the user is not online, only the head of the table is printed.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := exactArgs("USER")(cmd, args); err != nil {
 				return err
 			}
 			if err := presence.ValidUser(args[0]); err != nil {
-				return &UsageError{Err: err}
+				return &usageError{Err: err}
 			}
 			return nil
 		},
@@ -81,9 +80,8 @@ func (s *server) connections(ctx context.Context, user string) ([]connection, er
 	return list, nil
 }
 
-// addExpiry sets what is known of when the entries go: each field's own time
-// (HPTTL, Redis 7.4, Valkey 9), or the key's (PTTL). It is an extra: where it
-// cannot be read, it is left out.
+// addExpiry sets when the entries expire: each field's own time (HPTTL, Redis 7.4,
+// Valkey 9), or the key's (PTTL). Without an answer it stays unknown.
 func (s *server) addExpiry(ctx context.Context, key string, fields []string, list []connection) {
 	if left, err := s.client.HPTTL(ctx, key, fields...).Result(); err == nil && len(left) == len(list) {
 		for i, ms := range left {

@@ -18,7 +18,7 @@ import (
 
 type pushOptions struct {
 	id, collapse string
-	expires      time.Duration
+	ttl          time.Duration
 	asJSON       bool
 }
 
@@ -27,24 +27,24 @@ func (d deps) newPushCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push USER JSON [NAME VALUE]...",
 		Short: "Push JSON to every connection of a user",
-		Long: `Push JSON to every connection of a user, in one atomic call, and print how
-many connections were addressed on pods that are subscribed: 0 where the user
-is not online, which is no error.
+		Long: `Push JSON to every connection of a user, in one atomic call. Prints how many
+connections were addressed on pods that are subscribed. 0 means that the user is
+not online; that is no error.
 
-Behind the JSON may stand the pairs that push.lua takes: id, expires (in
-milliseconds), collapse. Flags do the same.
+After the JSON you can give the pairs of push.lua: id, ttl (milliseconds from
+now), expires (Unix milliseconds), collapse. --id, --ttl and --collapse do the same.
 
-Exit status 2: the user, the JSON or a pair is not allowed; nothing was
-published. 1: Redis could not be reached, or refused; where the answer did not
-come in time, it is not known whether the message was published.
+Exit status 2: the user, the JSON or a pair is not allowed, and nothing was
+published. 1: Redis could not be reached, or it refused; after a timeout it is
+not known whether the message was published.
 
-A user or JSON that begins with - stands behind -- :
+Put -- before a user or JSON that begins with a dash:
     pushpod push -- -x -1`,
 		Args: pushArgs,
 	}
-	cmd.Flags().StringVar(&o.id, "id", "", "the producer's own name for the message, 1 to 256 bytes; clients drop an id they have seen")
-	cmd.Flags().DurationVar(&o.expires, "expires", 0, "not delivered later than this from now, such as 30s")
-	cmd.Flags().StringVar(&o.collapse, "collapse", "", "while it waits for a slow client, a newer message with the same key replaces it")
+	cmd.Flags().StringVar(&o.id, "id", "", "your name for the message, 1 to 256 bytes; clients drop an id that they have seen")
+	cmd.Flags().DurationVar(&o.ttl, "ttl", 0, "how long the message may still be delivered, such as 30s")
+	cmd.Flags().StringVar(&o.collapse, "collapse", "", "while the message waits for a slow client, a newer one with the same key replaces it")
 	jsonFlag(cmd, &o.asJSON)
 	cmd.SetFlagErrorFunc(dashHint)
 	s := newServer(cmd)
@@ -65,13 +65,13 @@ func pushArgs(cmd *cobra.Command, args []string) error {
 		return exactArgs("USER", "JSON")(cmd, args)
 	}
 	if err := presence.ValidUser(args[0]); err != nil {
-		return &UsageError{Err: err}
+		return &usageError{Err: err}
 	}
 	if err := validJSON(args[1]); err != nil {
-		return Usagef("push: the data is not JSON: %w", err)
+		return usagef("push: the data is not JSON: %w", err)
 	}
 	if len(args)%2 != 0 {
-		return Usagef("push: %q has no value; behind USER and JSON come pairs: NAME VALUE", args[len(args)-1])
+		return usagef("push: %q has no value; after USER and JSON come pairs: NAME VALUE", args[len(args)-1])
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 		argv = append(argv, arg)
 	}
 	for flag, value := range map[string]string{
-		"id": o.id, "expires": strconv.FormatInt(o.expires.Milliseconds(), 10), "collapse": o.collapse,
+		"id": o.id, "ttl": strconv.FormatInt(o.ttl.Milliseconds(), 10), "collapse": o.collapse,
 	} {
 		if cmd.Flags().Changed(flag) {
 			argv = append(argv, flag, value)
@@ -104,7 +104,7 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 	n, err := s.client.Eval(cmd.Context(), scripts.Push(), []string{s.keys.User(args[0])}, argv...).Int64()
 	switch {
 	case err != nil && isBadInput(err):
-		return &UsageError{Err: err}
+		return &usageError{Err: err}
 	case err != nil:
 		return s.failed(pushError(err))
 	case o.asJSON:

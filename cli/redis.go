@@ -12,6 +12,7 @@ import (
 
 	"pushpod/config"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // redisFlags are the keys that say where Redis is and what is in it.
@@ -58,7 +59,7 @@ func (s *server) open(environ []string, once bool) error {
 	}
 	s.cfg = cfg.Redis
 	s.keys = presence.NewKeys(s.cfg.Prefix)
-	s.client = presence.NewClient(presence.ClientOptions{
+	s.client = redisconn.NewClient(redisconn.Options{
 		Addresses:      s.addresses(),
 		SentinelMaster: s.cfg.SentinelMaster,
 		Username:       s.cfg.Username,

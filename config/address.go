@@ -64,7 +64,7 @@ func redisAddresses() kind[[]string] {
 			}
 		}
 		if len(addresses) > 1 {
-			return nil, errors.New("this version speaks to one standalone Redis; several addresses (a Cluster) come with a later one")
+			return nil, errors.New("this version supports one standalone Redis; several addresses (a Cluster) come with a later one")
 		}
 		return addresses, nil
 	}}

@@ -73,7 +73,6 @@ type Conn struct {
 	HandshakeTimeout time.Duration
 	MaxHeader        Size
 	MaxAge           time.Duration // 0: off
-	Gather           time.Duration // 0: off
 	IOUring          string        // "auto" or "off"
 }
 

@@ -82,12 +82,12 @@ func TestDefaultIsWhatTheContractSays(t *testing.T) {
 		Presence: Presence{TTL: 90 * time.Second, Renew: 30 * time.Second, Heartbeat: 3 * time.Second, Lease: 10 * time.Second},
 		Conn: Conn{
 			MaxMessage: 64 << 10, QueueBytes: 256 << 10, SlowConsumer: "disconnect", Ping: 25 * time.Second,
-			PingTimeout: 10 * time.Second, HandshakeTimeout: 5 * time.Second, MaxHeader: 16 << 10, Gather: 50 * time.Millisecond, IOUring: "auto",
+			PingTimeout: 10 * time.Second, HandshakeTimeout: 5 * time.Second, MaxHeader: 16 << 10, IOUring: "auto",
 		},
 		Limits:   Limits{PerUser: 100, OnExcess: "reject", FramesPerSecond: 50},
 		Uplink:   Uplink{MaxLength: 100_000},
 		Log:      Log{Level: "info", Format: "auto"},
-		Shutdown: Shutdown{Drain: 30 * time.Second},
+		Shutdown: Shutdown{Drain: 15 * time.Second},
 	}
 	if got := Default(); !reflect.DeepEqual(got, want) {
 		t.Errorf("Default:\n got %+v\nwant %+v", got, want)

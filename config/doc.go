@@ -9,10 +9,10 @@
 //
 // Reading is strict. Whatever is unknown, misspelt, doubled, empty (null), of
 // the wrong type or out of bounds is a Problem, and Load reports all of them
-// at once, one line each, naming the key, the value, where it came from, and
-// what is allowed. The password is in none of these lines.
+// at once, one line each, naming the key, the value, where it came from (a file
+// with its line), and what is allowed. The password is in none of these lines.
 //
 // The package keeps no state, starts nothing and watches nothing: Load reads
-// once. viper decodes the file and settles the precedence, through an instance
-// of its own.
+// once. The YAML library parses the file into nodes, which know their lines; an
+// instance of viper settles the precedence.
 package config

@@ -3,8 +3,9 @@ package config
 import "strings"
 
 const (
-	envPrefix = "PUSHPOD_"
-	podIP     = "POD_IP"
+	envPrefix    = "PUSHPOD_"
+	podIP        = "POD_IP"
+	scriptPrefix = "PUSHPOD_PREFIX" // of scripts/push.sh; no key's
 )
 
 // An environment is what a process was given as NAME=VALUE. Of a name that

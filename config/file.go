@@ -1,86 +1,152 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
-	"unicode"
 
-	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 )
 
-const (
-	// maxFile bounds a file, so that a wrong path (/dev/zero) ends.
-	maxFile = 256 << 10
-	// maxMarks bounds what can make a key in YAML. The decoder compares each
-	// key of a mapping with each other one and words a complaint for every
-	// pair of equals: 20,000 of them would take gigabytes.
-	maxMarks = 300
-	// maxComplaints is how many lines of the decoder's complaints are passed on.
-	maxComplaints = 20
-)
-
-// readFile takes the values of the file. What stands in it under no known key
-// is a problem each.
+// readFile takes the values of the file. Each thing wrong with it is a problem.
 func (l *loader) readFile(file string) {
 	if file == "" {
 		return
 	}
-	text, err := read(file)
+	text, err := os.ReadFile(file)
 	if err != nil {
-		l.problems.causes = append(l.problems.causes, err)
+		l.problems.causes = append(l.problems.causes, fmt.Errorf("config: %w", err))
 		l.add(Problem{Source: file, Message: reason(err), Allowed: "the path of a YAML file that can be read"})
 		return
 	}
-	l.readText(text, file)
-}
-
-// readText takes the values of a file's text.
-func (l *loader) readText(text []byte, source string) {
-	tree, complaints := decodeYAML(text)
-	for _, complaint := range complaints {
-		l.add(Problem{Source: source, Message: complaint})
-	}
-	if len(complaints) > 0 {
-		return
-	}
-	for _, name := range sortedKeys(tree) {
-		l.readEntry(name, tree[name], source)
+	root, err := parseYAML(text)
+	switch {
+	case err != nil:
+		l.refuseYAML(file, text, err)
+	case root == nil || root.Tag == "!!null":
+		// Nothing, or comments alone.
+	case root.Kind != yaml.MappingNode:
+		l.add(Problem{Source: file, Message: "holds no keys; it must be lines such as `listen: 127.0.0.1:8080`"})
+	default:
+		l.eachEntry(root, file, "", l.readEntry)
 	}
 }
 
-// readEntry takes one top-level entry: a key or a section of keys.
-func (l *loader) readEntry(name string, value any, source string) {
+// reason is what the operating system says, without the call and the path.
+func reason(err error) string {
+	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
+		return pathError.Err.Error()
+	}
+	return err.Error()
+}
+
+// parseYAML returns the root of the one document in text; nil: there is none.
+func parseYAML(text []byte) (*yaml.Node, error) {
+	var document, next yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	if err := decoder.Decode(&document); err == io.EOF {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	switch err := decoder.Decode(&next); {
+	case err == nil:
+		return nil, fmt.Errorf("line %d: a second document; a configuration is one", next.Line)
+	case err != io.EOF:
+		return nil, err
+	}
+	return document.Content[0], nil
+}
+
+// plainValue is a line with a value that is not in quotes: of a key, or of a list
+// below it.
+var plainValue = regexp.MustCompile(`^(?:([A-Za-z_]+)\s*:|-)(?:\s+([^"'#\s].*))?$`)
+
+// quotedText is what the parser quotes from the file, which may be a password.
+var quotedText = regexp.MustCompile("'[^']{2,}'|`[^`]{2,}`")
+
+// refuseYAML says why text is no YAML. The usual reason is a value that needs quotes,
+// [::1]:8080 or push:, which the parser says nothing of: it is looked for first, among
+// the lines that are no YAML by themselves either.
+func (l *loader) refuseYAML(file string, text []byte, err error) {
+	found := false
+	section, path := "", ""
+	for i, line := range strings.Split(string(text), "\n") {
+		m := plainValue.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil {
+			continue
+		}
+		name, value := m[1], m[2]
+		switch {
+		case name == "": // one of a list
+		case line[0] != ' ':
+			section, path = name+".", name
+		default:
+			path = section + name
+		}
+		if k, known := l.find(path); known && needsQuotes(value) {
+			found = true
+			l.refuse(k, value, fmt.Sprintf("%s:%d", file, i+1), errors.New("YAML reads this otherwise; put it in quotes"))
+		}
+	}
+	if !found {
+		message := quotedText.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "'…'")
+		l.add(Problem{Source: file, Message: "malformed YAML: " + message})
+	}
+}
+
+// needsQuotes reports whether a value is YAML only in quotes. A list may go on below.
+func needsQuotes(value string) bool {
+	isYAML := func(value string) bool { return yaml.Unmarshal([]byte("x: "+value), &yaml.Node{}) == nil }
+	goesOn := strings.HasPrefix(value, "[") && !strings.Contains(value, "]")
+	return !goesOn && !isYAML(value) && isYAML("'"+strings.ReplaceAll(value, "'", "''")+"'")
+}
+
+// eachEntry calls read with the path and the value of each entry of a mapping. A key
+// that stands twice is a problem.
+func (l *loader) eachEntry(m *yaml.Node, file, prefix string, read func(path string, value *yaml.Node, source string)) {
+	lines := map[string]int{}
+	for i := 0; i < len(m.Content); i += 2 {
+		name, value := m.Content[i], m.Content[i+1]
+		path := prefix + name.Value
+		source := fmt.Sprintf("%s:%d", file, name.Line)
+		if first := lines[name.Value]; first != 0 {
+			l.add(Problem{Key: printable(path), Source: source, Message: fmt.Sprintf("stands twice, before in line %d", first)})
+			continue
+		}
+		lines[name.Value] = name.Line
+		if value.Alias != nil {
+			value = value.Alias
+		}
+		read(path, value, source)
+	}
+}
+
+// readEntry takes one top-level entry: a key, or a section of keys.
+func (l *loader) readEntry(name string, value *yaml.Node, source string) {
 	switch {
 	case strings.Contains(name, "."):
-		l.refuseUnknown(name, value, source)
-		return
+		l.refuseUnknown(name, valueOf(value), source)
 	case !l.isSection(name):
 		l.readValue(name, value, source)
-		return
-	}
-	switch section := value.(type) {
-	case nil:
+	case value.Kind == yaml.MappingNode:
+		file := source[:strings.LastIndexByte(source, ':')]
+		l.eachEntry(value, file, name+".", l.readValue)
+	case value.Tag == "!!null":
 		// A section whose keys are all commented out.
-	case map[string]any:
-		for _, leaf := range sortedKeys(section) {
-			l.readValue(name+"."+leaf, section[leaf], source)
-		}
-	case map[any]any:
-		// What the decoder makes where a key is no text.
-		for leaf, v := range section {
-			l.readValue(name+"."+fmt.Sprint(leaf), v, source)
-		}
 	default:
-		l.add(Problem{Key: name, Value: show(value), Source: source, Message: "is a section",
+		l.add(Problem{Key: name, Value: show(valueOf(value)), Source: source, Message: "is a section",
 			Allowed: "its keys, indented, on the lines below: " + l.within(name)})
 	}
 }
 
-func (l *loader) readValue(path string, value any, source string) {
+func (l *loader) readValue(path string, node *yaml.Node, source string) {
+	value := valueOf(node)
 	k, ok := l.find(path)
 	switch {
 	case !ok:
@@ -90,6 +156,17 @@ func (l *loader) readValue(path string, value any, source string) {
 	default:
 		l.given[path] = given{value, source}
 	}
+}
+
+// errUnreadable stands for a value that YAML's rules forbid, !!int x. No key takes it.
+var errUnreadable = errors.New("unreadable")
+
+func valueOf(node *yaml.Node) any {
+	var value any
+	if node.Decode(&value) != nil {
+		return errUnreadable
+	}
+	return value
 }
 
 func (l *loader) refuseUnknown(path string, value any, source string) {
@@ -144,122 +221,6 @@ func (l *loader) within(section string) string {
 		}
 	}
 	return strings.Join(names, ", ")
-}
-
-func read(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("config: opening %s: %w", file, err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("config: reading %s: %w", file, err)
-	}
-	return text, nil
-}
-
-// reason is the operating system's word without the call and the path, which
-// the problem's line has already.
-func reason(err error) string {
-	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
-		return pathError.Err.Error()
-	}
-	return err.Error()
-}
-
-// decodeYAML returns what the text holds, or what is wrong with it, with lines
-// where the decoder tells them.
-func decodeYAML(text []byte) (map[string]any, []string) {
-	if complaint := bound(string(text)); complaint != "" {
-		return nil, []string{complaint}
-	}
-	decoder, err := viper.NewCodecRegistry().Decoder("yaml")
-	if err != nil {
-		return nil, []string{err.Error()}
-	}
-	tree := map[string]any{}
-	if err := decoder.Decode(text, tree); err != nil {
-		return nil, complaints(err)
-	}
-	return tree, nil
-}
-
-// bound refuses what the decoder would take too long over, or would not see: it
-// reads the first document of a file and leaves the others.
-func bound(text string) string {
-	if len(text) > maxFile {
-		return fmt.Sprintf("is larger than %d KiB: not a configuration", maxFile>>10)
-	}
-	marks, number := 0, 0
-	begun, ended := false, false
-	for line := range strings.Lines(text) {
-		number++
-		line = strings.TrimRight(strings.TrimPrefix(line, "\ufeff"), " \t\r\n")
-		if line == "..." || line == "---" || strings.HasPrefix(line, "--- ") {
-			ended = ended || begun
-			line = strings.TrimLeft(line, "-.")
-		}
-		bare := strings.TrimLeft(line, " \t")
-		if bare == "" || bare[0] == '#' || bare[0] == '%' && !begun {
-			continue
-		}
-		if ended {
-			return fmt.Sprintf("line %d: a second document; a configuration is one", number)
-		}
-		begun = true
-		// Without a quote in the line, this begins a comment.
-		if comment := strings.Index(line, " #"); comment >= 0 && !strings.ContainsAny(line, `"'`) {
-			line = line[:comment]
-		}
-		marks += strings.Count(line, ":") + strings.Count(line, ",") + strings.Count(line, "?")
-	}
-	if marks > maxMarks {
-		return fmt.Sprintf("has more than %d keys and values: not a configuration", maxMarks)
-	}
-	return ""
-}
-
-// complaints takes the decoder's error apart.
-func complaints(err error) []string {
-	var lines []string
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimSpace(strings.TrimPrefix(line, "yaml: "))
-		switch {
-		case line == "" || line == "unmarshal errors:":
-		case strings.Contains(line, "cannot unmarshal"):
-			// Only the top can be of a wrong type; the decoder would quote it.
-			lines = append(lines, "holds no keys; it must be lines such as `listen: 127.0.0.1:8080`")
-		default:
-			lines = append(lines, "malformed YAML: "+unquoted(line))
-		}
-		if len(lines) == maxComplaints {
-			break
-		}
-	}
-	return lines
-}
-
-// unquoted takes out of a complaint what it quotes from the file, which may be
-// a password: unknown anchor 'hunter2'. Marks such as ',' stay, and the names
-// of keys, which the decoder puts in double quotes.
-func unquoted(complaint string) string {
-	const longestMark = 1
-	for _, quote := range []string{"'", "`"} {
-		parts := strings.Split(complaint, quote)
-		for i := 1; i < len(parts); i += 2 {
-			if len(parts[i]) > longestMark {
-				parts[i] = "…"
-			}
-		}
-		complaint = strings.Join(parts, quote)
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, complaint)
 }
 
 // printable keeps a name from a file within a line.

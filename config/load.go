@@ -138,7 +138,7 @@ func (l *loader) cause(err error) {
 
 // readEnvironment takes the keys' variables and refuses unknown ones.
 func (l *loader) readEnvironment() {
-	known := map[string]bool{}
+	known := map[string]bool{scriptPrefix: true}
 	var names []string
 	for _, k := range l.keys {
 		name := k.variable()

@@ -1,7 +1,11 @@
 package config
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +108,28 @@ func TestUnknownVariableIsRefused(t *testing.T) {
 		"PUSHPOD_CONN_PNIG", `"30s"`, "did you mean PUSHPOD_CONN_PING?")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN_PORT=8080"}}, "PUSHPOD_LISTEN_PORT", "unknown variable")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_=1"}}, "PUSHPOD_", "unknown variable")
+}
+
+// TestVariablesOfTheScriptsAreLeftAlone looks for them, so that it finds the next one.
+func TestVariablesOfTheScriptsAreLeftAlone(t *testing.T) {
+	scripts, err := filepath.Glob("../scripts/*.sh")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal(scripts, err)
+	}
+	var environ []string
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bPUSHPOD_[A-Z_]+`).FindAllString(string(text), -1) {
+			environ = append(environ, name+"=app:")
+		}
+	}
+	if !slices.Contains(environ, "PUSHPOD_PREFIX=app:") {
+		t.Errorf("no PUSHPOD_PREFIX in %q", environ)
+	}
+	wantLoaded(t, LoadOptions{Environ: environ})
 }
 
 func TestVariablesThatKubernetesMakesForAServiceAreLeftAlone(t *testing.T) {

@@ -9,11 +9,11 @@ import (
 
 const referenceWidth = 110
 
-const referenceHead = `pushpod's configuration: every key with its default. A file needs only the keys that it changes.
+const referenceHead = `The configuration of pushpod: all keys with their defaults. A file needs only the keys that it changes.
 
-Flags (--conn.ping 30s) win over environment variables, these over the file, and the file over the defaults. A variable is called PUSHPOD_ and the key's path with _; lists are separated by commas; an empty one counts as absent. Durations have a unit (500ms, 30s, 5m), and so may sizes (512B, 64KiB, 1MiB). on, off, true and false are the same in pairs. What is unknown or not allowed stops the start and is named.
+Flags (--conn.ping 30s) override environment variables, these override the file, and the file overrides the defaults. The variable of a key is PUSHPOD_ and the key's path with _; lists are separated by commas; an empty variable counts as not set. Durations need a unit (500ms, 30s, 5m). Sizes are bytes, or have a unit (512B, 64KiB, 1MiB). on means true, off means false. An unknown key or a value that is not allowed stops the start, with an error that names it.
 
-Keys that are commented out have a default which depends on other keys.
+The default of a key that is commented out depends on other keys.
 `
 
 // Reference returns the commented YAML file of every key with its default. It

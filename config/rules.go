@@ -47,20 +47,20 @@ func (l *loader) derive(c *Config) {
 func (l *loader) check(c Config) {
 	host, _, _ := splitAddress(c.Listen)
 	if _, local := loopback(host); l.sound("listen", "auth.mode", "auth.insecure") && c.Auth.Mode == "none" && !local && !c.Auth.Insecure {
-		l.conflict("auth.mode", fmt.Sprintf("none lets everyone who reaches listen (%s) be any user", c.Listen),
+		l.conflict("auth.mode", fmt.Sprintf("with none, anyone who can connect to listen (%s) can be any user", c.Listen),
 			"none where listen is on loopback, such as 127.0.0.1:8080, or with auth.insecure: true")
 	}
 	if least := c.Presence.Renew + c.Conn.Ping + c.Conn.PingTimeout; l.sound("presence.ttl", "presence.renew", "conn.ping", "conn.ping_timeout") && c.Presence.TTL <= least {
-		l.conflict("presence.ttl", "entries would expire under live connections", fmt.Sprintf(
+		l.conflict("presence.ttl", "entries of live connections would expire", fmt.Sprintf(
 			"more than presence.renew + conn.ping + conn.ping_timeout (%s + %s + %s = %s)",
 			short(c.Presence.Renew), short(c.Conn.Ping), short(c.Conn.PingTimeout), short(least)))
 	}
 	if l.sound("presence.lease", "presence.heartbeat") && c.Presence.Lease < 2*c.Presence.Heartbeat {
-		l.conflict("presence.lease", "pods would take each other for dead",
+		l.conflict("presence.lease", "pods would consider each other dead",
 			fmt.Sprintf("at least twice presence.heartbeat (%s)", short(2*c.Presence.Heartbeat)))
 	}
 	if l.sound("listen", "admin.listen") && sameSocket(c.Listen, c.Admin.Listen) {
-		l.conflict("admin.listen", "is where listen is", "an address or a port of its own")
+		l.conflict("admin.listen", "is the address of listen", "another address or port")
 	}
 	l.checkCredentials(c)
 }
@@ -68,18 +68,15 @@ func (l *loader) check(c Config) {
 // checkCredentials refuses what would be left unused without a word: a pod
 // that was given a password and an embedded Redis serves nobody's users.
 func (l *loader) checkCredentials(c Config) {
-	const needs = "only together with redis.addresses; the embedded Redis knows no users"
+	const needs = "only together with redis.addresses; the embedded Redis has no users"
 	for _, path := range []string{"redis.username", "redis.password"} {
 		value := c.Redis.Username
 		if path == "redis.password" {
 			value = c.Redis.Password
 		}
 		if value != "" && c.Redis.Embedded() && l.sound(path, "redis.addresses") {
-			l.conflict(path, "there is no Redis that it is for", needs)
+			l.conflict(path, "no Redis is given that it is for", needs)
 		}
-	}
-	if c.Redis.Username != "" && c.Redis.Password == "" && l.sound("redis.username", "redis.password") {
-		l.conflict("redis.username", "a user without a password would not be used", "together with redis.password")
 	}
 }
 

@@ -75,7 +75,7 @@ func TestLeaseOutlivesAHeartbeat(t *testing.T) {
 
 func TestListenersDoNotCollide(t *testing.T) {
 	for _, admin := range []string{"127.0.0.1:8080", ":8080", "0.0.0.0:8080", "[::]:8080"} {
-		wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_ADMIN_LISTEN=" + admin}}, "admin.listen", admin, "is where listen is")
+		wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_ADMIN_LISTEN=" + admin}}, "admin.listen", admin, "is the address of listen")
 	}
 	wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_ADMIN_LISTEN=127.0.0.2:8080"}})
 	wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=127.0.0.1:0", "PUSHPOD_ADMIN_LISTEN=127.0.0.1:0", "PUSHPOD_POD_ADDRESS=a:1"}})
@@ -84,7 +84,8 @@ func TestListenersDoNotCollide(t *testing.T) {
 func TestCredentialsNeedARedis(t *testing.T) {
 	password, username, address := "PUSHPOD_REDIS_PASSWORD=x", "PUSHPOD_REDIS_USERNAME=u", "PUSHPOD_REDIS_ADDRESSES=a:1"
 	wantOneProblem(t, LoadOptions{Environ: []string{password}}, "redis.password", "redis.addresses")
-	wantOneProblem(t, LoadOptions{Environ: []string{username, address}}, "redis.username", "redis.password")
+	wantOneProblem(t, LoadOptions{Environ: []string{username}}, "redis.username", "redis.addresses")
+	wantLoaded(t, LoadOptions{Environ: []string{username, address}}) // "nopass" in an ACL
 	wantLoaded(t, LoadOptions{Environ: []string{password, address}})
 	wantLoaded(t, LoadOptions{Environ: []string{password, username, address}})
 }

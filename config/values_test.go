@@ -34,7 +34,6 @@ var wrong = map[string][]string{
 	"conn.max_message":             {"124", "17MiB", "off"},
 	"conn.queue_bytes":             {"1023B", "2GiB", "0"},
 	"conn.slow_consumer":           {"drop", "DISCONNECT", "off"},
-	"conn.gather":                  {"0.5ms", "2m", "50"},
 	"conn.io_uring":                {"on", "yes", "true"},
 	"conn.ping":                    {"0s", "999ms", "61m", "25"},
 	"conn.ping_timeout":            {"0s", "11m"},
@@ -62,7 +61,7 @@ func TestEveryKeyRefusesWrongValuesInOneLine(t *testing.T) {
 		for _, value := range wrong[k.path] {
 			t.Run(k.path+"="+value, func(t *testing.T) {
 				file := write(t, strings.TrimPrefix(fmt.Sprintf("%s:\n  %s: %s\n", k.section(), k.leaf(), value), ":\n  "))
-				p := wantOneProblem(t, LoadOptions{File: file}, k.path+": ", "("+file+")", "allowed: "+k.allowed)
+				p := wantOneProblem(t, LoadOptions{File: file}, k.path+": ", "("+file+":", "allowed: "+k.allowed)
 				if p.Key != k.path || p.Value == "" || p.Allowed == "" {
 					t.Errorf("%+v", p)
 				}
@@ -76,11 +75,11 @@ func TestEveryKeyRefusesWrongValuesInOneLine(t *testing.T) {
 
 func TestLineNamesTheValueAsItWasWritten(t *testing.T) {
 	for text, want := range map[string]string{
-		"conn: {ping: 0s}": `config: conn.ping: "0s" (FILE); allowed: a duration with its unit, such as 30s, from 1s to 1h`,
-		"redis: {db: -1}":  `config: redis.db: -1 (FILE); allowed: a whole number from 0 to 65,535`,
-		"auth: {mode: jwt}": `config: auth.mode: "jwt" (FILE): comes with a later version; this one knows none; ` +
+		"conn: {ping: 0s}": `config: conn.ping: "0s" (FILE:1); allowed: a duration with its unit, such as 30s, from 1s to 1h`,
+		"redis: {db: -1}":  `config: redis.db: -1 (FILE:1); allowed: a whole number from 0 to 65,535`,
+		"auth: {mode: jwt}": `config: auth.mode: "jwt" (FILE:1): comes with a later version; this one has only none; ` +
 			`allowed: none`,
-		"redis: {addresses: [a:1, b:2]}": `config: redis.addresses: ["a:1", "b:2"] (FILE): this version speaks to one standalone Redis; ` +
+		"redis: {addresses: [a:1, b:2]}": `config: redis.addresses: ["a:1", "b:2"] (FILE:1): this version supports one standalone Redis; ` +
 			`several addresses (a Cluster) come with a later one; allowed: nothing (an embedded Redis), or one host:port, such as 10.0.3.1:6379`,
 	} {
 		file := write(t, text)

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"pushpod/conn/internal/netloop"
+	"pushpod/conn/internal/wire"
 )
 
 // TestARowOfHandshakesIsAnsweredAtOnce: whatever else has happened to one of them
@@ -35,17 +38,17 @@ func TestARowOfHandshakesIsAnsweredAtOnce(t *testing.T) {
 			clients[i].sock.Close()
 		}
 		for i := 3; i < n; i += 10 {
-			s.push(t, Push{Close: true, CloseCode: CodeNormal}, "", fmt.Sprint("u", i))
+			s.push(t, Push{Close: true, CloseCode: wire.CodeNormal}, "", fmt.Sprint("u", i))
 		}
 		s.flush()
 		for i := 2; i < n; i += 10 {
-			eventually(t, "it is noticed that one has gone", func() bool { _, gone := s.hub.cause(fmt.Sprint("u", i)); return gone })
+			eventually(t, "it is noticed that one has gone", func() bool { return s.hub.told(fmt.Sprint("u", i)).closed })
 		}
-		row := make([]Welcome, n)
+		row := make([]Answer, n)
 		for i, c := range conns {
-			row[i] = Welcome{c, fmt.Appendf(nil, "welcome %d", i)}
+			row[i] = Answer{Conn: c, Welcome: fmt.Appendf(nil, "welcome %d", i)}
 		}
-		s.AcceptAll(row)
+		s.Answer(row...)
 		for i, c := range clients {
 			if i%10 == 2 {
 				continue
@@ -55,14 +58,12 @@ func TestARowOfHandshakesIsAnsweredAtOnce(t *testing.T) {
 			switch i % 10 {
 			case 0:
 				eventually(t, "what came early is received", func() bool {
-					s.hub.mu.Lock()
-					defer s.hub.mu.Unlock()
-					return fmt.Sprint(s.hub.received[fmt.Sprint("u", i)]) == "[early]"
+					return fmt.Sprint(s.hub.told(fmt.Sprint("u", i)).received) == "[early]"
 				})
 			case 1:
 				c.wantText("what was pushed meanwhile", "pushed")
 			case 3:
-				c.wantClose("it was closed meanwhile", CodeNormal)
+				c.wantClose("it was closed meanwhile", wire.CodeNormal)
 			}
 		}
 		if got := s.Stats().Handshakes[101]; got != n-n/10 {
@@ -71,96 +72,85 @@ func TestARowOfHandshakesIsAnsweredAtOnce(t *testing.T) {
 	})
 }
 
-// slowSender takes limit bytes of each send.
-type slowSender struct {
-	limit             int
-	prepared, results []int // bytes
-	sent              int
-}
-
-func (s *slowSender) add(_ int32, bufs [][]byte) {
-	n := 0
-	for _, b := range bufs {
-		n += len(b)
-	}
-	s.prepared = append(s.prepared, min(n, s.limit))
-}
-
-func (s *slowSender) send() {
-	s.results, s.prepared = s.prepared, s.results[:0]
-	s.sent += len(s.results)
-}
-
-func (s *slowSender) result(i int) (int, error) { return s.results[i], nil }
-func (s *slowSender) usable() bool              { return true }
-func (s *slowSender) trim()                     {}
-func (s *slowSender) close()                    {}
-
-// senderServer is sinkServer with a sender.
-func senderServer(n int, sender *slowSender) (*Server, []*Conn) {
-	s, conns := sinkServer(n)
-	s.loops[0].sender = sender
-	return s, conns
-}
-
-func TestAPingThatASenderTakesInPartIsFinishedLater(t *testing.T) {
-	for name, c := range map[string]struct {
-		taken, left int
-	}{"nothing": {0, 2}, "half of it": {1, 1}, "all of it": {2, 0}} {
-		s, conns := senderServer(1, &slowSender{limit: c.taken})
-		l := s.loops[0]
-		l.mu.Lock()
-		conns[0].sendShared(s.wsPing, true)
-		l.complete()
-		if conns[0].out == nil {
-			if c.left > 0 {
-				t.Errorf("%s is taken: nothing waits, want %d bytes", name, c.left)
-			}
-		} else if b := conns[0].gather(); len(b) != c.left || string(b) != string(s.wsPing.frame[2-c.left:]) {
-			t.Errorf("%s is taken: %x waits", name, b)
+func TestAPingThatASocketTakesInPartIsFinishedLater(t *testing.T) {
+	for room, left := range map[int]int64{0: 2, 1: 1, 2: 0} {
+		s := newFakeServer(t, Options{Settings: Settings{Ping: time.Second}})
+		c := s.open("u")
+		c.give(room)
+		s.tick(10)
+		if st := s.Stats(); st.PingsSent != 1 || st.QueuedBytes != left || len(c.got) != room {
+			t.Errorf("room for %d bytes: %d are written, %d wait", room, len(c.got), st.QueuedBytes)
 		}
-		l.mu.Unlock()
+		c.give(100)
+		c.want("the whole ping", s.codec.ping(false))
 	}
 }
 
-// TestNothingIsSentToASocketThatWasClosed: its descriptor may be another's by then.
-func TestNothingIsSentToASocketThatWasClosed(t *testing.T) {
-	sender := &slowSender{limit: 100}
-	s, conns := senderServer(2, sender)
-	l := s.loops[0]
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s.conns.Add(2)
-	l.open = 2
-	for _, c := range conns {
-		c.sendShared(s.wsPing, true)
+func TestPingsToManyAreWrittenTogether(t *testing.T) {
+	s := newFakeServer(t, Options{Settings: Settings{Ping: time.Second}})
+	var conns []*fakeSocket
+	for i := range netloop.MaxWrites {
+		c := s.open(fmt.Sprint("u", i))
+		c.give(100)
+		conns = append(conns, c)
 	}
-	conns[0].end(CauseDead)
-	if sender.sent != 2 {
-		t.Errorf("%d of 2 pings were sent when the socket was closed", sender.sent)
-	}
-	l.complete()
-	if sender.sent != 2 {
-		t.Errorf("%d pings were sent, want 2", sender.sent)
+	s.net.sends = 0
+	s.stall(time.Second) // all of them are due in one look
+	if got := s.Stats().PingsSent; got != uint64(len(conns)) || s.net.sends != 1 {
+		t.Errorf("%d of %d pings in %d calls", got, len(conns), s.net.sends)
 	}
 }
 
-func TestPingsToManyAreLifted(t *testing.T) {
-	sender := &slowSender{limit: 100}
-	s, conns := senderServer(64, sender)
+// Its descriptor may be another's by then.
+func TestNothingIsWrittenToASocketThatWasClosed(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	a, b := s.open("a"), s.open("b")
 	l := s.loops[0]
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	s.opts.Ping = 2 * tick
-	for _, c := range conns {
-		c.pingEach = 1
-		l.open++
-		c.pingAt = l.wheel.now + 1
-		c.schedule()
+	for _, x := range []*fakeSocket{a, b} {
+		x.room = 100
+		x.c.sendText([]byte("x"))
+		x.c.prepare()
 	}
-	l.wheel.last = time.Now().Add(-tick)
-	l.advance()
-	if sender.sent != len(conns) || l.pings != uint64(len(conns)) {
-		t.Errorf("%d of %d pings went through the sender; %d were due", sender.sent, len(conns), l.pings)
+	a.c.end(CauseDead)
+	l.unlock()
+	a.want("what was prepared goes out before the end", textOf("x"))
+	b.want("the other's too", textOf("x"))
+}
+
+func TestFarTooManyConnectionsAreClosedWithoutAWord(t *testing.T) {
+	s := newFakeServer(t, Options{MaxConns: 1})
+	for i := range 1 + overflowConns {
+		if x := s.connect("GET /ws"); x.closed || (len(x.got) > 0) != (i > 0) {
+			t.Fatalf("connection %d is closed: %v, and told %q", i, x.closed, x.got)
+		}
+	}
+	s.net.last++
+	x := &fakeSocket{t: t, s: s, fd: s.net.last}
+	s.net.sockets[x.fd] = x
+	s.net.take(x.fd, [16]byte{})
+	if st := s.Stats(); !x.closed || st.AcceptErrors != 1 || s.Len() != 1+overflowConns {
+		t.Errorf("it is closed: %v, %d errors, %d connections", x.closed, st.AcceptErrors, s.Len())
+	}
+	s.acceptFailed()
+	if st := s.Stats(); st.AcceptErrors != 2 {
+		t.Error("a socket for which there is no descriptor is not counted")
+	}
+}
+
+func TestAnEventOfOneThatHasEndedIsNobodys(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	s.open("stays") // or all slots are given up
+	old := s.open("old")
+	old.end()
+	x := s.open("new")
+	if x.ref.Slot != old.ref.Slot || x.ref == old.ref {
+		t.Fatalf("%v, then %v", old.ref, x.ref)
+	}
+	x.eof = true // which is seen when it is read
+	s.net.to.Ready(old.ref, true, true)
+	s.net.to.Ready(netloop.Ref{Slot: 100, Gen: 1}, true, true)
+	if x.closed {
+		t.Error("the next one in its place was read")
 	}
 }

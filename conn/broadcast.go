@@ -1,212 +1,203 @@
 package conn
 
-// broadcastLog holds the messages for every connection of a loop that some of
-// them have not been given yet. A connection's position in it is Conn.seen.
-type broadcastLog struct {
-	base, end uint32 // positions of the first message, and behind the last one
-	messages  []*Message
+import "pushpod/conn/internal/sendq"
+
+// audience is a set of a loop's connections to whom messages are sent without
+// being queued for each: they stand in a log, and a sweep brings connection after
+// connection up to date. Everyone is one.
+type audience struct {
+	base, end uint32 // positions of the first message in the log, and behind the last one
+	messages  []*sendq.Frame
 	run       []byte // all frames, one behind the other
 	starts    []int  // of each message in run
 	special   int    // messages that expire or close: they need a look each
 	timed     int    // messages of which the time of publishing is known
 
-	cursor int    // the sweep's place in Loop.slots
-	target uint32 // what the connections before the cursor have seen at least
+	cursor int    // the sweep's place among the members
+	target uint32 // what the members before the cursor have seen at least
 }
 
-const logKept = 1 << 20 // bytes of run that are kept while it is empty
+const runKept = 1 << 20 // bytes of run that are kept while it is empty
 
-// append adds m. The caller's hold of it goes over to the log.
-func (g *broadcastLog) append(m *Message) {
-	if g.base == g.end {
-		g.cursor = 0
+// append adds f. The caller's hold of it goes over to the log.
+func (a *audience) append(f *sendq.Frame) {
+	if a.base == a.end {
+		a.cursor = 0
 	}
-	g.messages = append(g.messages, m)
-	g.starts = append(g.starts, len(g.run))
-	g.run = append(g.run, m.frame...)
-	g.end++
-	if m.expires != 0 || m.closes {
-		g.special++
+	a.messages = append(a.messages, f)
+	a.starts = append(a.starts, len(a.run))
+	a.run = append(a.run, f.Bytes...)
+	a.end++
+	a.classify(f, 1)
+}
+
+// classify counts f among the messages in the log that need a look; by -1, it is
+// taken out.
+func (a *audience) classify(f *sendq.Frame, by int) {
+	if f.Expires != 0 || f.Closes {
+		a.special += by
 	}
-	if m.at != 0 {
-		g.timed++
+	if f.At != 0 {
+		a.timed += by
 	}
 }
 
-// trim forgets the messages before position to.
-func (g *broadcastLog) trim(to uint32) {
-	n := int(to - g.base)
-	for _, m := range g.messages[:n] {
-		if m.expires != 0 || m.closes {
-			g.special--
-		}
-		if m.at != 0 {
-			g.timed--
-		}
-		m.release()
+// forget takes out the messages before position to, which all members have seen.
+func (a *audience) forget(to uint32) {
+	n := int(to - a.base)
+	for _, f := range a.messages[:n] {
+		a.classify(f, -1)
+		f.Release()
 	}
-	g.base = to
-	if n == len(g.messages) {
-		clear(g.messages)
-		g.messages, g.starts = g.messages[:0], g.starts[:0]
-		if g.run = g.run[:0]; cap(g.run) > logKept {
-			g.run = nil
-		}
+	a.base = to
+	if n == len(a.messages) {
+		clear(a.messages)
+		a.messages, a.starts, a.run = a.messages[:0], a.starts[:0], a.run[:0]
 		return
 	}
-	cut := g.starts[n]
-	g.run = g.run[:copy(g.run, g.run[cut:])]
-	rest := copy(g.messages, g.messages[n:])
-	clear(g.messages[rest:])
-	g.messages = g.messages[:rest]
-	g.starts = g.starts[:copy(g.starts, g.starts[n:])]
-	for i := range g.starts {
-		g.starts[i] -= cut
+	cut := a.starts[n]
+	a.run = a.run[:copy(a.run, a.run[cut:])]
+	rest := copy(a.messages, a.messages[n:])
+	clear(a.messages[rest:])
+	a.messages = a.messages[:rest]
+	a.starts = a.starts[:copy(a.starts, a.starts[n:])]
+	for i := range a.starts {
+		a.starts[i] -= cut
 	}
 }
 
-// after returns the messages from position seen on.
-func (g *broadcastLog) after(seen uint32) []*Message { return g.messages[int(seen-g.base):] }
+// trimRoom gives up room that is not in use.
+func (a *audience) trimRoom() {
+	if len(a.run) == 0 && cap(a.run) > runKept {
+		a.run = nil
+	}
+	a.messages, a.starts = trimmed(a.messages), trimmed(a.starts)
+}
 
-// catchUp queues what c has not been given of the log, so that what is queued
+// unseen returns the messages from position seen on.
+func (a *audience) unseen(seen uint32) []*sendq.Frame { return a.messages[int(seen-a.base):] }
+
+// catchUp queues what c has not been sent of the log, so that what is queued
 // next comes behind it.
 func (c *Conn) catchUp() {
-	g := &c.loop.log
-	if c.seen == g.end {
+	a := &c.loop.everyone
+	if c.seen == a.end {
 		return
 	}
-	missing := g.after(c.seen)
-	c.seen = g.end
-	for _, m := range missing {
-		m.retain()
-		c.admit(m)
+	unseen := a.unseen(c.seen)
+	c.seen = a.end
+	for _, f := range unseen {
+		f.Retain()
+		c.admit(f)
 	}
 }
 
-// forfeit books what c has not been given of the log as closed. To one whose
+// dropUnseen counts what c has not been sent of the log as closed. To one whose
 // handshake is not complete nothing of it was addressed.
-func (c *Conn) forfeit() {
-	g := &c.loop.log
-	if c.state != stateHandshaking {
-		c.loop.delivered[resultClosed] += uint64(g.end - c.seen)
+func (c *Conn) dropUnseen() {
+	a := &c.loop.everyone
+	if c.state != stateHandshaking && c.state != stateRefused && c.state != stateClosed {
+		c.loop.pool.Count(sendq.Closed, int(a.end-c.seen))
 	}
-	c.seen = g.end
+	c.seen = a.end
 }
 
-// sweep flushes connections that wait for it, and brings connections up to
-// date with the log: budget of them at most. more says that some are left.
-func (l *Loop) sweep(budget int) (more bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.clock = l.srv.opts.Now()
-	letters := l.srv.sweepers && l.collect(sliceQueued)
-	budget = l.flushDirty(budget)
-	g := &l.log
-	for scan := 64 * budget; budget > 0 && scan > 0 && g.base != g.end; scan-- {
+// sweepLog brings members up to date with the log: budget of them at most. It
+// returns what is left of the budget.
+func (l *Loop) sweepLog(budget int) int {
+	a := &l.everyone
+	for scan := 64 * budget; budget > 0 && scan > 0 && a.base != a.end; scan-- {
 		if len(l.slots) == 0 {
-			g.trim(g.end)
+			a.forget(a.end)
 			break
 		}
-		if g.cursor >= len(l.slots) {
-			l.complete() // it sends from the log
-			g.trim(g.target)
-			g.cursor = 0
+		if a.cursor >= len(l.slots) {
+			l.submit() // it writes from the log
+			a.forget(a.target)
+			a.cursor = 0
 			continue
 		}
-		if g.cursor == 0 {
-			g.target = g.end
+		if a.cursor == 0 {
+			a.target = a.end
 		}
-		c := l.slots[g.cursor]
-		g.cursor++
-		if c != nil && c.seen != g.end {
+		c := l.slots[a.cursor]
+		a.cursor++
+		if c != nil && c.seen != a.end {
 			c.update()
 			budget--
 		}
 	}
-	l.complete()
-	if more = letters || !l.idle(); !more {
-		l.backlog.Store(0)
-	}
-	return more
+	l.submit()
+	return budget
 }
-
-// idle reports whether nothing is left for a sweep.
-func (l *Loop) idle() bool { return l.dirtyAt == len(l.dirty) && l.log.base == l.log.end }
 
 // update brings c up to date with the log: where nothing else waits for it, by
 // one write of all that is new, without queueing it.
 func (c *Conn) update() {
 	l := c.loop
-	g := &l.log
+	a := &l.everyone
 	switch {
-	case c.state == stateClosing:
-		c.forfeit()
-		return
-	case c.state != stateOpen && c.state != stateRegistering:
-		c.seen = g.end
-		return
-	case c.state == stateRegistering || c.out != nil || g.special > 0:
+	case !c.takes():
+		c.dropUnseen()
+	case c.state == stateRegistering || c.out != nil || a.special > 0 || !c.writes():
 		c.catchUp()
-		c.flush()
-		return
+		c.flushPromptly()
+	default:
+		unseen := a.unseen(c.seen)
+		c.seen = a.end
+		l.bufs[0] = a.run[a.starts[len(a.messages)-len(unseen)]:]
+		l.write(inflight{c: c, asked: len(l.bufs[0]), unseen: len(unseen)}, 1)
 	}
-	missing := len(g.messages) - len(g.after(c.seen))
-	b := g.run[g.starts[missing]:]
-	missing = len(g.messages) - missing
-	c.seen = g.end
-	if l.many(len(l.slots) - len(l.free)) {
-		l.bufs[0] = b
-		l.take(flight{c: c, asked: len(b), missing: missing}, 1)
-		return
-	}
-	n, err := l.io.write(c, b)
-	c.updated(missing, len(b), n, err)
 }
 
-// updated books what became of a write of the newest messages in the log.
-func (c *Conn) updated(count, asked, n int, err error) {
+// sentUnseen counts what became of a write of the newest messages in the log,
+// and queues the rest of them.
+func (c *Conn) sentUnseen(f *inflight) {
 	l := c.loop
-	g := &l.log
-	missing := g.messages[len(g.messages)-count:]
-	if err != nil {
-		l.delivered[resultClosed] += uint64(count)
-		c.end(CausePeer)
-		return
-	}
-	l.writes++
-	l.writtenBytes += uint64(n)
-	if n == asked {
-		l.delivered[resultWritten] += uint64(count)
-		if g.timed > 0 {
-			for _, m := range missing {
-				if m.at != 0 {
-					l.observe(l.clock - m.at)
-				}
-			}
+	a := &l.everyone
+	unseen := a.messages[len(a.messages)-f.unseen:]
+	switch {
+	case f.err != nil:
+		l.pool.Count(sendq.Closed, f.unseen)
+	case f.took == f.asked:
+		l.pool.Count(sendq.Written, f.unseen)
+		if a.timed > 0 {
+			l.observe(unseen)
 		}
-		return
+	default:
+		c.queueRest(unseen, f.took)
 	}
-	c.partly(missing, n)
 }
 
-// partly books n written bytes of the messages, and queues the rest of them.
-func (c *Conn) partly(messages []*Message, n int) {
-	for len(messages) > 0 && n >= len(messages[0].frame) {
-		n -= len(messages[0].frame)
-		c.loop.count(messages[0], resultWritten)
+// observe feeds the latency of messages that are written.
+func (l *Loop) observe(written []*sendq.Frame) {
+	for _, f := range written {
+		if f.At != 0 {
+			l.pool.Observe(l.clock-f.At, 1)
+		}
+	}
+}
+
+// queueRest queues messages of which n bytes are written. Nothing else is queued for
+// c: update saw to that, and nothing is between it and submit.
+func (c *Conn) queueRest(messages []*sendq.Frame, n int) {
+	l := c.loop
+	for n > 0 && n >= len(messages[0].Bytes) {
+		n -= len(messages[0].Bytes)
+		l.pool.Count(sendq.Written, 1)
+		l.observe(messages[:1])
 		messages = messages[1:]
 	}
-	if len(messages) == 0 {
-		return
-	}
-	// This one is begun (or, at n = 0, it is the first of an empty queue).
-	m := messages[0]
-	m.retain()
-	c.push(m.kept())
-	c.begun(n)
-	c.block()
-	for _, m := range messages[1:] {
-		m.retain()
-		c.admit(m)
+	c.set(flagBlocked) // for now, so that no room is sought by writing
+	for i, f := range messages {
+		f.Retain()
+		if i > 0 {
+			c.admit(f)
+			continue
+		}
+		c.push(f)
+		if n > 0 {
+			c.out.Began(&l.pool, n)
+		}
 	}
 }

@@ -1,33 +1,89 @@
 package conn
 
-// beginClose queues a close frame behind all that waits for an open connection.
+import (
+	"pushpod/conn/internal/sendq"
+	"pushpod/conn/internal/wire"
+)
+
+// waitingClose is a frame that closes a connection, behind answers that are
+// owed to it.
+type waitingClose struct {
+	frame *sendq.Frame
+	cause Cause
+}
+
+// beginClose queues a close frame behind all that waits for a connection that is
+// open or registering.
 func (c *Conn) beginClose(code Code, reason string, cause Cause) {
-	if c.state != stateOpen {
+	if !c.takes() {
 		return
 	}
 	c.catchUp()
-	if c.state != stateOpen { // ended, or a waiting message closes it
-		c.flush()
+	if !c.takes() { // ended, or a message closes it
 		return
 	}
-	c.closing(cause)
-	c.push(&Message{frame: appendClose(nil, code, reason), control: true})
-	c.flush()
+	f := sendq.NewFrame(c.loop.codec.closing(nil, code, reason))
+	f.Control, f.Closes = true, true
+	c.closeBy(f, cause)
+}
+
+// closeBy queues a frame that closes the connection, and takes over the caller's
+// hold of it. It goes out behind the welcome, and behind the answers that are owed.
+func (c *Conn) closeBy(f *sendq.Frame, cause Cause) {
+	if c.state == stateRegistering {
+		c.push(f)
+		c.set(flagCloseNext)
+		return
+	}
+	if c.owed == 0 {
+		c.push(f)
+		c.closing(cause)
+		c.flushPromptly()
+		return
+	}
+	c.loop.closes[c] = waitingClose{f, cause}
+	c.set(flagCloseWaits)
+	c.pingAt, c.renewAt = 0, 0
+	c.endAt = c.loop.after(closeTimeout)
+	c.schedule()
+}
+
+// closeNow queues the frame that waits for answers. The time that it has waited
+// counts as time in which the peer may answer it.
+func (c *Conn) closeNow() {
+	w, end := c.takeClose(), c.endAt
+	c.push(w.frame)
+	c.closing(w.cause)
+	c.endAt = max(end, c.loop.after(leastClose))
+	c.schedule()
+	c.flushPromptly()
+}
+
+func (c *Conn) takeClose() waitingClose {
+	w := c.loop.closes[c]
+	delete(c.loop.closes, c)
+	c.clear(flagCloseWaits)
+	return w
+}
+
+// dropClose gives up a close that waits: the connection ends in another way.
+func (c *Conn) dropClose() {
+	if c.has(flagCloseWaits) {
+		c.lose(c.takeClose().frame, sendq.Closed)
+	}
 }
 
 // closing moves an open connection into the state closing: its close frame has
 // been queued, or is about to be.
 func (c *Conn) closing(cause Cause) {
 	c.state, c.cause = stateClosing, cause
-	c.endAt = c.loop.wheel.now + ticksOf(closeTimeout)
+	c.endAt = c.loop.after(closeTimeout)
 	c.pingAt, c.renewAt = 0, 0
 	c.schedule()
 }
 
-// violate ends the connection because the peer broke the protocol or a bound.
-func (c *Conn) violate(code Code, reason string) {
-	c.beginClose(code, reason, CauseProtocol)
-}
+// violate closes the connection because the peer broke the protocol or a bound.
+func (c *Conn) violate(v wire.Violation) { c.beginClose(v.Code, v.Reason, CauseProtocol) }
 
 // peerClosed answers the peer's close frame (RFC 6455 section 5.5.1). What
 // waits for the peer is not wanted any more.
@@ -35,14 +91,15 @@ func (c *Conn) peerClosed(code Code) {
 	c.set(flagPeerClosed | flagDiscard)
 	c.dropHalf()
 	if c.state == stateOpen {
-		c.forfeit()
-		c.discard(resultClosed, true)
+		c.dropClose()
+		c.dropUnseen()
+		c.dropMessages()
 		c.closing(CausePeer)
-		c.push(&Message{frame: appendClose(nil, code, ""), control: true})
-		c.flush()
+		c.loop.scratch = c.loop.codec.closing(c.loop.scratch[:0], code, "")
+		c.sendControl(c.loop.scratch)
 		return
 	}
-	c.flushed()
+	c.flushPromptly()
 }
 
 // eof is called when the peer has ended its side of TCP.
@@ -56,30 +113,27 @@ func (c *Conn) eof() {
 
 // end closes the socket and forgets the connection.
 func (c *Conn) end(cause Cause) {
-	c.loop.complete() // something may be on its way to this socket
-	if c.state == stateClosed {
-		return
-	}
 	l := c.loop
+	l.submit() // something may be on its way to this socket
 	switch c.state {
+	case stateClosed:
+		return
 	case stateOpen, stateClosing:
 		l.open--
-		c.forfeit()
-	case stateRegistering:
-		l.pending--
-		c.forfeit()
-	case stateHandshaking:
+	case stateHandshaking, stateRegistering:
 		l.pending--
 	}
+	c.dropClose()
+	c.dropUnseen()
+	c.dropQueue()
+	c.dropHalf()
 	c.state, c.cause = stateClosed, cause
 	l.ended[cause]++
-	c.discard(resultClosed, false)
-	c.dropHalf()
-	l.io.close(c)
+	l.io.Close(c.fd)
 	l.remove(c)
 	l.srv.conns.Add(-1)
-	if c.has(flagIdentified) {
-		c.clear(flagIdentified)
-		l.srv.opts.Handler.Closed(c, cause)
+	if c.owner != nil {
+		c.owner.Closed(cause)
+		c.owner = nil
 	}
 }

@@ -1,13 +1,16 @@
 package conn
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"pushpod/conn/internal/wire"
 	"pushpod/internal/rawio"
 )
 
@@ -25,9 +28,8 @@ func BenchmarkCores(b *testing.B) {
 			send(d, Push{}, []byte(body))
 		}},
 		{"pushes", func(d *Deliverer, all []*Conn) {
-			text, tail := []byte(body[1:]), body[0]
 			for i := range all {
-				d.Plain(all[i*7919%len(all)], nil, text, tail, 0)
+				d.Plain(all[i*7919%len(all)], 0, []byte(body))
 				if i%500 == 0 {
 					d.Flush() // as often as a reader of Redis's socket does
 				}
@@ -36,22 +38,7 @@ func BenchmarkCores(b *testing.B) {
 	} {
 		for _, loops := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/loops=%d", load.name, loops), func(b *testing.B) {
-				ours, peers := tcpPairs(b, conns)
-				s := New(Options{Handler: newFakeHub(), Loops: loops})
-				all := make([]*Conn, conns)
-				var deal dealer
-				for i, fd := range ours {
-					l := s.loops[deal.next(loops, i)]
-					if l.io == nil {
-						l.io = eventless{&epoll{l: l}}
-						if s.sweepers {
-							s.running.Go(func() { s.sweeper(l) })
-						}
-					}
-					all[i] = l.add(int32(fd), [16]byte{})
-					all[i].state = stateOpen
-				}
-				defer func() { close(s.closing); s.running.Wait() }()
+				s, all, peers := rawPeers(b, conns, Options{Loops: loops})
 				d := s.NewDeliverer()
 				room := make([]byte, 4096)
 				var took time.Duration
@@ -59,15 +46,13 @@ func BenchmarkCores(b *testing.B) {
 					start := time.Now()
 					load.send(d, all)
 					flushAll(d)
-					for _, l := range s.loops { // without its lock, which would be in its way
-						for l.backlog.Load() > 0 {
-							time.Sleep(50 * time.Microsecond)
-						}
+					for s.behind.Load() > 0 { // without a loop's lock, which would be in its way
+						time.Sleep(50 * time.Microsecond)
 					}
 					took += time.Since(start)
 					b.StopTimer()
 					for i, fd := range peers {
-						if n, errno := rawio.Read(fd, room); n != headerSize(len(body))+len(body) {
+						if n, errno := rawio.Read(fd, room); n != wire.HeaderSize(len(body))+len(body) {
 							b.Fatalf("peer %d received %d bytes, %v", i, n, errno)
 						}
 					}
@@ -79,41 +64,34 @@ func BenchmarkCores(b *testing.B) {
 	}
 }
 
-// eventless is the transport of event loops that wait for nothing.
-type eventless struct{ *epoll }
-
-func (eventless) timer(bool) {}
-
-// tcpPairs returns sockets, which don't block, and those that they are connected to.
-func tcpPairs(b *testing.B, n int) (ours, peers []int) {
+// rawPeers returns n open connections, and the sockets at their other ends.
+func rawPeers(b *testing.B, n int, o Options) (s *Server, all []*Conn, peers []int) {
 	b.Helper()
 	must := func(err error) {
 		if err != nil {
 			b.Fatal(err)
 		}
 	}
-	const kind = unix.SOCK_STREAM | unix.SOCK_CLOEXEC
-	keep := func(fd int) int {
+	hub := newFakeHub()
+	o.Admitter, o.Ping = hub, time.Hour
+	s = New(o)
+	must(s.Listen(context.Background(), "127.0.0.1:0"))
+	must(s.Serve())
+	b.Cleanup(s.Close)
+	at := &unix.SockaddrInet4{Port: s.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	room := make([]byte, 4096)
+	for i := range n {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		must(err)
 		b.Cleanup(func() { unix.Close(fd) })
-		must(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
-		return fd
-	}
-	listener, err := unix.Socket(unix.AF_INET, kind, 0)
-	must(err)
-	defer unix.Close(listener)
-	must(unix.Bind(listener, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	must(unix.Listen(listener, 16))
-	at, err := unix.Getsockname(listener)
-	must(err)
-	for range n {
-		peer, err := unix.Socket(unix.AF_INET, kind, 0)
+		must(unix.Connect(fd, at))
+		user := fmt.Sprint("u", i)
+		_, err = unix.Write(fd, []byte(request("?user="+user)))
 		must(err)
-		peers = append(peers, keep(peer))
-		must(unix.Connect(peer, at))
-		our, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		_, err = unix.Read(fd, room) // the answer and the welcome, in one write
 		must(err)
-		ours = append(ours, keep(our))
-		must(unix.SetNonblock(peer, true))
+		must(unix.SetNonblock(fd, true))
+		all, peers = append(all, hub.told(user).conn), append(peers, fd)
 	}
-	return ours, peers
+	return s, all, peers
 }

@@ -1,24 +1,24 @@
 // Package conn holds end users' WebSocket connections: it accepts them, does
 // the handshake (RFC 6455 section 4), reads and checks frames (section 5),
-// writes frames, pings, closes. It knows no Redis and no users' rules; those
-// come from its [Handler].
+// delivers messages, pings, closes. It knows neither Redis nor users: those come
+// from its [Admitter] and from each connection's [Owner].
 //
 // # Who owns what
 //
 // A [Server] runs a few loops, one for each processor it may use. A connection
-// belongs to one loop from accept to close, and everything about it is guarded
+// belongs to one [Loop] from accept to close, and everything about it is guarded
 // by that loop's lock. A loop's goroutine waits for readiness and due times;
-// any other goroutine may act on a connection too, by taking the lock: a push
+// any other goroutine may act on a connection too, by taking the lock: a lone push
 // is written by the goroutine that read it from Redis, with no hand-over.
 // Nothing that holds a loop's lock ever blocks.
 //
-// An idle connection has no goroutine, no timer and no buffer: one struct, one
-// slot in its loop's table, one place in the loop's timing wheel.
+// An idle connection has no goroutine, no timer and no buffer: one [Conn], one
+// slot in its loop's table, one place in the loop's timing wheel, and its owner.
 //
 // # The life of a connection
 //
 //	handshaking  the HTTP request is read           → registering, refused, closed
-//	registering  the handler makes it known         → open, refused, closed
+//	registering  the Admitter makes it known        → open, refused, closed
 //	open         frames go both ways                → closing, closed
 //	closing      a close frame is sent or queued    → closed, after 5 s at most
 //	refused      an HTTP answer is sent             → closed, after 2 s at most
@@ -26,13 +26,31 @@
 //
 // # The way of a message
 //
-// [Deliverer] encodes a frame, and appends it to the queues of its connections:
-// as bytes where it is for one of them alone, shared ([Message]) where it is for
-// several. Then each of those is flushed: all that waits goes out in one write,
-// and, where the kernel lets us, for many connections by one system call. What
-// the socket does not take stays queued, within [Options.QueueBytes]. A message for every connection is not queued anywhere:
-// it is appended to each loop's broadcast log, and a sweep brings connection
-// after connection up to date, in slices, so that a push to one connection
-// never waits for a large fan-out. Order holds: whatever is sent to a connection
-// first brings that connection up to date with the log.
+//  1. [Deliverer] gathers messages by loop. Where few connections are concerned
+//     it takes the loop's lock itself; else the batch goes to the loop's mailbox,
+//     and its worker takes over (deliver.go, mailbox.go).
+//  2. A message is queued: within [Settings.QueueBytes], else the policy for slow
+//     consumers says what is lost (send.go; the queue is package sendq).
+//  3. Connections in whose queue something waits are flushed: all that waits for
+//     one goes out in one write, and many writes are made by one system call
+//     where the kernel lets us (flush.go; package netloop).
+//  4. What the socket does not take stays queued until there is room.
+//
+// A message for everyone is queued nowhere: it is appended to each loop's log,
+// and a sweep brings connection after connection up to date, in slices, so that
+// a push to one of them never waits for a large fan-out (broadcast.go). Order
+// holds: whatever is queued for a connection first brings it up to date with the
+// log.
+//
+// # Files, from top to bottom
+//
+//	server.go     what the rest of the program calls
+//	options.go    what can be set
+//	owner.go      who is told: Admitter, Owner
+//	loop.go       a loop: its lock, its slots, its time
+//	conn.go       a connection and its states
+//	accept.go → handshake.go → frames.go → close.go    its life
+//	keepalive.go  pings, renewals, deadlines; rate.go: too many frames
+//	deliver.go → mailbox.go → send.go → flush.go; broadcast.go    the way of a message
+//	stats.go      the books
 package conn

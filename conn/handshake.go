@@ -2,165 +2,182 @@ package conn
 
 import (
 	"bytes"
-	"crypto/sha1"
-	"encoding/base64"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
+
+	"pushpod/conn/internal/httphead"
 )
 
-// handshakeInput gathers the request's header, whose end may come with frames
+// handshake is what the answer to a request needs of it.
+type handshake struct {
+	remote      [16]byte
+	origin      string // "": none was sent
+	allowed     bool   // pages of origin may read a refusal
+	key         [24]byte
+	subprotocol bool
+}
+
+// handshakeInput gathers the request's head, whose end may come with frames
 // behind it in the same packet.
 func (c *Conn) handshakeInput(b []byte) {
-	in := c.in
+	in := c.half()
 	from := 0
-	if in != nil { // the header comes in pieces
-		from = max(0, len(in.buf)-3)
+	if len(in.buf) > 0 { // the head comes in pieces
+		from = len(in.buf)
 		in.buf = append(in.buf, b...)
 		b = in.buf
 	}
-	end := bytes.Index(b[from:], []byte("\r\n\r\n"))
-	limit := c.loop.srv.opts.MaxHeader
-	if end < 0 && len(b) <= limit {
-		if f := hopeless(b); f != nil {
-			c.cause = CauseRefused
-			c.refuse(f)
-		} else if in == nil {
-			c.half().buf = bytes.Clone(b)
-		}
-		return
-	}
-	if end < 0 || from+end+4 > limit {
-		c.cause = CauseRefused
-		c.refuse(&Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Error: "too_large", Reason: "the request's header is over " + strconv.Itoa(limit) + " bytes"})
-		return
-	}
-	end += from
-	// The request is read where it lies: nothing of it is kept but what c.in is given.
-	r, refusal := c.loop.requests.read(unsafe.String(unsafe.SliceData(b), end))
-	r.Remote = c.Remote()
-	// What came behind the header waits until the connection is open.
-	c.dropHalf()
-	c.half()
-	if early := b[end+4:]; len(early) > 0 {
-		c.in.buf = bytes.Clone(early)
-	}
-	c.decide(r, refusal)
-}
-
-// hopeless refuses at once what can't become a request: bytes that no request
-// line begins with.
-func hopeless(b []byte) *Refusal {
-	for _, ch := range b[:min(len(b), 8)] {
-		if ch == ' ' {
-			return nil
-		}
-		if !isToken(string(rune(ch))) {
-			return badRequest("malformed request line")
-		}
-	}
-	return nil
-}
-
-func (c *Conn) decide(r *Request, refusal *Refusal) {
-	h := c.loop.srv.opts.Handler
-	if r.AllowOrigin = r.Origin != "" && h.AllowOrigin(r.Origin, r.Host); r.AllowOrigin {
-		c.in.asked.origin = strings.Clone(r.Origin)
-	}
-	var each uint16
-	var app bool
-	if refusal == nil {
-		each, app, refusal = c.loop.srv.pingOf(r)
-	}
+	end, refusal := httphead.Scan(b, from, c.loop.settings().MaxHeader)
 	switch {
 	case refusal != nil:
-	case !r.upgrade:
-		if refusal = h.Check(r); refusal == nil {
-			refusal = &Refusal{Status: http.StatusUpgradeRequired, Error: "upgrade_required", Reason: "all is well: connect with a WebSocket"}
-		}
-	default:
-		refusal = c.upgrade(r, each, app)
-	}
-	if refusal != nil {
-		c.cause = CauseRefused
 		c.refuse(refusal)
+	case end > 0:
+		// The request is read where it lies: nothing of it is kept but what in is given.
+		head, early := unsafe.String(unsafe.SliceData(b), end), b[end:]
+		in.buf = bytes.Clone(early) // which waits until the connection is open
+		c.request(head)
+	case len(in.buf) == 0:
+		in.buf = bytes.Clone(b)
 	}
 }
 
-// upgrade asks the handler.
-func (c *Conn) upgrade(r *Request, each uint16, app bool) *Refusal {
-	copy(c.in.asked.key[:], r.key)
-	c.in.asked.protocol = r.protocol
-	c.pingEach = each
-	if app {
-		c.set(flagAppPing)
+// request decides about a request.
+func (c *Conn) request(head string) {
+	l := c.loop
+	parsed, problem := l.parser.Parse(head)
+	if problem == nil && parsed.Path == httphead.HealthPath {
+		c.health()
+		return
 	}
-	c.seen = c.loop.log.end
+	h := &c.in.handshake
+	r := Request{Request: parsed, Remote: netip.AddrFrom16(h.remote).Unmap(), Problem: problem}
+	if problem == nil {
+		r.Problem = c.readPing(&r)
+	}
+	// The owner may act on the connection before this returns.
+	copy(h.key[:], r.Key)
+	h.subprotocol = r.Subprotocol
+	h.origin = strings.Clone(r.Origin)
+	c.seen = l.everyone.end
 	c.state = stateRegistering
-	c.set(flagIdentified)
-	if refusal := c.loop.srv.opts.Handler.Handshake(c, r); refusal != nil {
-		c.clear(flagIdentified)
-		return refusal
+	owner, refusal := l.srv.opts.Admitter.Admit(c, &r)
+	h.allowed = r.AllowOrigin
+	if refusal != nil {
+		c.refuse(refusal)
+		return
 	}
+	c.owner = owner
 	c.endAt = 0
 	c.schedule()
-	return nil
 }
 
-// pingOf reads ?ping=app or ?ping=app,SECONDS.
-func (s *Server) pingOf(r *Request) (each uint16, app bool, _ *Refusal) {
-	each = uint16(max(1, (s.opts.Ping.Milliseconds()+999)/1000))
+// health answers a balancer, whose connection is no handshake.
+func (c *Conn) health() {
+	if !c.loop.srv.opts.Admitter.Ready() {
+		c.answer("", &Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "not ready"})
+		return
+	}
+	c.answer("", &Refusal{Status: http.StatusOK})
+}
+
+// readPing reads ?ping=app or ?ping=app,SECONDS.
+func (c *Conn) readPing(r *Request) *Refusal {
+	c.pingEach = uint16(max(1, (c.loop.settings().Ping.Milliseconds()+999)/1000))
 	v, asked := r.Query.Get("ping")
 	if !asked {
-		return each, false, nil
+		return nil
 	}
 	kind, seconds, given := strings.Cut(v, ",")
 	n, err := strconv.Atoi(seconds)
 	switch {
 	case kind != "app", given && (err != nil || n < 15 || n > 300 || strconv.Itoa(n) != seconds):
-		return 0, false, badRequest("ping must be app, or app and 15 to 300 seconds (app,30)")
+		return httphead.BadRequest("ping must be app, or app and 15 to 300 seconds (app,30)")
 	case given:
-		each = uint16(n)
+		c.pingEach = uint16(n)
 	}
-	return each, true, nil
+	c.set(flagAppPing)
+	return nil
 }
-
-// asked is what the answer to a request needs of it.
-type asked struct {
-	key      [24]byte // Sec-WebSocket-Key, which has been checked
-	protocol bool     // the subprotocol was offered
-	origin   string   // whose pages may read a refusal; "": nobody's
-}
-
-// appendAnswer appends the answer to a request that has been checked (RFC 6455,
-// section 4.2.2).
-func appendAnswer(b []byte, a *asked) []byte {
-	var proof [len(asked{}.key) + len(handshakeGUID)]byte
-	copy(proof[copy(proof[:], a.key[:]):], handshakeGUID)
-	sum := sha1.Sum(proof[:])
-	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	b = base64.StdEncoding.AppendEncode(b, sum[:])
-	if a.protocol {
-		b = append(b, "\r\nSec-WebSocket-Protocol: "+Subprotocol...)
-	}
-	return append(b, "\r\n\r\n"...)
-}
-
-// handshakeGUID stands behind the client's key in what the answer proves (RFC 6455,
-// section 1.3).
-const handshakeGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // early keeps what comes before the connection is open: a client that does not
 // wait for the answer. What waits is bounded as what waits for it is.
 func (c *Conn) early(b []byte) {
-	if len(c.in.buf)+len(b) > c.loop.srv.opts.QueueBytes {
-		c.cause = CauseRefused
-		c.refuse(badRequest("too much was sent before the handshake's answer"))
+	if len(c.in.buf)+len(b) > c.loop.settings().QueueBytes {
+		c.refuse(httphead.BadRequest("too much was sent before the handshake's answer"))
 		return
 	}
 	c.in.buf = append(c.in.buf, b...)
+}
+
+// Answer is the answer to a request for which Admit has returned an owner.
+type Answer struct {
+	Conn    *Conn
+	Welcome []byte   // it is accepted, and this is its first message, a text
+	Refusal *Refusal // or it is refused
+}
+
+// answersAtOnce bounds for how many answers a loop's lock is held.
+const answersAtOnce = 64
+
+// Answer answers requests: many at once cost less than one by one. A connection
+// that has ended meanwhile is passed over. It may be called from any goroutine.
+func (s *Server) Answer(all ...Answer) {
+	for row := range slices.Chunk(all, answersAtOnce) {
+		var answered [answersAtOnce]bool
+		for i := range row {
+			if !answered[i] {
+				row[i].Conn.loop.answer(row[i:], answered[i:])
+			}
+		}
+	}
+}
+
+// answer answers those of a row that are the loop's, and notes which.
+func (l *Loop) answer(row []Answer, answered []bool) {
+	l.lock()
+	defer l.unlock()
+	for i, a := range row {
+		c := a.Conn
+		if c.loop != l {
+			continue
+		}
+		answered[i] = true
+		switch {
+		case c.state != stateRegistering:
+		case a.Refusal != nil:
+			c.refuse(a.Refusal)
+		default:
+			c.accept(a.Welcome)
+		}
+	}
+}
+
+// accept sends the answer with the welcome, and then what waits.
+func (c *Conn) accept(welcome []byte) {
+	l := c.loop
+	h, early := c.in.handshake, c.in.buf
+	l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
+	l.scratch = l.codec.text(l.scratch, welcome)
+	c.dropHalf()
+	l.handshakes[http.StatusSwitchingProtocols]++
+	c.opened()
+	if c.out != nil {
+		c.out.First(&l.pool, bytes.Clone(l.scratch))
+		c.flushPromptly()
+	} else {
+		c.sendControl(l.scratch)
+	}
+	if c.has(flagCloseNext) {
+		c.clear(flagCloseNext)
+		c.closing(CauseServer)
+	}
+	if len(early) > 0 {
+		c.frames(early)
+	}
 }
 
 // opened makes a pending connection open.
@@ -171,60 +188,36 @@ func (c *Conn) opened() {
 	c.startClocks()
 }
 
-// Welcome is a connection that is to be accepted, and its first message, a text.
-type Welcome struct {
-	Conn *Conn
-	Text []byte
-}
-
-// AcceptAll is [Conn.Accept] for several connections, which costs less for each.
-func (s *Server) AcceptAll(all []Welcome) {
-	for some := range slices.Chunk(all, sendsAtOnce) {
-		for _, l := range s.loops {
-			l.acceptAll(some)
-		}
-	}
-}
-
-func (l *Loop) acceptAll(all []Welcome) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	lift := l.many(len(all))
-	for _, w := range all {
-		if w.Conn.loop == l && w.Conn.state == stateRegistering {
-			w.Conn.accept(w.Text, lift)
-		}
-	}
-	l.complete()
-	l.answers = l.answers[:0]
-}
-
-// accept sends the answer with the welcome, in one write, and then what waits. With
-// lift, complete must follow, before the loop is unlocked.
-func (c *Conn) accept(welcome []byte, lift bool) {
+// refuse refuses the handshake.
+func (c *Conn) refuse(r *Refusal) {
 	l := c.loop
-	early := c.in.buf
-	from := len(l.answers)
-	l.answers = appendFrame(appendAnswer(l.answers, &c.in.asked), opText, welcome)
-	answer := l.answers[from:]
+	origin := ""
+	if c.in != nil {
+		h := &c.in.handshake
+		if h.allowed {
+			origin = h.origin
+		}
+		l.srv.opts.Admitter.Refused(netip.AddrFrom16(h.remote).Unmap(), h.origin, r)
+	}
+	l.handshakes[r.Status]++
+	if c.cause == CausePeer { // no other was named
+		c.cause = CauseRefused
+	}
+	c.answer(origin, r)
+}
+
+// answer sends an HTTP answer, which the pages of origin may read, and ends the
+// connection once the peer has read it, or after 2 s.
+func (c *Conn) answer(origin string, r *Refusal) {
+	l := c.loop
+	l.pending--
+	c.dropUnseen()
+	c.dropQueue()
+	c.state = stateRefused
 	c.dropHalf()
-	l.handshakes[http.StatusSwitchingProtocols]++
-	c.opened()
-	switch {
-	case c.out != nil:
-		c.pushFront(&Message{frame: bytes.Clone(answer), control: true})
-		c.flush()
-	case lift && len(early) == 0:
-		c.liftControl(answer)
-	default:
-		c.sendControl(answer)
-	}
-	if c.state == stateOpen && c.has(flagCloseNext) {
-		c.clear(flagCloseNext)
-		c.closing(CauseServer)
-		c.flushed()
-	}
-	if len(early) > 0 && (c.state == stateOpen || c.state == stateClosing) {
-		c.frames(early)
-	}
+	c.pingAt, c.renewAt = 0, 0
+	c.endAt = l.after(refuseTimeout)
+	c.schedule()
+	l.scratch = r.Append(l.scratch[:0], origin)
+	c.sendControl(l.scratch)
 }

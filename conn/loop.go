@@ -3,73 +3,132 @@ package conn
 import (
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"pushpod/conn/internal/httphead"
+	"pushpod/conn/internal/netloop"
+	"pushpod/conn/internal/sendq"
+	"pushpod/conn/internal/wheel"
 )
 
 // Loop holds a share of the server's connections. Everything in it is guarded
 // by mu, but what is static.
 type Loop struct {
-	// Static.
-	srv   *Server
-	index int
-	io    transport
-	wake  chan struct{} // capacity 1: the sweeper has work
-	box   mailbox       // guards itself
-
-	// Bytes that came since the loop last had nothing left to bring out, about.
-	backlog atomic.Int64
+	// Static, since Serve.
+	srv    *Server
+	codec  *webSocket
+	index  int
+	io     netloop.Loop
+	sender netloop.Sender
+	wake   chan struct{} // capacity 1: there is work for the loop's worker
+	box    mailbox       // guards itself
 
 	mu sync.Mutex // protects following; held for microseconds, never across anything that blocks
 
 	slots   []*Conn  // the connections, by Conn.slot
 	free    []uint32 // unused slots
 	lastGen uint32
-	wheel   wheel
-	clock   int64 // Options.Now, as of the start of this hold of mu where it matters
+	wheel   *wheel.Wheel
+	clock   int64 // Options.Now, as of the start of this hold of mu
 
-	pools    pools
-	scratch  []byte // frames put together for one write
-	requests requestReader
-	answers  []byte // to handshakes, with the welcomes
-	sender   sender // nil: there is none
-	flights  []flight
-	bufs     [sendBuffers][]byte // for one flight
-	log      broadcastLog
-	dirty    []*Conn // connections to flush, in order
+	parser   *httphead.Parser
+	read     []byte // what is being read
+	scratch  []byte // a frame that is being made
+	inbounds freeList[inbound]
+	pool     sendq.Pool
+	closes   map[*Conn]waitingClose
+
+	inflight []inflight // prepared writes
+	spareIn  []inflight // room for the next ones
+	prompt   []*Conn    // to be flushed before mu is unlocked
+	dirty    []*Conn    // to be flushed by sweeps, in order
 	dirtyAt  int
-	rounds   rounds
+	spare    []*Conn // room for the next prompt
+	bufs     [netloop.MaxBuffers][]byte
+	everyone audience
+	queuing  batch // taken out of the mailbox, and not all queued
+	queued   int   // how many of its items are
+	taken    int64 // bytes that count in Server.behind
 
 	counters
 }
 
-// transport is what a loop needs of the operating system. All methods but
-// start, run and stop are called with the loop locked.
-type transport interface {
-	// run waits for readiness and due times until stop, and returns when
-	// nothing of it runs any more.
-	run()
-	stop()
-	// timer starts or stops the calls of Loop.advance.
-	timer(on bool)
-	// write writes what the socket takes at once. n < len(b) without an error:
-	// it takes no more for now.
-	write(c *Conn, b []byte) (n int, err error)
-	// armWrite starts or ends telling when the socket takes more.
-	armWrite(c *Conn, on bool)
-	// finish says that nothing more will be written (TCP FIN).
-	finish(c *Conn)
-	close(c *Conn)
-}
+const readBytes = 64 << 10
 
-func newLoop(s *Server) *Loop {
-	l := &Loop{srv: s, wake: make(chan struct{}, 1)}
+func newLoop(s *Server, index int) *Loop {
+	l := &Loop{srv: s, codec: &s.codec, index: index, wake: make(chan struct{}, 1)}
+	l.parser = httphead.NewParser(s.opts.Headers...)
+	l.read = make([]byte, readBytes)
 	l.handshakes = map[int]uint64{}
-	l.wheel.init()
-	l.pools.init()
-	l.rounds.most = s.opts.Gather
+	l.closes = map[*Conn]waitingClose{}
+	l.wheel = wheel.New(netloop.Tick, time.Now())
 	return l
 }
+
+// settings is the one way to the options that may change.
+func (l *Loop) settings() *Settings { return &l.srv.opts.Settings }
+
+// lock locks mu, and sets the clock. Whoever acts on connections locks by it.
+func (l *Loop) lock() {
+	l.mu.Lock()
+	l.clock = l.srv.opts.Now()
+}
+
+// unlock flushes what must not wait, and unlocks mu.
+func (l *Loop) unlock() {
+	l.flushPrompt()
+	l.mu.Unlock()
+}
+
+// Ready is called by the network for an event. One of an ended connection finds
+// its slot empty, or a connection of another generation in it.
+func (l *Loop) Ready(r netloop.Ref, readable, writable bool) {
+	l.lock()
+	defer l.unlock()
+	if r.Slot >= uint32(len(l.slots)) {
+		return
+	}
+	c := l.slots[r.Slot]
+	if c == nil || c.gen != r.Gen {
+		return
+	}
+	if writable {
+		c.writable()
+	}
+	if readable && c.state != stateClosed {
+		c.readable()
+	}
+}
+
+// Turn is called by the network after it has told of events.
+func (l *Loop) Turn(events int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turns++
+	l.events += uint64(events)
+}
+
+// Tick is called by the network while there are connections. With a million of
+// them thousands are due at once: others must have their turn between them.
+func (l *Loop) Tick() {
+	for more := true; more; {
+		l.lock()
+		more = l.wheel.Advance(time.Now(), sliceDue, l.due)
+		l.unlock()
+		if more {
+			runtime.Gosched() // there may be one processor only
+		}
+	}
+}
+
+// sliceDue bounds how many connections get what is due while mu is held.
+const sliceDue = 64
+
+// after is the tick at which d has gone by: nothing is due too early.
+func (l *Loop) after(d time.Duration) uint32 { return l.wheel.Now() + l.wheel.Ticks(d) }
+
+// due does what is due for the connection in a slot.
+func (l *Loop) due(slot uint32) { l.slots[slot].onDue() }
 
 // add makes a connection of an accepted socket.
 func (l *Loop) add(fd int32, remote [16]byte) *Conn {
@@ -77,7 +136,7 @@ func (l *Loop) add(fd int32, remote [16]byte) *Conn {
 	if l.lastGen == 0 {
 		l.lastGen++
 	}
-	c := &Conn{loop: l, fd: fd, remote: remote, gen: l.lastGen}
+	c := &Conn{loop: l, fd: fd, gen: l.lastGen}
 	if n := len(l.free); n > 0 {
 		c.slot = l.free[n-1]
 		l.free = l.free[:n-1]
@@ -87,45 +146,41 @@ func (l *Loop) add(fd int32, remote [16]byte) *Conn {
 		l.slots = append(l.slots, c)
 	}
 	if len(l.slots)-len(l.free) == 1 {
-		l.wheel.resume()
-		l.io.timer(true)
+		l.wheel.Resume(time.Now())
+		l.io.Timer(true)
 	}
 	l.pending++
+	c.half().remote = remote
+	c.fillBucket()
 	return c
 }
 
 // remove forgets a connection.
 func (l *Loop) remove(c *Conn) {
-	l.wheel.remove(l, c)
+	l.wheel.Remove(c.slot)
 	l.slots[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	if len(l.free) == len(l.slots) {
 		l.slots, l.free = l.slots[:0], l.free[:0]
-		l.io.timer(false)
+		l.io.Timer(false)
 	}
 }
 
-// advance lets the loop's time go on, and does a slice of what is due; more: there is
-// more of it. With a million connections thousands are due at once: others must have
-// their turn between them.
-func (l *Loop) advance() (more bool) {
-	l.clock = l.srv.opts.Now()
-	more = l.wheel.advance(l, sliceDue, (*Conn).onDue)
-	l.complete()
-	return more
+// trim gives up memory that was not needed since the last call.
+func (l *Loop) trim() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pool.Trim()
+	l.inbounds.trim()
+	l.dirty, l.prompt, l.spare = trimmed(l.dirty), trimmed(l.prompt), trimmed(l.spare)
+	l.everyone.trimRoom()
+	l.box.trim()
 }
 
-// tick is advance without the lock, to the end.
-func (l *Loop) tick() {
-	for more := true; more; {
-		l.mu.Lock()
-		more = l.advance()
-		l.mu.Unlock()
-		if more {
-			runtime.Gosched() // there may be one processor only
-		}
-	}
+// close gives up what is left when nothing of the server runs any more; a
+// Deliverer may still be at work.
+func (l *Loop) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pool.Close()
 }
-
-// ticksOf rounds up: nothing is due too early.
-func ticksOf(d time.Duration) uint32 { return uint32((d + tick - 1) / tick) }

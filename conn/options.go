@@ -3,13 +3,16 @@ package conn
 import (
 	"runtime"
 	"time"
+
+	"pushpod/conn/internal/netloop"
 )
 
 // Policy says what happens to a connection whose send queue is full.
 type Policy uint8
 
 const (
-	// Disconnect closes the connection with 1013 and a time to retry.
+	// Disconnect closes the connection with 1013 and a time to retry; one that is
+	// still registering is refused with 503.
 	Disconnect Policy = iota
 	// DropNewest drops the message that does not fit.
 	DropNewest
@@ -19,34 +22,42 @@ const (
 
 // Options configures a [Server]. A zero value of a field means its default.
 type Options struct {
-	// Handler decides about handshakes and receives messages. Required.
-	Handler Handler
+	// Admitter decides about handshakes. Required.
+	Admitter Admitter
+	// Headers are the header fields that the Admitter wants to see
+	// (Request.Field), beside Host and Origin.
+	Headers []string
 	// Loops is how many loops share the connections; default GOMAXPROCS.
 	Loops int
-	// Portable chooses the transport with a goroutine per connection even
-	// where the event loops are to be had.
+	// Portable chooses goroutines for each connection even where event loops are
+	// to be had.
 	Portable bool
-	// IOUring has what is for many connections at once sent through io_uring,
-	// where the kernel lets the process; where not, and without it, it is written
-	// one by one.
-	IOUring  bool
-	ringFrom int // sockets from which on it is used
-	sender   func() (sender, error)
-	// Void is for benchmarks that hold more connections than there are
-	// descriptors: connections come by Introduce alone, and have no socket. All
-	// that is written to them counts as taken at once, and every ping is
-	// answered. Nothing listens; Portable and IOUring say nothing then.
-	Void bool
-	// Gather bounds the rest between two large rounds of writes; 0: none.
-	Gather time.Duration
-	// MaxConns is how many descriptors accepted connections may take; one
-	// more is answered with 503. 0: the process's limit less a reserve of
-	// 128, for the program's other needs.
+	// IOUring has many connections be written to by one system call, where the
+	// kernel lets the process; where not, and without it, by one each.
+	IOUring bool
+	// Network takes the place of the system's sockets; see package conntest.
+	Network netloop.Network
+	// MaxConns is how many descriptors accepted connections may take; one more
+	// is answered with 503. 0: the process's limit less a reserve of 128, for the
+	// program's other needs.
 	MaxConns int
+	// AppPing is the text message that stands in for a WebSocket ping where the
+	// client asked for it.
+	AppPing []byte
+	// Now is the clock for messages' expiry and age: Unix milliseconds.
+	Now func() int64
 
+	Settings
+}
+
+// Settings are the options that may differ from one moment to the next: loops
+// read them each time, by Loop.settings.
+type Settings struct {
 	// MaxMessage bounds a client's message in bytes, over all its fragments.
 	MaxMessage int
-	// QueueBytes bounds what waits for one connection, in bytes.
+	// QueueBytes bounds what waits for one connection, in bytes. One message is
+	// taken whatever its size where nothing waits; control frames and receipts may
+	// take 16 KiB beside it.
 	QueueBytes int
 	// SlowConsumer is what happens beyond QueueBytes.
 	SlowConsumer Policy
@@ -59,49 +70,27 @@ type Options struct {
 	MaxHeader int
 	// MaxAge closes a connection with 1001 after this time ± a tenth; 0: never.
 	MaxAge time.Duration
-	// Renew is how often Handler.Renew is called for an open connection, with
+	// Renew is how often Owner.Renew is called for an open connection, with
 	// jitter; 0: never.
 	Renew time.Duration
 	// FramesPerSecond bounds a client's frames, of every kind; 0: no bound.
 	FramesPerSecond int
-
-	// AppPing is the text message that stands in for a WebSocket ping where
-	// the client asked for it.
-	AppPing []byte
-	// Now is the clock for messages' expiry and age: Unix milliseconds.
-	Now func() int64
 }
 
 const (
-	closeTimeout  = 5 * time.Second // from the pod's close frame to the end of TCP
+	closeTimeout  = 5 * time.Second // from the decision to close to the end of TCP
+	leastClose    = time.Second     // of it, after the close frame
 	refuseTimeout = 2 * time.Second // for the peer to read an HTTP answer
 )
 
 func (o Options) withDefaults() Options {
-	def := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	dur := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	if o.Void {
-		o.Portable, o.IOUring = false, false
-	}
-	def(&o.Loops, runtime.GOMAXPROCS(0))
-	def(&o.ringFrom, 4)
-	if o.sender == nil {
-		o.sender = newSender
-	}
-	def(&o.MaxMessage, 64<<10)
-	def(&o.QueueBytes, 256<<10)
-	def(&o.MaxHeader, 16<<10)
-	dur(&o.Ping, 25*time.Second)
-	dur(&o.PingTimeout, 10*time.Second)
-	dur(&o.HandshakeTimeout, 5*time.Second)
+	orDefault(&o.Loops, runtime.GOMAXPROCS(0))
+	orDefault(&o.MaxMessage, 64<<10)
+	orDefault(&o.QueueBytes, 256<<10)
+	orDefault(&o.MaxHeader, 16<<10)
+	orDefault(&o.Ping, 25*time.Second)
+	orDefault(&o.PingTimeout, 10*time.Second)
+	orDefault(&o.HandshakeTimeout, 5*time.Second)
 	if o.MaxConns == 0 {
 		o.MaxConns = descriptorLimit()
 	}
@@ -112,4 +101,21 @@ func (o Options) withDefaults() Options {
 		o.Now = func() int64 { return time.Now().UnixMilli() }
 	}
 	return o
+}
+
+func orDefault[T comparable](v *T, d T) {
+	if *v == *new(T) {
+		*v = d
+	}
+}
+
+// network returns what the loops are made of.
+func (o *Options) network() netloop.Network {
+	switch {
+	case o.Network != nil:
+		return o.Network
+	case o.Portable:
+		return netloop.NewPortable()
+	}
+	return netloop.New(o.IOUring)
 }

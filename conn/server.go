@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pushpod/conn/internal/netloop"
 )
 
 // Server accepts and holds connections.
@@ -14,35 +16,30 @@ import (
 // Listen and Serve start it; StopAccepting, and then Close, end it. Close waits
 // for every goroutine that the server has started.
 type Server struct {
-	opts     Options
-	loops    []*Loop
-	sweepers bool  // each loop has a mailbox, and a goroutine that empties it
-	inline   bool  // frames may wait in chunks: nobody writes them without the loop's lock
-	noRing   error // why there is no io_uring
-	wsPing   *Message
-	appPing  *Message
+	opts    Options
+	loops   []*Loop
+	network netloop.Network
+	codec   webSocket
 
-	conns atomic.Int64 // descriptors of accepted connections
+	conns  atomic.Int64 // sockets that were accepted and are not closed
+	behind atomic.Int64 // bytes that a Deliverer has brought and that are not written, about
 
-	listener net.Listener
-	accept   acceptor
-	closing  chan struct{}
-	once     sync.Once
-	running  sync.WaitGroup
+	listener   net.Listener
+	stopAccept func()
+	deal       dealer // used while accepting
+	closing    chan struct{}
+	stop, end  sync.Once // of accepting; of the server
+	running    sync.WaitGroup
 }
 
 // New makes a server, which does nothing until Listen and Serve.
 func New(o Options) *Server {
 	s := &Server{opts: o.withDefaults(), closing: make(chan struct{})}
-	s.wsPing = &Message{frame: appendFrame(nil, opPing, nil), control: true}
-	s.appPing = &Message{frame: appendFrame(nil, opText, s.opts.AppPing), control: true}
+	s.network = s.opts.network()
+	s.codec = newWebSocket(s.opts.AppPing)
 	for i := range s.opts.Loops {
-		l := newLoop(s)
-		l.index = i
-		s.loops = append(s.loops, l)
+		s.loops = append(s.loops, newLoop(s, i))
 	}
-	s.sweepers = len(s.loops) > 1
-	s.inline = !s.opts.Portable && eventLoops
 	return s
 }
 
@@ -67,50 +64,31 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Serve starts the loops and accepts connections. It returns at once.
 func (s *Server) Serve() error {
 	for _, l := range s.loops {
-		if err := s.startLoop(l); err != nil {
+		io, err := s.network.Loop()
+		if err != nil {
 			return fmt.Errorf("conn: start a loop: %w", err)
 		}
+		l.io, l.sender = io, io.Sender()
+		s.running.Go(func() { io.Run(l) })
+		s.running.Go(l.work)
 	}
-	if s.opts.Void {
-		return nil // nobody connects
-	}
-	a, err := s.newAcceptor()
+	stop, err := s.network.Accept(s.listener, s.accepted, s.acceptFailed)
 	if err != nil {
 		return fmt.Errorf("conn: accept: %w", err)
 	}
-	s.accept = a
-	return nil
-}
-
-func (s *Server) startLoop(l *Loop) error {
-	io, err := s.transportFor(l)
-	if err != nil {
-		return err
-	}
-	l.io = io
-	if s.opts.IOUring && s.inline {
-		if l.sender, err = s.opts.sender(); err != nil {
-			l.sender, s.noRing = nil, err
-		}
-	}
-	s.running.Go(io.run)
-	if s.sweepers {
-		s.running.Go(func() { s.sweeper(l) })
-	}
+	s.stopAccept = stop
 	return nil
 }
 
 // IOUring reports whether io_uring is used, since Serve; if it was to be and is
 // not, err says why.
-func (s *Server) IOUring() (used bool, err error) {
-	return s.opts.IOUring && s.inline && s.noRing == nil, s.noRing
-}
+func (s *Server) IOUring() (used bool, err error) { return s.network.IOUring() }
 
 // StopAccepting closes the listener; connections stay. It may be called twice.
 func (s *Server) StopAccepting() {
-	s.once.Do(func() {
-		if s.accept != nil {
-			s.accept.stop()
+	s.stop.Do(func() {
+		if s.stopAccept != nil {
+			s.stopAccept()
 		}
 		if s.listener != nil {
 			s.listener.Close()
@@ -119,59 +97,40 @@ func (s *Server) StopAccepting() {
 }
 
 // Close ends every connection at once, without a close frame, and waits until
-// nothing of the server runs any more.
-func (s *Server) Close() {
+// nothing of the server runs any more. It may be called twice.
+func (s *Server) Close() { s.end.Do(s.close) }
+
+func (s *Server) close() {
 	s.StopAccepting()
 	for _, l := range s.loops {
-		l.mu.Lock()
+		l.lock()
 		for i := 0; i < len(l.slots); i++ {
 			if c := l.slots[i]; c != nil {
 				c.end(CauseServer)
 			}
 		}
-		l.mu.Unlock()
+		l.unlock()
 	}
 	close(s.closing)
 	for _, l := range s.loops {
 		if l.io != nil {
-			l.io.stop()
+			l.io.Stop()
 		}
 	}
 	s.running.Wait()
 	for _, l := range s.loops {
-		l.mu.Lock() // a Deliverer may still be at work
-		if l.sender != nil {
-			l.sender.close()
-			l.sender = nil
-		}
-		l.pools.close()
-		l.mu.Unlock()
+		l.close()
 	}
 }
 
 // Len is how many connections are open, closing, or in their handshake.
 func (s *Server) Len() int { return int(s.conns.Load()) }
 
-// Conns returns the connections that are open now.
-func (s *Server) Conns() []*Conn {
-	var all []*Conn
-	for _, l := range s.loops {
-		l.mu.Lock()
-		for _, c := range l.slots {
-			if c != nil && c.state == stateOpen {
-				all = append(all, c)
-			}
-		}
-		l.mu.Unlock()
-	}
-	return all
-}
-
 // CloseAll closes the connections that are open or registering now, one by
 // one, evenly over the time d, each with the code and a reason that reason
 // draws. It returns early with ctx's error; its caller waits for Len to be 0.
 func (s *Server) CloseAll(ctx context.Context, d time.Duration, code Code, reason func() string) error {
-	conns := s.Conns()
+	conns := s.open()
 	start := time.Now()
 	for i, c := range conns {
 		if wait := time.Until(start.Add(d * time.Duration(i) / time.Duration(len(conns)))); wait > time.Millisecond {
@@ -186,41 +145,17 @@ func (s *Server) CloseAll(ctx context.Context, d time.Duration, code Code, reaso
 	return ctx.Err()
 }
 
-// acceptor hands accepted sockets to loops.
-type acceptor interface {
-	// stop ends accepting, and returns when no socket is handed over any more.
-	stop()
-}
-
-// overflow is how many connections beyond MaxConns are still told so.
-const overflowConns = 64
-
-// admitSocket makes a connection of an accepted socket on the loop l, which is
-// not locked. false: there are too many even to say so, close it.
-func (s *Server) admitSocket(l *Loop, fd int32, remote [16]byte, register func(*Conn) error) bool {
-	n := s.conns.Add(1)
-	if n > int64(s.opts.MaxConns)+overflowConns {
-		s.conns.Add(-1)
-		l.mu.Lock()
-		l.acceptErrors++
-		l.mu.Unlock()
-		return false
+// open returns the connections that are open or registering now.
+func (s *Server) open() []*Conn {
+	var all []*Conn
+	for _, l := range s.loops {
+		l.lock()
+		for _, c := range l.slots {
+			if c != nil && (c.state == stateOpen || c.state == stateRegistering) {
+				all = append(all, c)
+			}
+		}
+		l.unlock()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := l.add(fd, remote)
-	if err := register(c); err != nil {
-		l.acceptErrors++
-		c.end(CauseRefused)
-		return true
-	}
-	c.fillBucket()
-	if n > int64(s.opts.MaxConns) {
-		c.cause = CauseRefused
-		c.refuse(&Refusal{Status: 503, Error: "unavailable", Reason: "this pod holds as many connections as it can", RetryAfter: 5})
-		return true
-	}
-	c.endAt = l.wheel.now + ticksOf(s.opts.HandshakeTimeout)
-	c.schedule()
-	return true
+	return all
 }

@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -18,6 +18,9 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"pushpod/conn/internal/netloop"
+	"pushpod/conn/internal/wire"
 )
 
 // TestMain fails where a test has left a goroutine behind.
@@ -38,21 +41,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// overAll runs a test over every transport, and every way to send.
+// overAll runs a test over every network, and every way to send.
 func overAll(t *testing.T, f func(t *testing.T, o Options)) {
 	t.Helper()
 	for name, o := range map[string]Options{
 		"epoll":    {},
-		"io_uring": {IOUring: true, ringFrom: 1},
+		"io_uring": {IOUring: true},
 		"portable": {Portable: true},
 	} {
-		if !o.Portable && runtime.GOOS != "linux" {
+		if !o.Portable && !netloop.Supported {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			if o.IOUring {
-				needIOUring(t)
-			}
 			t.Parallel()
 			o.Loops = 2
 			f(t, o)
@@ -60,108 +60,125 @@ func overAll(t *testing.T, f func(t *testing.T, o Options)) {
 	}
 }
 
-// needIOUring skips a test where the kernel does not let us: many containers
-// forbid it.
-func needIOUring(t *testing.T) {
-	t.Helper()
-	s, err := newSender()
-	if err != nil {
-		t.Skip("no io_uring here: ", err)
-	}
-	s.close()
-}
-
-// fakeHub is a Handler that lets everyone in.
+// fakeHub is an Admitter that lets everyone in.
 type fakeHub struct {
-	mu       sync.Mutex
-	conns    map[string]*Conn // by user
-	received map[string][]string
-	limited  map[string]int
-	closed   map[string]Cause
-	renewals map[string]int
+	check    func(*Request) *Refusal
+	hold     chan struct{} // where set, the answer comes when it is closed
+	echo     bool
+	owes     bool // each message is owed an answer
+	notReady bool
+	pending  sync.WaitGroup
 
-	check   func(*Request) *Refusal
-	hold    chan struct{} // where set, registering lasts until it is closed
-	echo    bool
-	pending sync.WaitGroup
+	mu      sync.Mutex // protects following
+	owners  map[string]*fakeOwner
+	refused []string
 }
 
-func newFakeHub() *fakeHub {
-	return &fakeHub{conns: map[string]*Conn{}, received: map[string][]string{}, limited: map[string]int{}, closed: map[string]Cause{}, renewals: map[string]int{}}
+// fakeOwner is the owner of one connection, and keeps what it is told.
+type fakeOwner struct {
+	hub  *fakeHub
+	conn *Conn
+
+	// Guarded by hub.mu.
+	received []string
+	limited  int
+	renewals int
+	closed   bool
+	why      Cause
 }
 
-func (f *fakeHub) AllowOrigin(origin, _ string) bool { return origin == "http://good" }
+func newFakeHub() *fakeHub { return &fakeHub{owners: map[string]*fakeOwner{}} }
 
-func (f *fakeHub) Check(r *Request) *Refusal {
-	if f.check != nil {
-		return f.check(r)
-	}
-	return nil
-}
+func (f *fakeHub) Ready() bool { return !f.notReady }
 
-func (f *fakeHub) Handshake(c *Conn, r *Request) *Refusal {
-	if refusal := f.Check(r); refusal != nil {
-		return refusal
-	}
-	var u UUID
-	rand.Read(u[:])
-	user, _ := r.Query.Get("user")
-	c.Identify(u, user)
+func (f *fakeHub) Refused(remote netip.Addr, origin string, r *Refusal) {
 	f.mu.Lock()
-	f.conns[c.User()] = c
+	defer f.mu.Unlock()
+	f.refused = append(f.refused, fmt.Sprint(r.Status, " ", origin, " ", remote))
+}
+
+func (f *fakeHub) Admit(c *Conn, r *Request) (Owner, *Refusal) {
+	r.AllowOrigin = r.Origin == "http://good"
+	switch {
+	case r.Problem != nil:
+		return nil, r.Problem
+	case f.check != nil:
+		if refusal := f.check(r); refusal != nil {
+			return nil, refusal
+		}
+	}
+	if !r.Upgrade {
+		return nil, &Refusal{Status: 426, Error: "upgrade_required", Reason: "connect with a WebSocket"}
+	}
+	user, _ := r.Query.Get("user")
+	o := &fakeOwner{hub: f, conn: c}
+	f.mu.Lock()
+	f.owners[strings.Clone(user)] = o
 	f.mu.Unlock()
 	f.pending.Go(func() {
 		if f.hold != nil {
 			<-f.hold
 		}
-		c.Accept([]byte(`{"type":"welcome"}`))
+		c.loop.srv.Answer(Answer{Conn: c, Welcome: []byte(welcome)})
 	})
-	return nil
+	return o, nil
 }
 
-func (f *fakeHub) Receive(c *Conn, message []byte, limited bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (o *fakeOwner) Message(text []byte, limited bool) {
+	o.hub.mu.Lock()
 	if limited {
-		f.limited[c.User()]++
-		return
+		o.limited++
+	} else {
+		o.received = append(o.received, string(text))
 	}
-	f.received[c.User()] = append(f.received[c.User()], string(message))
-	if f.echo {
-		c.Reply(message)
+	o.hub.mu.Unlock()
+	if o.hub.echo && !limited {
+		o.conn.SendLocked(text)
+	}
+	if o.hub.owes && !limited {
+		o.conn.OweLocked()
 	}
 }
 
-func (f *fakeHub) Renew(c *Conn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.renewals[c.User()]++
+func (o *fakeOwner) Renew() {
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	o.renewals++
 }
 
-func (f *fakeHub) Closed(c *Conn, why Cause) {
+func (o *fakeOwner) Closed(why Cause) {
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	o.closed, o.why = true, why
+}
+
+// told returns what the owner of the user's newest connection has been told.
+func (f *fakeHub) told(user string) fakeOwner {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.closed[c.User()] = why
-	delete(f.conns, c.User())
+	if o := f.owners[user]; o != nil {
+		return *o
+	}
+	return fakeOwner{}
+}
+
+// wantCause waits until the user's connection has ended.
+func (f *fakeHub) wantCause(t *testing.T, user string, want Cause) {
+	t.Helper()
+	eventually(t, user+"'s owner is told of the end", func() bool { return f.told(user).closed })
+	if why := f.told(user).why; why != want {
+		t.Errorf("%s has ended because of %v, want %v", user, why, want)
+	}
 }
 
 func (f *fakeHub) conn(t *testing.T, user string) *Conn {
 	t.Helper()
 	var c *Conn
 	eventually(t, user+" is connected", func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		c = f.conns[user]
+		c = f.told(user).conn
 		return c != nil
 	})
 	return c
-}
-
-func (f *fakeHub) cause(user string) (Cause, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w, ok := f.closed[user]
-	return w, ok
 }
 
 // testServer is a server on a port of its own.
@@ -177,7 +194,7 @@ func startServer(t *testing.T, o Options, set ...func(*Options, *fakeHub)) *test
 	for _, f := range set {
 		f(&o, hub)
 	}
-	o.Handler = hub
+	o.Admitter = hub
 	s := New(o)
 	if err := s.Listen(context.Background(), "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
@@ -211,16 +228,18 @@ func (s *testServer) push(t *testing.T, p Push, text string, to ...string) {
 
 // send delivers a text; to: connections, none for all.
 func send(d *Deliverer, p Push, text []byte, to ...*Conn) {
-	p.Size = len(text)
-	m, b := d.Message(p)
-	_ = append(b, text...)
+	f := d.Frame(p, text)
+	if len(text) == 0 && p.Close {
+		f.Release()
+		f = d.Frame(p)
+	}
 	if len(to) == 0 {
-		d.All(m)
+		d.All(f)
 	}
 	for _, c := range to {
-		d.To(c, m)
+		d.To(c, f)
 	}
-	d.Done(m)
+	f.Release()
 }
 
 // flushAll brings out all that was sent, by this goroutine.
@@ -234,16 +253,16 @@ func flushAll(d *Deliverer) {
 func (s *testServer) flush() {
 	flushAll(s.d)
 	for _, l := range s.loops {
-		for {
-			l.mu.Lock()
-			done := l.idle() && l.box.waiting() == 0 && l.box.at == len(l.box.hand.letters)
-			l.mu.Unlock()
-			if done {
-				break
-			}
+		for !l.atRest() {
 			time.Sleep(100 * time.Microsecond)
 		}
 	}
+}
+
+func (l *Loop) atRest() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.box.waiting.Load() == 0 && l.swept()
 }
 
 // client is the other end, byte by byte.
@@ -264,7 +283,10 @@ func (s *testServer) dial(t *testing.T) *client {
 	return &client{t: t, sock: sock.(*net.TCPConn), br: bufio.NewReader(sock)}
 }
 
-const key = "dGhlIHNhbXBsZSBub25jZQ=="
+const (
+	key     = "dGhlIHNhbXBsZSBub25jZQ=="
+	welcome = `{"type":"welcome"}`
+)
 
 func request(query string, more ...string) string {
 	return "GET /ws" + query + " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n" + strings.Join(more, "") + "\r\n"
@@ -276,7 +298,7 @@ func (s *testServer) connect(t *testing.T, user string, more ...string) *client 
 	c := s.dial(t)
 	c.send([]byte(request("?user=" + user + strings.Join(more, ""))))
 	c.wantUpgrade()
-	c.wantText("the first frame is the welcome", `{"type":"welcome"}`)
+	c.wantText("the first frame is the welcome", welcome)
 	return c
 }
 
@@ -376,7 +398,7 @@ func (c *client) wantText(why, text string) {
 func (c *client) wantClose(why string, code Code) string {
 	c.t.Helper()
 	b := c.want(why, ws.OpClose)
-	if code == codeNone {
+	if code == wire.CodeNone {
 		if len(b) != 0 {
 			c.t.Fatalf("%s: close frame %q, want an empty one", why, b)
 		}
@@ -404,8 +426,8 @@ func closeFrame(code Code, reason string) []byte {
 // closeNow ends the connection properly.
 func (c *client) closeNow() {
 	c.t.Helper()
-	c.send(closeFrame(CodeNormal, ""))
-	c.wantClose("the close is answered", CodeNormal)
+	c.send(closeFrame(wire.CodeNormal, ""))
+	c.wantClose("the close is answered", wire.CodeNormal)
 	c.wantEOF("after the close")
 }
 

@@ -15,12 +15,14 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gobwas/ws"
 )
 
 // A received is one message or control frame, in the order of arrival.
 type received struct {
 	at     time.Time
-	opcode byte
+	opcode ws.OpCode
 	text   string // of a text message; payload of a ping or pong
 	code   int    // of a close frame; 1005 where it has none
 	reason string
@@ -31,9 +33,9 @@ func (f received) String() string {
 	switch {
 	case f.err != nil:
 		return fmt.Sprintf("the end (%v)", f.err)
-	case f.opcode == opClose:
+	case f.opcode == ws.OpClose:
 		return fmt.Sprintf("close %d %q", f.code, f.reason)
-	case f.opcode == opText:
+	case f.opcode == ws.OpText:
 		return short(f.text)
 	default:
 		return fmt.Sprintf("opcode %d %q", f.opcode, f.text)
@@ -88,19 +90,15 @@ type client struct {
 type dialOption func(*dialing)
 
 type dialing struct {
-	query    url.Values
-	from     string // source address
-	receive  int    // SO_RCVBUF
-	mute     bool
-	paused   bool
-	trailing []byte // sent in one write with the handshake
-
+	query   url.Values
+	from    string // source address
+	receive int    // SO_RCVBUF
+	mute    bool
+	paused  bool
 }
 
 func mute() dialOption                 { return func(d *dialing) { d.mute = true } }
 func withQuery(k, v string) dialOption { return func(d *dialing) { d.query.Set(k, v) } }
-func from(ip string) dialOption        { return func(d *dialing) { d.from = ip } }
-func trailing(b []byte) dialOption     { return func(d *dialing) { d.trailing = b } }
 
 // sleeper makes a client that does not read after its welcome, with a small
 // receive buffer, until it is woken by read.
@@ -141,7 +139,7 @@ func tryDial(t testing.TB, addr, user string, options ...dialOption) (*client, *
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(settle))
 	request := upgradeRequest("/ws?" + d.query.Encode())
-	if _, err := conn.Write(append([]byte(request), d.trailing...)); err != nil {
+	if _, err := conn.Write([]byte(request)); err != nil {
 		return nil, nil, fmt.Errorf("send the handshake: %w", err)
 	}
 	br := bufio.NewReaderSize(conn, 4096)
@@ -161,15 +159,12 @@ func tryDial(t testing.TB, addr, user string, options ...dialOption) (*client, *
 		t: t, name: user + "@" + addr, conn: conn, br: br, mute: d.mute,
 		news: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	first, payload, err := readFrame(br)
+	h, payload, err := readFrame(br)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the welcome: %w", err)
 	}
-	if first == finBit|opClose {
-		return nil, nil, fmt.Errorf("closed before the welcome: %q", payload)
-	}
-	if err := json.Unmarshal(payload, &c.welcome); err != nil || first != finBit|opText || c.welcome.Type != "welcome" {
-		return nil, nil, fmt.Errorf("the first frame is %#x %q, want the welcome", first, payload)
+	if err := json.Unmarshal(payload, &c.welcome); err != nil || h.OpCode != ws.OpText || c.welcome.Type != "welcome" {
+		return nil, nil, fmt.Errorf("the first frame is %+v %q, want the welcome", h, payload)
 	}
 	if c.welcome.User != user || c.welcome.UUID == "" {
 		return nil, nil, fmt.Errorf("welcome of user %q, uuid %q, want user %q: %s", c.welcome.User, c.welcome.UUID, user, payload)
@@ -214,31 +209,31 @@ func (c *client) readAll() {
 	defer close(c.done)
 	var message []byte
 	for {
-		first, payload, err := readFrame(c.br)
-		f := received{at: time.Now(), opcode: first & 0x0f, text: string(payload), err: err}
+		h, payload, err := readFrame(c.br)
+		f := received{at: time.Now(), opcode: h.OpCode, text: string(payload), err: err}
 		if err != nil {
 			c.record(f)
 			return
 		}
 		switch f.opcode {
-		case opText, opContinuation:
+		case ws.OpText, ws.OpContinuation:
 			message = append(message, payload...)
-			if first&finBit == 0 {
+			if !h.Fin {
 				continue
 			}
-			f.opcode, f.text = opText, string(message)
+			f.opcode, f.text = ws.OpText, string(message)
 			message = nil
 			if !utf8.ValidString(f.text) {
 				f.err = fmt.Errorf("server's text is not UTF-8: %q", f.text)
 			}
-		case opClose:
+		case ws.OpClose:
 			f.code, f.reason = parseClose(payload)
 			if !c.mute {
-				_ = c.trySend(control(opClose, string(payload)).bytes())
+				_ = c.trySend(frame(ws.OpClose, true, string(payload)))
 			}
-		case opPing:
+		case ws.OpPing:
 			if !c.mute {
-				_ = c.trySend(control(opPong, string(payload)).bytes())
+				_ = c.trySend(frame(ws.OpPong, true, string(payload)))
 			}
 		}
 		c.record(f)
@@ -288,7 +283,7 @@ func (c *client) take(within time.Duration, skip func(received) bool) (received,
 }
 
 // pings are answered by the reader and of no interest to most tests.
-func pings(f received) bool { return f.err == nil && f.opcode == opPing }
+func pings(f received) bool { return f.err == nil && f.opcode == ws.OpPing }
 
 func nothing(received) bool { return false }
 
@@ -299,7 +294,7 @@ func (c *client) wantText(why string) received {
 	if !ok {
 		c.t.Fatalf("%s: %s got nothing", why, c.name)
 	}
-	if f.err != nil || f.opcode != opText {
+	if f.err != nil || f.opcode != ws.OpText {
 		c.t.Fatalf("%s: %s got %v, want a message", why, c.name, f)
 	}
 	return f
@@ -358,7 +353,7 @@ func (c *client) wantNothing(why string, during time.Duration) {
 func (c *client) wantPong(why, payload string) {
 	c.t.Helper()
 	f, ok := c.take(settle, pings)
-	if !ok || f.err != nil || f.opcode != opPong || f.text != payload {
+	if !ok || f.err != nil || f.opcode != ws.OpPong || f.text != payload {
 		c.t.Fatalf("%s: %s got %v (%v), want pong %q", why, c.name, f, ok, payload)
 	}
 }
@@ -367,7 +362,7 @@ func (c *client) wantPong(why, payload string) {
 func (c *client) wantClose(why string, code int) received {
 	c.t.Helper()
 	f, ok := c.take(settle, pings)
-	if !ok || f.err != nil || f.opcode != opClose {
+	if !ok || f.err != nil || f.opcode != ws.OpClose {
 		c.t.Fatalf("%s: %s got %v (%v), want close %d", why, c.name, f, ok, code)
 	}
 	if f.code != code {
@@ -396,12 +391,12 @@ func (c *client) wantClosed(why string, code int, within time.Duration) (message
 		switch {
 		case !ok:
 			c.t.Fatalf("%s: %s got no close frame within %v, but %d messages", why, c.name, within, len(messages))
-		case f.err != nil || f.opcode == opClose && f.code != code:
+		case f.err != nil || f.opcode == ws.OpClose && f.code != code:
 			c.t.Fatalf("%s: %s got %v after %d messages, want close %d", why, c.name, f, len(messages), code)
-		case f.opcode == opClose:
+		case f.opcode == ws.OpClose:
 			c.wantEnd(why+": TCP ends after the close frame", 5*time.Second+slack)
 			return messages, f
-		case f.opcode == opText:
+		case f.opcode == ws.OpText:
 			messages = append(messages, f)
 		}
 	}
@@ -430,7 +425,7 @@ func (c *client) say(format string, args ...any) {
 	if len(args) > 0 {
 		s = fmt.Sprintf(format, args...)
 	}
-	c.send(text(s).bytes())
+	c.send(text(s))
 }
 
 // request sends a request and waits for its receipt.
@@ -451,7 +446,7 @@ func (c *client) check(why string) {
 // leave closes the connection in the proper way and waits for the end.
 func (c *client) leave() {
 	c.t.Helper()
-	c.send(closing(1000, "").bytes())
+	c.send(closing(1000, ""))
 	c.wantClosed("leaving", 1000, settle)
 }
 

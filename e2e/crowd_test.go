@@ -1,11 +1,8 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -36,74 +33,27 @@ func crowdSize(t *testing.T) int {
 	return many
 }
 
-// A member is one of a crowd's connections. It has no reader of its own: what
-// is pushed waits in the socket until somebody looks.
-type member struct {
-	conn net.Conn
-	user string
-	uuid string
+// joinCrowd connects one of a crowd. It has no reader of its own: what is pushed waits
+// in the socket until somebody looks.
+func joinCrowd(t *testing.T, addr string, i int) (*client, error) {
+	c, refusal, err := tryDial(t, addr, fmt.Sprintf("user-%d", i), func(d *dialing) {
+		d.paused, d.from = true, fmt.Sprintf("127.0.%d.%d", 1+i/200%50, 1+i%200)
+	})
+	if refusal != nil {
+		return nil, fmt.Errorf("refused: %d %s", refusal.status, refusal.body)
+	}
+	return c, err
 }
 
-// joinCrowd connects one member and reads its welcome.
-func joinCrowd(addr string, i int) (*member, error) {
-	m := &member{user: fmt.Sprintf("user-%d", i)}
-	d := dialing{from: fmt.Sprintf("127.0.%d.%d", 1+i/200%50, 1+i%200)}
-	var err error
-	if m.conn, err = d.connect(addr); err != nil {
-		return nil, err
-	}
-	_ = m.conn.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := m.conn.Write([]byte(upgradeRequest("/ws?user=" + m.user))); err != nil {
-		return m, fmt.Errorf("send the handshake: %w", err)
-	}
-	br := bufio.NewReaderSize(m.conn, 1024)
-	status, err := br.ReadString('\n')
-	if err != nil || !strings.HasPrefix(status, "HTTP/1.1 101") {
-		return m, fmt.Errorf("handshake: %q %w", status, err)
-	}
-	for line := ""; line != "\r\n"; {
-		if line, err = br.ReadString('\n'); err != nil {
-			return m, fmt.Errorf("the handshake's answer: %w", err)
-		}
-	}
-	frame, err := readMember(br)
-	if err != nil || frame.Type != "welcome" || br.Buffered() != 0 {
-		return m, fmt.Errorf("the first frame is %+v with %d bytes behind it, want the welcome: %w", frame, br.Buffered(), err)
-	}
-	m.uuid = frame.UUID
-	return m, nil
-}
-
-func readMember(br *bufio.Reader) (serverFrame, error) {
-	var frame serverFrame
-	first, payload, err := readFrame(br)
-	if err == nil && first != finBit|opText {
-		err = fmt.Errorf("frame %#x %q, want text", first, payload)
-	}
-	if err == nil {
-		err = json.Unmarshal(payload, &frame)
-	}
-	return frame, err
-}
-
-// next reads one frame, and checks that it is a message with that data. Small
-// frames that come together are read one at a time, hence the tiny buffer.
-func (m *member) next(data string) error {
-	_ = m.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
-	frame, err := readMember(bufio.NewReaderSize(oneByOne{m.conn}, 16))
-	if err != nil {
-		return fmt.Errorf("%s: %w", m.user, err)
-	}
-	if frame.Type != "message" || string(frame.Data) != data {
-		return fmt.Errorf("%s got %s %s, want %s", m.user, frame.Type, frame.Data, data)
+// readNext reads one frame, and checks that it is a message with that data.
+func (c *client) readNext(data string) error {
+	_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_, payload, err := readFrame(c.br)
+	if want := `{"type":"message","data":` + data + `}`; err != nil || string(payload) != want {
+		return fmt.Errorf("%s got %s (%w), want %s", c.user, payload, err, want)
 	}
 	return nil
 }
-
-// oneByOne keeps a buffered reader from reading further than it must.
-type oneByOne struct{ net.Conn }
-
-func (r oneByOne) Read(b []byte) (int, error) { return r.Conn.Read(b[:1]) }
 
 // forEach does something for each of n from a few goroutines, and returns the
 // first error.
@@ -138,17 +88,10 @@ func TestCrowd(t *testing.T) {
 	dial(t, p, "warm-up").leave()
 	cpu, rss := p.cpu(), p.rss()
 
-	crowd := make([]*member, n)
-	defer func() {
-		for _, m := range crowd {
-			if m != nil && m.conn != nil {
-				_ = m.conn.Close()
-			}
-		}
-	}()
+	crowd := make([]*client, n)
 	start := time.Now()
 	if err := forEach(n, func(i int) (err error) {
-		crowd[i], err = joinCrowd(p.listen, i)
+		crowd[i], err = joinCrowd(t, p.listen, i)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -197,10 +140,10 @@ func TestCrowd(t *testing.T) {
 	}
 	publish(t, db, p.channel, `{"all":true,"data":"mark"}`)
 	if err := forEach(n, func(i int) error {
-		if err := crowd[i].next(strconv.Itoa(i)); err != nil {
+		if err := crowd[i].readNext(strconv.Itoa(i)); err != nil {
 			return err
 		}
-		return crowd[i].next(`"mark"`)
+		return crowd[i].readNext(`"mark"`)
 	}); err != nil {
 		t.Fatal(err)
 	}

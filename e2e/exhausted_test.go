@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -23,12 +22,8 @@ func TestDescriptorsRunOut(t *testing.T) {
 	p := &pod{listen: freeAddr(t), admin: freeAddr(t), redis: r}
 	p.channel = "push:pod:" + p.listen
 	p.settings = quick().with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+proxy.Addr()+"]", "limits.per_user", "0")
-	p.config = filepath.Join(t.TempDir(), "pushpod.yaml")
-	if err := os.WriteFile(p.config, []byte(p.settings.yaml()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p.process = startCommand(t, "pod "+p.listen, nil, exec.Command("/bin/sh", "-c",
-		fmt.Sprintf(`ulimit -n %d && exec "$0" serve --config "$1"`, limit), program.get(t), p.config))
+	p.process = startCommand(t, "pod "+p.listen, p.settings.env(), exec.Command("/bin/sh", "-c",
+		fmt.Sprintf(`ulimit -n %d && exec "$0" serve`, limit), program.get(t)))
 	p.waitReady()
 
 	first := dial(t, p, "alice")
@@ -86,8 +81,8 @@ func TestLogThatNobodyReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program.get(t), "serve", "--config", p.config)
-	cmd.Env = cleanEnv()
+	cmd := exec.Command(program.get(t), "serve")
+	cmd.Env = cleanEnv(p.settings.env()...)
 	cmd.Stdout, cmd.Stderr = writer, writer
 	startGroup(t, cmd)
 	_ = writer.Close()

@@ -83,25 +83,3 @@ func TestFirstStart(t *testing.T) {
 	p.sigterm()
 	p.wantExit("leaving", 0, 45*time.Second)
 }
-
-// Where the embedded Redis's port is taken, it takes the next one.
-func TestEmbeddedRedisTakesTheNextPort(t *testing.T) {
-	t.Parallel()
-	addrs := freeAddrs(t, 4)
-	for _, addr := range addrs[:2] {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-	}
-	p := startAlone(t, addrs[0])
-	eventually(t, "it says where Redis is", settle, func() (bool, any) {
-		said := p.stdout.String() + p.stderr.String()
-		return strings.Contains(said, addrs[2]), said
-	})
-	c := dial(t, p, "alice")
-	mustRun(t, []string{"PUSHPOD_REDIS_ADDRESSES=" + addrs[2]}, "push", "alice", `{"text":"hi"}`)
-	c.wantMessage("through the embedded Redis", `{"text":"hi"}`)
-	wantBooks(t, p, books{published: 1, written: 1})
-}

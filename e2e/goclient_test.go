@@ -22,7 +22,6 @@ type device struct {
 	client *pushclient.Client
 	cancel context.CancelFunc
 	done   chan struct{}
-	end    error // of Run; valid once done is closed
 
 	mu       sync.Mutex // protects what follows
 	got      []string   // data of its messages
@@ -62,7 +61,7 @@ func startDevice(t *testing.T, user string, addrs ...string) *device {
 	d.cancel = cancel
 	go func() {
 		defer close(d.done)
-		d.end = d.client.Run(ctx)
+		_ = d.client.Run(ctx)
 	}()
 	t.Cleanup(func() { cancel(); <-d.done })
 	d.wantConnects(1)
@@ -186,61 +185,5 @@ func TestRollingRestart(t *testing.T) {
 		if got := entriesOf(t, db, d.user); len(got) != 1 {
 			t.Errorf("presence of %s: %v, want one entry", d.user, got)
 		}
-	}
-}
-
-// A killed pod's users come back on another one by themselves.
-func TestUsersComeBackAfterAKill(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	db := r.Client()
-	a, b := startPod(t, r, shortLived()), startPod(t, r, shortLived())
-	var devices []*device
-	for i := range 6 {
-		devices = append(devices, startDevice(t, fmt.Sprintf("user-%d", i), a.listen, b.listen))
-	}
-	a.sigkill()
-	for _, d := range devices {
-		eventually(t, d.user+" is on the live pod", settle, func() (bool, any) {
-			got := entriesOf(t, db, d.user)
-			for _, channel := range got {
-				if channel == b.channel {
-					return true, got
-				}
-			}
-			return false, got
-		})
-		if n := luaPush(t, r, d.user, `"hello again"`); n != 1 {
-			t.Errorf("push.lua for %s returned %d, want 1", d.user, n)
-		}
-		eventually(t, "the push reaches "+d.user, settle, func() (bool, any) {
-			got := d.messages()
-			return len(got) == 1 && got[0] == `"hello again"`, got
-		})
-	}
-}
-
-// What the producer's close codes tell a client is obeyed.
-func TestUsersObeyCloseCodes(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	db := r.Client()
-	p := startPod(t, r, quick())
-	comes, stays, revoked := startDevice(t, "comes", p.listen), startDevice(t, "stays", p.listen), startDevice(t, "revoked", p.listen)
-	for user, code := range map[string]int{"comes": 4100, "stays": 4600, "revoked": 4500} {
-		publish(t, db, p.channel, fmt.Sprintf(`{"user":%q,"close":{"code":%d,"reason":"so"}}`, user, code))
-	}
-	comes.wantConnects(2)
-	for d, code := range map[*device]int{stays: 4600, revoked: 4500} {
-		select {
-		case <-d.done:
-		case <-time.After(settle):
-			t.Fatalf("%s goes on after %d", d.user, code)
-		}
-		var closed *pushclient.CloseError
-		if !errors.As(d.end, &closed) || closed.Code != code || closed.Reason != "so" {
-			t.Errorf("%s ended with %v, want close code %d", d.user, d.end, code)
-		}
-		wantEntries(t, db, d.user, settle, nil)
 	}
 }

@@ -10,59 +10,27 @@ import (
 // A sample is one line of /metrics.
 type sample struct {
 	name   string
-	labels map[string]string
+	labels string // as they stand: result="ok",le="1"
 	value  float64
 }
 
-// samples parses the Prometheus text format.
+// samples parses the Prometheus text format, where no label's value holds a brace.
 func samples(text string) ([]sample, error) {
 	var all []sample
 	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
+		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		s, err := parseSample(line)
+		line = strings.TrimSpace(line)
+		series, value := line[:strings.LastIndexByte(line, ' ')+1], line[strings.LastIndexByte(line, ' ')+1:]
+		name, labels, _ := strings.Cut(strings.TrimSpace(series), "{")
+		n, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			return nil, fmt.Errorf("metrics line %q: %w", line, err)
 		}
-		all = append(all, s)
+		all = append(all, sample{name, strings.TrimSuffix(labels, "}"), n})
 	}
 	return all, nil
-}
-
-func parseSample(line string) (sample, error) {
-	end := strings.IndexAny(line, "{ ")
-	if end < 0 {
-		return sample{}, fmt.Errorf("no value")
-	}
-	s := sample{name: line[:end], labels: make(map[string]string)}
-	rest := line[end:]
-	if rest[0] == '{' {
-		rest = rest[1:]
-		for !strings.HasPrefix(rest, "}") {
-			name, after, ok := strings.Cut(rest, "=")
-			if !ok {
-				return sample{}, fmt.Errorf("label without value")
-			}
-			quoted, err := strconv.QuotedPrefix(after)
-			if err != nil {
-				return sample{}, fmt.Errorf("label %s: %w", name, err)
-			}
-			if s.labels[name], err = strconv.Unquote(quoted); err != nil {
-				return sample{}, fmt.Errorf("label %s: %w", name, err)
-			}
-			rest = strings.TrimPrefix(after[len(quoted):], ",")
-		}
-		rest = rest[1:]
-	}
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return sample{}, fmt.Errorf("no value")
-	}
-	var err error
-	s.value, err = strconv.ParseFloat(fields[0], 64)
-	return s, err
 }
 
 // scrape returns the samples of /metrics, or an error where there is no answer.
@@ -77,21 +45,18 @@ func (p *pod) scrape() ([]sample, error) {
 // sum adds the samples of that name whose labels include the pairs given.
 func sum(all []sample, name string, labels ...string) float64 {
 	var total float64
+next:
 	for _, s := range all {
-		if s.name == name && hasLabels(s, labels) {
+		for i := 0; i+1 < len(labels); i += 2 {
+			if !strings.Contains(s.labels, fmt.Sprintf("%s=%q", labels[i], labels[i+1])) {
+				continue next
+			}
+		}
+		if s.name == name {
 			total += s.value
 		}
 	}
 	return total
-}
-
-func hasLabels(s sample, pairs []string) bool {
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if s.labels[pairs[i]] != pairs[i+1] {
-			return false
-		}
-	}
-	return true
 }
 
 // metric scrapes the pod and adds the samples of that name whose labels

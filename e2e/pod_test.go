@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sort"
 	"strings"
 	"testing"
@@ -55,33 +54,6 @@ func (s settings) with(pairs ...string) settings {
 	return c
 }
 
-// yaml writes the settings as a configuration file.
-func (s settings) yaml() string {
-	sections := make(map[string][]string)
-	for key, value := range s {
-		section, name, nested := strings.Cut(key, ".")
-		if !nested {
-			sections[""] = append(sections[""], fmt.Sprintf("%s: %s\n", section, value))
-			continue
-		}
-		sections[section] = append(sections[section], fmt.Sprintf("  %s: %s\n", name, value))
-	}
-	var names []string
-	for name := range sections {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	var b strings.Builder
-	for _, name := range names {
-		if name != "" {
-			b.WriteString(name + ":\n")
-		}
-		sort.Strings(sections[name])
-		b.WriteString(strings.Join(sections[name], ""))
-	}
-	return b.String()
-}
-
 // env writes the settings as environment variables.
 func (s settings) env() []string {
 	var env []string
@@ -100,7 +72,6 @@ type pod struct {
 	listen   string // where clients connect, and the pod's address unless set
 	admin    string
 	channel  string // its own
-	config   string // its file
 	redis    *redistest.Server
 }
 
@@ -134,20 +105,9 @@ func launchPod(t testing.TB, r *redistest.Server, s settings) *pod {
 	if given := s["pod.address"]; given != "" {
 		address = given
 	}
-	p.channel = prefixOf(s) + "pod:" + address
-	p.config = filepath.Join(t.TempDir(), "pushpod.yaml")
-	if err := os.WriteFile(p.config, []byte(p.settings.yaml()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p.process = startProcess(t, "pod "+p.listen, nil, "serve", "--config", p.config)
+	p.channel = "push:pod:" + address
+	p.process = startProcess(t, "pod "+p.listen, p.settings.env(), "serve")
 	return p
-}
-
-func prefixOf(s settings) string {
-	if prefix := s["redis.prefix"]; prefix != "" {
-		return strings.Trim(prefix, "'\"")
-	}
-	return "push:"
 }
 
 // restart starts the pod again with the same configuration, and does not wait
@@ -158,7 +118,7 @@ func (p *pod) restart() *pod {
 		p.t.Fatalf("%s: restart while it runs", p.name)
 	}
 	next := *p
-	next.process = startProcess(p.t, p.name+" again", nil, "serve", "--config", p.config)
+	next.process = startProcess(p.t, p.name+" again", p.settings.env(), "serve")
 	return &next
 }
 
@@ -210,7 +170,7 @@ func (p *pod) info(r *redistest.Server) (info struct {
 	Draining    bool   `json:"draining"`
 }) {
 	p.t.Helper()
-	text := r.CLI("HGET", prefixOf(p.settings)+"pods:info", p.channel)
+	text := r.CLI("HGET", "push:pods:info", p.channel)
 	if err := json.Unmarshal([]byte(text), &info); err != nil {
 		p.t.Fatalf("%s: push:pods:info holds %q: %v", p.name, text, err)
 	}

@@ -135,36 +135,6 @@ func TestSecondPodUnderOneAddressEnds(t *testing.T) {
 	wantBooks(t, first, books{published: 1, written: 1})
 }
 
-// A foreign instance's probe says that another pod is subscribed to the same
-// channel.
-func TestForeignProbeIsAConflict(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	db := r.Client()
-	p := startPod(t, r, quick())
-	alice := dial(t, p, "alice")
-
-	for start := time.Now(); time.Since(start) < 1500*time.Millisecond; time.Sleep(50 * time.Millisecond) {
-		publish(t, db, p.channel, `{"probe":"another instance"}`)
-		if time.Since(start) < 200*time.Millisecond {
-			continue
-		}
-		if status, body := p.readyz(); status != http.StatusServiceUnavailable {
-			t.Fatalf("during the conflict: readyz %d %s, want 503", status, body)
-		}
-		a := exchange(t, p.listen, upgradeRequest("/ws?user=bob"))
-		wantRefusal(t, "a new connection during the conflict", a, http.StatusServiceUnavailable)
-	}
-	wantEntries(t, db, "alice", 0, map[string]string{alice.uuid: p.channel})
-	alice.check("during the conflict")
-
-	p.waitReady()
-	publish(t, db, p.channel, to(`1`, alice))
-	alice.wantMessage("after the conflict", `1`)
-	dial(t, p, "bob")
-	wantBooks(t, p, books{published: 1, written: 1}) // probes are in no book
-}
-
 // A pod that was stopped for longer than its entries live (a suspended machine)
 // comes back: what was published meanwhile is delivered once.
 func TestPodStoppedForAWhile(t *testing.T) {

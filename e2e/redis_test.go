@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -114,17 +112,4 @@ func stderrOf(err error) string {
 // cliEnv lets the program's commands find r.
 func cliEnv(r *redistest.Server) []string {
 	return []string{"PUSHPOD_REDIS_ADDRESSES=" + r.Addr()}
-}
-
-// newUUID makes a version 7 UUID of this moment, for entries and targets that
-// no pod holds.
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:])
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(time.Now().UnixMilli()))
-	copy(b[:6], ms[2:])
-	b[6] = 0x70 | b[6]&0x0f
-	b[8] = 0x80 | b[8]&0x3f
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

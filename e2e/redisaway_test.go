@@ -104,48 +104,6 @@ func TestPodStartsWithoutRedis(t *testing.T) {
 	}
 }
 
-func TestRedisStopsForAWhile(t *testing.T) {
-	t.Parallel()
-	const timeout, probe = time.Second, 500 * time.Millisecond
-	r := startRedis(t)
-	db := r.Client()
-	a, b := startPod(t, r, quick()), startPod(t, r, quick())
-	phone, laptop := dial(t, a, "alice"), dial(t, b, "alice")
-
-	stopped := time.Now()
-	r.Pause()
-	phone.say(`{"type":"request","id":"r1","data":1}`)
-	phone.wantReceipt("a request while Redis is stopped", "r1", "rejected", "unavailable")
-	if took := time.Since(stopped); took > timeout+slack {
-		t.Errorf("the receipt came after %v, want within redis.timeout, %v", took, timeout)
-	}
-	a.wantNotReady("Redis is stopped", time.Until(stopped.Add(probe+timeout+slack)))
-	refused := exchange(t, a.listen, upgradeRequest("/ws?user=new"))
-	wantRefusal(t, "a new connection while Redis is stopped", refused, http.StatusServiceUnavailable)
-	phone.check("while Redis is stopped")
-	time.Sleep(time.Until(stopped.Add(3 * time.Second))) // three leases
-	r.Resume()
-
-	// Nobody calls the other dead for it.
-	want := map[string]string{phone.uuid: a.channel, laptop.uuid: b.channel}
-	always(t, "both entries stay", 2500*time.Millisecond, func() (bool, any) {
-		got := entriesOf(t, db, "alice")
-		return len(got) == 2 && got[phone.uuid] == a.channel && got[laptop.uuid] == b.channel, got
-	})
-	a.waitReady()
-	b.waitReady()
-	wantEntries(t, db, "alice", settle, want)
-	if n := luaPush(t, r, "alice", `"again"`); n != 2 {
-		t.Errorf("push.lua returned %d, want 2", n)
-	}
-	phone.wantMessage("Redis goes on", `"again"`)
-	laptop.wantMessage("Redis goes on", `"again"`)
-	phone.request("Redis goes on", "r2", `2`)
-	dial(t, a, "new")
-	wantBooks(t, a, books{published: 1, written: 1})
-	wantBooks(t, b, books{published: 1, written: 1})
-}
-
 func TestRedisRefusesWrites(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
@@ -168,30 +126,4 @@ func TestRedisRefusesWrites(t *testing.T) {
 	dial(t, p, "new")
 	wantEntries(t, r.Client(), "alice", settle, map[string]string{c.uuid: p.channel})
 	wantBooks(t, p, books{published: 1, written: 1})
-}
-
-func TestUserKeyOfTheWrongType(t *testing.T) {
-	t.Parallel()
-	r := startRedis(t)
-	p := startPod(t, r, quick())
-	r.CLI("SET", userKey("mallory"), "not a hash")
-	for range 3 {
-		a := exchange(t, p.listen, upgradeRequest("/ws?user=mallory"))
-		wantRefusal(t, "the user whose key is of the wrong type", a, http.StatusServiceUnavailable)
-		c := dial(t, p, "alice")
-		c.check("any other user")
-		c.leave()
-	}
-	always(t, "the pod stays ready", 1500*time.Millisecond, func() (bool, any) {
-		status, body := p.readyz()
-		return status == http.StatusOK, fmt.Sprint(status, body)
-	})
-	if out, err := r.TryCLI("--eval", script("push.lua"), userKey("mallory"), ",", `1`); err == nil {
-		t.Errorf("push.lua on a key of the wrong type: %q, want an error", out)
-	}
-	if got := r.CLI("GET", userKey("mallory")); got != "not a hash" {
-		t.Errorf("the key now holds %q: it is not the pod's to change", got)
-	}
-	r.CLI("DEL", userKey("mallory"))
-	dial(t, p, "mallory").check("once the key is gone")
 }

@@ -1,7 +1,7 @@
 package hub
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -11,7 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"pushpod/conn"
+	"pushpod/internal/json"
 	"pushpod/presence"
 )
 
@@ -29,12 +32,16 @@ type gate struct {
 	mu    sync.Mutex // protects following; taken inside a loop's lock
 	total int
 	perIP map[netip.Addr]int // only where that is limited
-	level float64            // handshakes that may come now
-	at    time.Time
+
+	handshakes *rate.Limiter // those that come now; nil: no bound
 }
 
 func newGate(l Limits) *gate {
-	return &gate{limits: l, perIP: map[netip.Addr]int{}, level: float64(l.HandshakesPerSecond), at: time.Now()}
+	g := &gate{limits: l, perIP: map[netip.Addr]int{}}
+	if n := l.HandshakesPerSecond; n > 0 {
+		g.handshakes = rate.NewLimiter(rate.Limit(n), n)
+	}
+	return g
 }
 
 // enter asks for one more connection from an address. Without hold it only
@@ -42,14 +49,8 @@ func newGate(l Limits) *gate {
 func (g *gate) enter(ip netip.Addr, hold bool) *conn.Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if rate := float64(g.limits.HandshakesPerSecond); rate > 0 {
-		now := time.Now()
-		g.level = min(rate, g.level+now.Sub(g.at).Seconds()*rate)
-		g.at = now
-		if g.level < 1 {
-			return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "rate", Reason: "too many handshakes on this pod", RetryAfter: 1}
-		}
-		g.level--
+	if g.handshakes != nil && !g.handshakes.Allow() {
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "rate", Reason: "too many handshakes on this pod", RetryAfter: 1}
 	}
 	if g.limits.Connections > 0 && g.total >= g.limits.Connections {
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it may", RetryAfter: 5}
@@ -77,105 +78,140 @@ func (g *gate) leave(ip netip.Addr) {
 	}
 }
 
-// Check says whether a request would be let in; see conn.Handler.
-func (h *Hub) Check(r *conn.Request) *conn.Refusal {
-	_, refusal := h.who(r)
+// Admit decides about a handshake, and registers a new session; see
+// conn.Admitter.
+func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
+	r.AllowOrigin = r.Origin != "" && sameHost(r.Origin, r.Host)
+	if r.Problem != nil {
+		return nil, r.Problem
+	}
+	user, refusal := h.who(r)
 	if refusal == nil {
 		refusal = h.open()
 	}
 	if refusal == nil {
-		refusal = h.gate.enter(r.Remote, false)
+		refusal = h.gate.enter(r.Remote, r.Upgrade)
 	}
-	return refusal
+	if refusal == nil && !r.Upgrade {
+		refusal = &conn.Refusal{Status: http.StatusUpgradeRequired, Error: "upgrade_required", Reason: "this request would be let in: connect with a WebSocket"}
+	}
+	if refusal != nil {
+		return nil, refusal
+	}
+	s := newSession(h, c, user, r.Remote)
+	// It is in the registry before it is in Redis, so that no push misses it.
+	h.registry.add(s)
+	if err := h.presence.Register(s.entry(), func(r presence.Registered) { h.registered(s, r) }); err != nil {
+		h.registry.remove(s)
+		h.gate.leave(r.Remote)
+		return nil, unavailable("this pod is leaving")
+	}
+	return s, nil
 }
 
-// Handshake registers a new connection; see conn.Handler.
-func (h *Hub) Handshake(c *conn.Conn, r *conn.Request) *conn.Refusal {
-	user, refusal := h.who(r)
-	if refusal != nil {
-		return refusal
+// Ready reports whether the pod is ready; see conn.Admitter.
+func (h *Hub) Ready() bool { return len(h.Problems()) == 0 }
+
+// maxOrigin bounds what a client says about itself in the log, in bytes.
+const maxOrigin = 256
+
+// refused is a refused handshake, for the log.
+type refused struct {
+	remote  netip.Addr
+	origin  string
+	refusal *conn.Refusal
+}
+
+// Refused has a refused handshake logged; see conn.Admitter. A log that is slow holds
+// up nobody: where too many lines wait, some are left out.
+func (h *Hub) Refused(remote netip.Addr, origin string, r *conn.Refusal) {
+	select {
+	case h.refusals <- refused{remote, origin, r}:
+	default:
 	}
-	if refusal := h.open(); refusal != nil {
-		return refusal
+}
+
+// logRefusals logs refused handshakes until ctx ends.
+func (h *Hub) logRefusals(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-h.refusals:
+			h.refusedLog.Info().Int("status", r.refusal.Status).Str("reason", r.refusal.Reason).
+				Str("origin", r.origin[:min(len(r.origin), maxOrigin)]).Stringer("address", r.remote).Msg("handshake refused")
+		}
 	}
-	if refusal := h.gate.enter(r.Remote, true); refusal != nil {
-		return refusal
-	}
-	c.Identify(h.pods.NewUUID(), user)
-	// It is in the registry before it is in Redis, so that no push misses it.
-	h.registry.add(c)
-	h.presence.Register(entryOf(c), func(r presence.Registered) { h.registered(c, r) })
-	return nil
 }
 
 // registered is called by the store once Redis has answered.
-func (h *Hub) registered(c *conn.Conn, r presence.Registered) {
+func (h *Hub) registered(s *session, r presence.Registered) {
 	if r.Err != nil {
-		h.rejectedBy(r.Err, c)
+		h.answers.add(conn.Answer{Conn: s.conn, Refusal: h.notRegistered(s, r.Err)})
 	} else {
-		h.welcomes.add(c, h.appendWelcome)
+		h.answers.welcome(s, h.appendWelcome)
 	}
-	if !r.More || h.welcomes.full() {
-		h.welcomes.send(h.server)
+	if !r.More || h.answers.full() {
+		h.answers.send(h.server)
 	}
 	for _, old := range r.Excess {
-		h.uplink.publish(old.Channel, replaced(c.User(), old.UUID))
+		h.uplink.publish(old.Channel, replaced(s.user, old.UUID))
 	}
 }
 
-// rejectedBy refuses a connection that is not registered.
-func (h *Hub) rejectedBy(err error, c *conn.Conn) {
-	h.registry.remove(c)
+// notRegistered forgets a session that could not be registered, and says how it
+// is refused.
+func (h *Hub) notRegistered(s *session, err error) *conn.Refusal {
+	h.registry.remove(s)
 	if errors.Is(err, presence.ErrTooMany) {
-		c.Refuse(&conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5})
-		return
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5}
 	}
-	h.registerLog.Warn().Err(err).Str("uuid", presence.FormatUUID(c.UUID())).Msg("connection not registered")
-	c.Refuse(unavailable("presence can't be written"))
+	h.registerLog.Warn().Err(err).Str("uuid", presence.FormatUUID(s.uuid)).Msg("connection not registered")
+	return unavailable("presence can't be written")
 }
 
-// welcomes gathers the connections that are registered, so that many are accepted
-// at once. Owned by the goroutine that calls registered.
-type welcomes struct {
-	list  []conn.Welcome
-	texts []byte
+// answers gathers the answers to handshakes, so that many are sent at once. Owned
+// by the goroutine that calls registered.
+type answers struct {
+	list  []conn.Answer
+	texts []byte // of welcomes
 }
 
-// welcomesAtOnce bounds what is kept for the next ones.
-const welcomesAtOnce = 64
+// answersAtOnce bounds what is kept for the next ones.
+const answersAtOnce = 64
 
-func (w *welcomes) full() bool { return len(w.list) == welcomesAtOnce }
+func (a *answers) full() bool { return len(a.list) == answersAtOnce }
 
-func (w *welcomes) add(c *conn.Conn, text func([]byte, *conn.Conn) []byte) {
-	from := len(w.texts)
-	w.texts = text(w.texts, c)
-	w.list = append(w.list, conn.Welcome{Conn: c, Text: w.texts[from:]})
+func (a *answers) add(one conn.Answer) { a.list = append(a.list, one) }
+
+func (a *answers) welcome(s *session, text func([]byte, *session) []byte) {
+	from := len(a.texts)
+	a.texts = text(a.texts, s)
+	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:]})
 }
 
-func (w *welcomes) send(s *conn.Server) {
-	s.AcceptAll(w.list)
-	clear(w.list)
-	w.list, w.texts = w.list[:0], w.texts[:0]
+func (a *answers) send(s *conn.Server) {
+	s.Answer(a.list...)
+	clear(a.list)
+	a.list, a.texts = a.list[:0], a.texts[:0]
 }
 
 // replaced is the envelope that closes a user's oldest connection.
-func replaced(user string, u conn.UUID) []byte {
-	b, _ := json.Marshal(map[string]any{
-		"to":    presence.FormatUUID(u),
-		"of":    user,
-		"close": map[string]any{"code": conn.CodeReplaced, "reason": "replaced by a newer connection"},
-	})
-	return b
+func replaced(user string, u presence.UUID) []byte {
+	b := append([]byte(`{"to":"`), presence.FormatUUID(u)...)
+	b = json.AppendString(append(b, `","of":`...), user)
+	b = strconv.AppendInt(append(b, `,"close":{"code":`...), int64(conn.CodeReplaced), 10)
+	return append(b, `,"reason":"replaced by a newer connection"}}`...)
 }
 
 // appendWelcome appends a connection's first frame.
-func (h *Hub) appendWelcome(b []byte, c *conn.Conn) []byte {
+func (h *Hub) appendWelcome(b []byte, s *session) []byte {
 	b = append(b, `{"type":"welcome","uuid":"`...)
-	b = presence.AppendUUID(b, c.UUID())
+	b = presence.AppendUUID(b, s.uuid)
 	b = append(b, `","user":`...)
-	b = appendString(b, c.User())
+	b = json.AppendString(b, s.user)
 	b = append(b, `,"ping":`...)
-	b = strconv.AppendInt(b, int64(c.Ping()/time.Second), 10)
+	b = strconv.AppendInt(b, int64(s.conn.Ping()/time.Second), 10)
 	b = append(b, `,"max_message":`...)
 	b = strconv.AppendInt(b, int64(h.opts.MaxMessage), 10)
 	b = append(b, `,"time":`...)
@@ -198,18 +234,26 @@ func (h *Hub) who(r *conn.Request) (user string, _ *conn.Refusal) {
 	return user, nil
 }
 
-// AllowOrigin allows the pages of the host itself; see conn.Handler.
-func (h *Hub) AllowOrigin(origin, host string) bool { return sameHost(origin, host) }
-
-// sameHost reports whether a page's origin has the host that it connects to,
-// on whatever port.
+// sameHost reports whether a page's origin has the host that it connects to, on
+// whatever port. All names of this machine's loopback are one host.
 func sameHost(origin, host string) bool {
 	o, err := url.Parse(origin)
 	if err != nil || o.Scheme != "http" && o.Scheme != "https" {
 		return false
 	}
 	h, err := url.Parse("//" + host)
-	return err == nil && o.Hostname() != "" && strings.EqualFold(o.Hostname(), h.Hostname())
+	if err != nil || o.Hostname() == "" {
+		return false
+	}
+	return strings.EqualFold(o.Hostname(), h.Hostname()) || loopback(o.Hostname()) && loopback(h.Hostname())
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // open says whether new connections are taken now.
@@ -223,19 +267,3 @@ func (h *Hub) open() *conn.Refusal {
 func unavailable(reason string) *conn.Refusal {
 	return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: reason, RetryAfter: 2}
 }
-
-// Renew renews a connection's presence; see conn.Handler.
-func (h *Hub) Renew(c *conn.Conn) { h.presence.Renew(entryOf(c)) }
-
-// Closed forgets a connection; see conn.Handler.
-func (h *Hub) Closed(c *conn.Conn, why conn.Cause) {
-	h.gate.leave(c.Remote())
-	if h.registry.remove(c) {
-		h.presence.Unregister(entryOf(c), nil)
-	}
-	if e := h.log.Debug(); e.Enabled() {
-		e.Str("uuid", presence.FormatUUID(c.UUID())).Stringer("reason", why).Msg("connection closed")
-	}
-}
-
-func entryOf(c *conn.Conn) presence.Entry { return presence.Entry{User: c.User(), UUID: c.UUID()} }

@@ -25,6 +25,13 @@ func TestOnlyPagesOfTheSameHostMayConnect(t *testing.T) {
 		{"http://127.0.0.1:3000", "127.0.0.1:8080", true},
 		{"http://[::1]:3000", "[::1]:8080", true},
 		{"http://[::1]", "[::2]", false},
+		{"http://localhost:3000", "127.0.0.1:8080", true}, // names of one host
+		{"http://127.0.0.1", "LOCALHOST:8080", true},
+		{"http://[::1]:3000", "localhost", true},
+		{"http://127.0.0.2", "[::ffff:127.0.0.1]:8080", true},
+		{"http://localhost", "example.com", false},
+		{"http://localhost.example.com", "localhost", false},
+		{"http://10.0.0.1", "127.0.0.1", false},
 		{"https://evil.com", "example.com", false},
 		{"https://example.com.evil.com", "example.com", false},
 		{"https://evil-example.com", "example.com", false},
@@ -37,6 +44,8 @@ func TestOnlyPagesOfTheSameHostMayConnect(t *testing.T) {
 		{"http://", "", false},
 		{"chrome-extension://example.com", "example.com", false},
 		{"example.com", "example.com", false},
+		{"http://127.0.0.1:8080.evil.com", "127.0.0.1:8080", false},
+		{"http://127.0.0.1.evil.com", "127.0.0.1:8080", false},
 		{"http://%zz", "example.com", false},
 		{"http://example.com", "exa mple.com", false},
 	} {
@@ -65,27 +74,18 @@ func TestOriginsAndUsersAtTheDoor(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreLimited(t *testing.T) {
+func TestConnectionsOfThePodAndOfOneAddressAreLimited(t *testing.T) {
 	t.Parallel()
-	p := startPod(t, set{hub: func(o *Options) { o.Limits.Connections = 2 }})
-	a := p.connect("alice")
-	p.connect("bob")
-	p.wantRefused("carol", http.StatusServiceUnavailable)
-	a.close()
-	p.eventually("one has left", func() bool { return p.Len() == 1 })
-	p.connect("carol")
-	p.wantRefused("dave", http.StatusServiceUnavailable)
-}
-
-func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
-	t.Parallel()
-	p := startPod(t, set{hub: func(o *Options) { o.Limits.PerIP = 2 }})
-	a := p.connect("alice")
-	p.connect("bob")
-	p.wantRefused("carol", http.StatusTooManyRequests)
-	a.close()
-	p.eventually("one has left", func() bool { return p.Len() == 1 })
-	p.connect("carol")
+	for status, limit := range map[int]Limits{http.StatusServiceUnavailable: {Connections: 2}, http.StatusTooManyRequests: {PerIP: 2}} {
+		p := startPod(t, set{hub: func(o *Options) { o.Limits = limit }})
+		a := p.connect("alice")
+		p.connect("bob")
+		p.wantRefused("carol", status)
+		a.close()
+		p.eventually("one has left", func() bool { return p.Len() == 1 })
+		p.connect("carol")
+		p.wantRefused("dave", status)
+	}
 }
 
 func TestConnectionsOfOneUserAreLimited(t *testing.T) {
@@ -162,14 +162,15 @@ func TestHandshakesPerSecondAreLimited(t *testing.T) {
 	if r := g.enter(ip, false); r == nil {
 		t.Error("a plain GET is not told what the handshake is")
 	}
-	g.at = g.at.Add(-time.Second / 2) // half a second goes by
+	pass := func(d time.Duration) { g.handshakes.AllowN(time.Now().Add(d), 0) }
+	pass(time.Second / 2)
 	if r := g.enter(ip, true); r != nil {
 		t.Errorf("after half a second: %+v", r)
 	}
 	if r := g.enter(ip, true); r == nil {
 		t.Error("one and a half handshakes are two")
 	}
-	g.at = g.at.Add(-time.Hour)
+	pass(time.Hour)
 	for range 3 {
 		g.enter(ip, true)
 	}

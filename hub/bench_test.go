@@ -15,21 +15,6 @@ import (
 // are looked up; then all of it together, to a transport that takes everything. A
 // regression shows in its piece.
 
-func BenchmarkRESP(b *testing.B) {
-	for _, size := range []int{200, 1 << 10, 64 << 10} {
-		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			text := []byte(message("push:pod:"+testPod, strings.Repeat("x", size)))
-			b.ReportAllocs()
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				if _, n, err := parsePublished(text, 1<<20); n != len(text) || err != nil {
-					b.Fatal("refused")
-				}
-			}
-		})
-	}
-}
-
 func BenchmarkParse(b *testing.B) {
 	for _, shape := range []string{"to", "user", "all", "by script"} {
 		for _, size := range []int{128, 1 << 10, 64 << 10} {
@@ -55,14 +40,12 @@ func BenchmarkLookup(b *testing.B) {
 			b.Skip("a million takes its time")
 		}
 		g := newRegistry()
-		uuids := make([]conn.UUID, n)
+		uuids := make([]presence.UUID, n)
 		users := make([][]byte, n)
 		for i := range n {
-			c := &conn.Conn{}
 			uuids[i] = presence.NewUUID(int64(i))
 			users[i] = []byte(voidUser(i))
-			c.Identify(uuids[i], string(users[i]))
-			g.add(c)
+			g.add(&session{user: string(users[i]), uuid: uuids[i]})
 		}
 		r := rand.New(rand.NewPCG(1, 1))
 		r.Shuffle(n, func(i, j int) { uuids[i], uuids[j] = uuids[j], uuids[i] })
@@ -92,7 +75,7 @@ func BenchmarkWholePath(b *testing.B) {
 	const conns, batches = 10_000, 64
 	run := func(name string, batch int, one func(p *voidPod, r *rand.Rand) string) {
 		b.Run(name, func(b *testing.B) {
-			p := newVoidPod(b, conns, conn.Options{Loops: 1, Renew: time.Hour})
+			p := newVoidPod(b, conns, conn.Options{Loops: 1, Settings: conn.Settings{Renew: time.Hour}})
 			r := rand.New(rand.NewPCG(1, 1))
 			var streams [batches][]byte
 			bytes := 0
@@ -145,38 +128,4 @@ type kind struct{ name, more string }
 
 func kinds() []kind {
 	return []kind{{"plain", ``}, {"at", `,"at":1700000000000`}, {"id", `,"id":"m-1"`}, {"at-and-id", `,"at":1700000000000,"id":"m-1"`}}
-}
-
-// TestTheWholePathAllocatesNothing: not a byte for each message, once it is warm.
-func TestTheWholePathAllocatesNothing(t *testing.T) {
-	const conns, batch = 500, 200
-	p := newVoidPod(t, conns, conn.Options{Loops: 1, Ping: time.Hour, Renew: time.Hour})
-	r := rand.New(rand.NewPCG(1, 1))
-	for _, by := range []string{"user", "to"} {
-		for _, kind := range kinds() {
-			for _, size := range []int{2, 128, 5000} { // in the last one's queue there are no chunks
-				var stream []byte
-				for range batch {
-					stream = p.appendToOne(stream, p.conns[r.IntN(conns)], by, kind.more, `"`+strings.Repeat("x", size-2)+`"`)
-				}
-				before := p.server.Stats().Written
-				bring := func() {
-					if err := p.bring(stream); err != nil {
-						t.Fatal(err)
-					}
-				}
-				const warm, runs = 20, 20
-				for range warm {
-					bring()
-				}
-				n := testing.AllocsPerRun(runs, bring)
-				if n != 0 {
-					t.Errorf("by %s, %s, %d bytes: %v allocations for %d messages", by, kind.name, size, n, batch)
-				}
-				if written := p.server.Stats().Written - before; written != (warm+1+runs)*batch {
-					t.Errorf("by %s, %s, %d bytes: %d deliveries", by, kind.name, size, written)
-				}
-			}
-		}
-	}
 }

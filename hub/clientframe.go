@@ -1,10 +1,6 @@
 package hub
 
-import (
-	"encoding/json"
-
-	"pushpod/conn"
-)
+import "pushpod/internal/json"
 
 // What a rejected receipt and an error frame say in `error`.
 const (
@@ -28,7 +24,7 @@ type clientFrame struct {
 // is there also for a frame that is otherwise wrong, so that it can be answered.
 func (f *clientFrame) parse(b []byte) (reason string) {
 	*f = clientFrame{}
-	reason, ok := members(b, f.member)
+	reason, ok := json.Members(b, f.member)
 	switch {
 	case !ok:
 		*f = clientFrame{}
@@ -47,7 +43,8 @@ func (f *clientFrame) member(name, value []byte) (reason string) {
 		if f.hasKind || value[0] != '"' {
 			return "type must be a string, once"
 		}
-		f.hasKind, f.kind = true, unquote(value)
+		f.hasKind = true
+		f.kind, _ = json.String(value)
 	case "id":
 		if f.hasID || !shortString(value) {
 			f.hasID, f.id = true, nil
@@ -63,45 +60,45 @@ func (f *clientFrame) member(name, value []byte) (reason string) {
 	return ""
 }
 
-// Receive handles a client's message; see conn.Handler.
-func (h *Hub) Receive(c *conn.Conn, message []byte, limited bool) {
+// Message handles a client's message; see conn.Owner.
+func (s *session) Message(text []byte, limited bool) {
 	var f clientFrame
-	reason := f.parse(message)
+	reason := f.parse(text)
 	switch {
 	case limited:
-		h.reject(c, f.id, errorRate, "too many frames")
+		s.reject(f.id, errorRate, "too many frames")
 	case reason != "":
-		h.reject(c, f.id, errorBadFrame, reason)
+		s.reject(f.id, errorBadFrame, reason)
 	case string(f.kind) == "request":
-		h.request(c, &f)
+		s.request(&f)
 	case string(f.kind) == "ping":
 		if f.id != nil {
-			c.Reply(receipt(f.id, "", ""))
+			s.conn.SendLocked(receipt(f.id, "", ""))
 		}
 	case string(f.kind) == "pong": // conn knows already that the peer is alive
 	default:
-		h.reject(c, f.id, errorUnknownType, "the types are request, ping and pong")
+		s.reject(f.id, errorUnknownType, "the types are request, ping and pong")
 	}
 }
 
-func (h *Hub) request(c *conn.Conn, f *clientFrame) {
+func (s *session) request(f *clientFrame) {
 	switch {
 	case f.id == nil:
-		h.reject(c, nil, errorBadFrame, "a request needs an id")
+		s.reject(nil, errorBadFrame, "a request needs an id")
 	case f.data == nil:
-		h.reject(c, f.id, errorBadFrame, "a request needs data")
+		s.reject(f.id, errorBadFrame, "a request needs data")
+	case !s.hub.uplink.add(s, f.id, f.data):
+		s.reject(f.id, errorUnavailable, "too many requests wait")
 	default:
-		if !h.uplink.add(c, f.id, f.data) {
-			h.reject(c, f.id, errorUnavailable, "too many requests wait")
-		}
+		s.conn.OweLocked() // the uplink answers
 	}
 }
 
 // reject says in a receipt, or where there is no id in an error frame, why a
-// frame was not taken. For use in a conn.Handler.
-func (h *Hub) reject(c *conn.Conn, id []byte, code, reason string) {
-	h.rejected.Add(1)
-	c.Reply(receipt(id, code, reason))
+// frame was not taken. The connection's loop is locked.
+func (s *session) reject(id []byte, code, reason string) {
+	s.hub.rejected.Add(1)
+	s.conn.SendLocked(receipt(id, code, reason))
 }
 
 // receipt makes a receipt: accepted where code is "". Without an id it is an
@@ -118,10 +115,9 @@ func receipt(id []byte, code, reason string) []byte {
 	} else {
 		b = append(b, `{"type":"error"`...)
 	}
-	text, _ := json.Marshal(reason)
 	b = append(b, `,"error":"`...)
 	b = append(b, code...)
 	b = append(b, `","reason":`...)
-	b = append(b, text...)
+	b = json.AppendString(b, reason)
 	return append(b, '}')
 }

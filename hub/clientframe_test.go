@@ -24,6 +24,8 @@ func TestClientFrames(t *testing.T) {
 		{`{"type":"ping","id":""}`, false, "", "", ""},
 		{`{"type":"ping","id":1}`, false, "", "", ""},
 		{`{"type":"ping","id":null}`, false, "", "", ""},
+		{`{"type":"ping","id":["a"]}`, false, "", "", ""},
+		{`{"type":"ping","id":{}}`, false, "", "", ""},
 		{`{"type":"ping","id":"a","id":"a"}`, false, "", "", ""},
 		{`{"type":1,"id":"a"}`, false, "", `"a"`, ""},
 		{`{"type":"a","type":"a","id":"a"}`, false, "", `"a"`, ""},
@@ -31,6 +33,7 @@ func TestClientFrames(t *testing.T) {
 		{`{"type":"request","id":"a","data":1,"data":1}`, false, "", `"a"`, ""},
 		{`{"type":"request","id":"a","data":01}`, false, "", "", ""},
 		{`{"type":"request","id":"a"} x`, false, "", "", ""},
+		{`{"type":"ping",}`, false, "", "", ""}, {`{}`, false, "", "", ""}, {` `, false, "", "", ""}, {`null`, false, "", "", ""},
 		{`[]`, false, "", "", ""}, {`"x"`, false, "", "", ""}, {``, false, "", "", ""}, {`{`, false, "", "", ""},
 	}
 	for _, tc := range cases {

@@ -1,17 +1,17 @@
 package hub
 
 import (
-	"bytes"
 	"unicode/utf8"
 
 	"pushpod/conn"
+	"pushpod/internal/json"
 	"pushpod/presence"
 )
 
 // envelope is one pub/sub message: whom it is for, and what is to be delivered.
 // Its byte slices are parts of the message, and valid as long as that is.
 type envelope struct {
-	to       []conn.UUID
+	to       []presence.UUID
 	of       []byte // nil: not given
 	users    [][]byte
 	all      bool
@@ -25,12 +25,16 @@ type envelope struct {
 	reason   string
 	probe    []byte // nil: not given
 
-	seen uint16 // members that have been read, by bit
+	seen    uint16   // members that have been read, by bit
+	unknown int      // members that are not known, and ignored
+	names   [][]byte // of the first of these
 }
 
 const (
-	maxIDBytes     = 256 // of a message's and a frame's id
-	maxCloseReason = 123 // RFC 6455 section 5.5: 125 less the code
+	maxIDBytes     = 256  // of a message's and a frame's id
+	maxCloseReason = 123  // RFC 6455 section 5.5: 125 less the code
+	maxNames       = 4    // of unknown members, for the log
+	minExpires     = 1e11 // Unix ms: in 1973; as a duration, three years
 )
 
 // Bits of envelope.seen.
@@ -51,17 +55,19 @@ const (
 // parse reads a message. A reason says what is wrong with it, never with its
 // data in it; "": it is good.
 func (e *envelope) parse(b []byte) (reason string) {
-	*e = envelope{to: e.to[:0], users: e.users[:0]}
+	*e = envelope{to: e.to[:0], users: e.users[:0], names: e.names[:0]}
 	if !utf8.Valid(b) {
 		return "not valid UTF-8"
 	}
-	reason, ok := members(b, e.member)
+	reason, ok := json.Members(b, e.member)
 	switch {
 	case !ok:
+		e.unknown = 0
 		return "not a JSON object, or nested too deep"
 	case reason != "":
 		return reason
 	case e.isProbe():
+		e.unknown = 0 // a later version's probe may say more
 		return ""
 	case e.seen&(hasTo|hasUser|hasAll) == 0:
 		return "no target: to, user or all"
@@ -102,13 +108,13 @@ func (e *envelope) member(name, value []byte) (reason string) {
 	case "close":
 		bit, read = hasClose, e.readClose
 	case "probe":
-		if value[0] == '"' && e.probe == nil {
-			e.probe = unquote(value)
+		if text, ok := json.String(value); ok && e.probe == nil {
+			e.probe = text
 			e.seen |= hasProbe
 		}
-		return ""
+		return e.ignore(name) // a probe is an envelope of its own
 	default:
-		return ""
+		return e.ignore(name)
 	}
 	if e.seen&bit != 0 {
 		return string(name) + " stands twice"
@@ -117,13 +123,19 @@ func (e *envelope) member(name, value []byte) (reason string) {
 	return read(value)
 }
 
+// ignore counts a member that is not known. It may be a known one misspelt.
+func (e *envelope) ignore(name []byte) (reason string) {
+	if e.unknown++; len(e.names) < maxNames {
+		e.names = append(e.names, name)
+	}
+	return ""
+}
+
 func (e *envelope) readTo(v []byte) string {
 	const bad = "to must be a UUID in lower case, or an array of them"
 	one := func(v []byte) string {
-		if v[0] != '"' {
-			return bad
-		}
-		u, ok := presence.ParseUUID(unquote(v))
+		text, _ := json.String(v)
+		u, ok := presence.ParseUUID(text)
 		if !ok {
 			return bad
 		}
@@ -152,7 +164,7 @@ func oneOrMany(v []byte, one func([]byte) string, bad string) string {
 		return one(v)
 	}
 	n := 0
-	if reason := elements(v, func(v []byte) string { n++; return one(v) }); reason != "" {
+	if reason := json.Elements(v, func(v []byte) string { n++; return one(v) }); reason != "" {
 		return reason
 	}
 	if n == 0 {
@@ -192,7 +204,7 @@ func (e *envelope) readID(v []byte) string {
 }
 
 func (e *envelope) readAt(v []byte) string {
-	n, ok := integer(v)
+	n, ok := json.Integer(v)
 	if !ok {
 		return "at must be an integer below 2^53"
 	}
@@ -201,19 +213,16 @@ func (e *envelope) readAt(v []byte) string {
 }
 
 func (e *envelope) readExpires(v []byte) string {
-	n, ok := integer(v)
-	if !ok {
-		return "expires must be an integer below 2^53"
+	n, ok := json.Integer(v)
+	if !ok || n < minExpires {
+		return "expires must be a time, not a duration: Unix milliseconds, an integer from 10^11 to 2^53"
 	}
-	e.expires = max(n, 1) // 0 means that there is none
+	e.expires = n
 	return ""
 }
 
 func (e *envelope) readCollapse(v []byte) string {
-	if v[0] != '"' {
-		return "collapse must be a string"
-	}
-	key, ok := textOf(v)
+	key, ok := json.String(v)
 	if !ok {
 		return "collapse must be a string without lone surrogates"
 	}
@@ -227,23 +236,22 @@ func (e *envelope) readClose(v []byte) string {
 		return bad
 	}
 	var code, why bool
-	reason, _ := members(v, func(name, value []byte) string {
+	reason, _ := json.Members(v, func(name, value []byte) string {
 		switch string(name) {
 		case "code":
-			n, ok := integer(value)
+			n, ok := json.Integer(value)
 			if code || !ok || !producersCode(n) {
 				return bad
 			}
 			code, e.code = true, conn.Code(n)
 		case "reason":
-			if why || value[0] != '"' {
-				return bad
-			}
-			text, ok := textOf(value)
-			if !ok || len(text) > maxCloseReason {
+			text, ok := json.String(value)
+			if why || !ok || len(text) > maxCloseReason {
 				return bad
 			}
 			why, e.reason = true, string(text)
+		default:
+			e.ignore(name)
 		}
 		return ""
 	})
@@ -261,44 +269,12 @@ func producersCode(n int64) bool {
 
 // userID reads a user id.
 func userID(v []byte) ([]byte, bool) {
-	if v[0] != '"' {
-		return nil, false
-	}
-	id := unquote(v)
-	return id, validUser(id)
-}
-
-// validUser is presence.ValidUser without the words, for the hot path.
-func validUser(id []byte) bool {
-	if len(id) == 0 || len(id) > 256 || id[0] == '}' {
-		return false
-	}
-	for i, c := range id {
-		switch {
-		case c < ' ' || c == 0x7f:
-			return false
-		case c == 0xc2 && i+1 < len(id) && id[i+1] < 0xa0: // U+0080 to U+009F
-			return false
-		}
-	}
-	return utf8.Valid(id)
+	id, _ := json.String(v) // nil is no user id
+	return id, presence.ValidUser(id) == nil
 }
 
 // shortString reports whether v is a string of 1 to 256 bytes.
 func shortString(v []byte) bool {
-	if v[0] != '"' || len(v) < 3 {
-		return false
-	}
-	if len(v)-2 <= maxIDBytes && bytes.IndexByte(v, '\\') < 0 {
-		return true
-	}
-	text, ok := textOf(v)
+	text, ok := json.String(v)
 	return ok && len(text) >= 1 && len(text) <= maxIDBytes
-}
-
-// textOf is unquote for what has to be text: two strings with lone surrogates
-// are not the same only because neither can be written in UTF-8.
-func textOf(v []byte) ([]byte, bool) {
-	text := unquote(v)
-	return text, len(text) == 0 || text[0] != notText
 }

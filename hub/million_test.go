@@ -52,7 +52,7 @@ func BenchmarkMillion(b *testing.B) {
 	batches := int(time.Duration(max(10, b.N)) * time.Second / pace)
 	before := liveHeap()
 	start := time.Now()
-	p := newVoidPod(b, conns, conn.Options{Renew: 30 * time.Second})
+	p := newVoidPod(b, conns, conn.Options{Settings: conn.Settings{Renew: 30 * time.Second}})
 	p.conns = nil
 	b.ReportMetric((float64(liveHeap())-float64(before))/conns, "heap-B/conn")
 	if err := p.ConsistencyCheck(); err != nil || p.Len() != conns {
@@ -62,7 +62,7 @@ func BenchmarkMillion(b *testing.B) {
 
 	r := rand.New(rand.NewPCG(1, 1))
 	all := p.registry.all()
-	some := make([]*conn.Conn, 100_000)
+	some := make([]*session, 100_000)
 	for i := range some {
 		some[i] = all[r.IntN(conns)]
 	}
@@ -144,18 +144,19 @@ type feed struct {
 }
 
 func newFeed(p *voidPod) *feed {
+	own := p.channels()[0].name
 	return &feed{
-		head: fmt.Appendf(nil, "*3\r\n$7\r\nmessage\r\n$%d\r\n%s\r\n$", len(p.router.own), p.router.own),
+		head: fmt.Appendf(nil, "*3\r\n$7\r\nmessage\r\n$%d\r\n%s\r\n$", len(own), own),
 		data: fmt.Appendf(nil, `,"data":{"text":"%s"}}`, strings.Repeat("x", 117)),
 	}
 }
 
-func (f *feed) append(b []byte, c *conn.Conn, now int64) []byte {
+func (f *feed) append(b []byte, c *session, now int64) []byte {
 	if f.byUUID = !f.byUUID; f.byUUID {
-		f.body = presence.AppendUUID(append(f.body[:0], `{"to":"`...), c.UUID())
+		f.body = presence.AppendUUID(append(f.body[:0], `{"to":"`...), c.uuid)
 		f.body = strconv.AppendInt(append(f.body, `","at":`...), now, 10)
 	} else {
-		f.body = append(append(append(f.body[:0], `{"user":"`...), c.User()...), '"')
+		f.body = append(append(append(f.body[:0], `{"user":"`...), c.user...), '"')
 	}
 	f.body = append(f.body, f.data...)
 	b = strconv.AppendInt(append(b, f.head...), int64(len(f.body)), 10)

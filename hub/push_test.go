@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"pushpod/conn"
+	"pushpod/presence"
 )
 
 func TestPushesReachTheirTargetsOnceOverBothChannels(t *testing.T) {
@@ -50,10 +53,12 @@ func TestPushesReachTheirTargetsOnceOverBothChannels(t *testing.T) {
 func TestProducersCloseBehindTheData(t *testing.T) {
 	t.Parallel()
 	p := startPod(t, set{})
-	a, b, c := p.connect("alice"), p.connect("bob"), p.connect("carol")
+	a, b, c := []*wsClient{p.connect("alice"), p.connect("alice")}, p.connect("bob"), p.connect("carol")
 	p.publish(`{"user":"alice","data":"last","close":{"code":4500,"reason":"blocked"}}`)
-	a.want(`"last"`)
-	a.wantClosed(4500, "blocked")
+	for _, a := range a {
+		a.want(`"last"`)
+		a.wantClosed(4500, "blocked")
+	}
 	p.publish(`{"to":"` + b.uuid + `","close":{"code":4100}}`)
 	b.wantClosed(4100, "")
 	p.publish(`{"all":true,"data":1}`)
@@ -76,6 +81,24 @@ func TestBadEnvelopesDisturbNobody(t *testing.T) {
 	p.wantBooks(len(bad)+1, 0, len(bad)+1)
 }
 
+func TestUnknownMembersAreNamedInTheLogWithoutTheirValue(t *testing.T) {
+	var log strings.Builder
+	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.New(&log)})
+	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
+	for range 100 {
+		h.router.route(roleAll, []byte(`{"usr":"hunter2","data":1,"`+strings.Repeat("é", 100)+`":"hunter2","\n\"":0}`))
+	}
+	if n := h.router.unknown.Load(); n != 300 {
+		t.Errorf("%d unknown members, want 300", n)
+	}
+	if want := `"members":["usr","` + strings.Repeat("é", 32) + `…","\n\""]`; !strings.Contains(log.String(), want) {
+		t.Errorf("the log lacks %s:\n%s", want, &log)
+	}
+	if strings.Contains(log.String(), "hunter2") || strings.Count(log.String(), "unknown") > 6 {
+		t.Errorf("the log says too much:\n%s", &log)
+	}
+}
+
 func TestMissesAreCountedAndHealed(t *testing.T) {
 	t.Parallel()
 	p := startPod(t, set{})
@@ -83,14 +106,14 @@ func TestMissesAreCountedAndHealed(t *testing.T) {
 	gone, other := p.stale("alice"), p.stale("bob")
 
 	// The UUID is not held; who its user is, is known.
-	p.publish(`{"to":["` + gone + `","` + a.uuid + `"],"of":"alice","data":1}`)
+	p.publish(`{"to":["` + gone + `","` + a.uuid + `","` + gone + `"],"of":"alice","data":1}`)
 	a.want("1")
 	p.eventually("alice's stale entry is removed", func() bool { return p.entries("alice")[gone] == "" })
 	if p.entries("alice")[a.uuid] != p.channel {
 		t.Error("a live entry was removed")
 	}
 	// A user of whom nothing is held, on the pod's own channel.
-	p.publish(`{"user":["bob","alice"],"data":2}`)
+	p.publish(`{"user":["bob","alice","bob"],"data":2}`)
 	a.want("2")
 	p.eventually("bob's stale entry is removed", func() bool { return p.entries("bob")[other] == "" })
 	p.wantBooks(2, 2, 0)

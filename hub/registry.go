@@ -5,72 +5,72 @@ import (
 	"hash/maphash"
 	"sync"
 
-	"pushpod/conn"
+	"pushpod/presence"
 )
 
-// registry knows the connections of this pod, by UUID and by user. Its lock is
+// registry knows the sessions of this pod, by UUID and by user. Its lock is
 // taken inside a loop's lock, so nothing that holds it may call a connection.
 type registry struct {
 	// Static. User ids come from outside: without a seed of its own, somebody
 	// could choose those that meet in one slot.
 	seed maphash.Seed
 
-	mu     sync.Mutex // protects following, and Conn.Link
+	mu     sync.Mutex // protects following, and session.next
 	byUUID table
-	byUser table // a user's newest one; the others by Conn.Link
+	byUser table // a user's newest one; the others by session.next
 }
 
 func newRegistry() *registry {
 	r := &registry{seed: maphash.MakeSeed()}
-	r.byUUID.hash = func(c *conn.Conn) uint64 { u := c.UUID(); return maphash.Bytes(r.seed, u[:]) }
-	r.byUser.hash = func(c *conn.Conn) uint64 { return maphash.String(r.seed, c.User()) }
+	r.byUUID.hash = func(s *session) uint64 { return maphash.Bytes(r.seed, s.uuid[:]) }
+	r.byUser.hash = func(s *session) uint64 { return maphash.String(r.seed, s.user) }
 	return r
 }
 
-// uuid finds a connection. The caller holds mu.
-func (r *registry) uuid(u conn.UUID) *conn.Conn {
-	return r.byUUID.find(maphash.Bytes(r.seed, u[:]), func(c *conn.Conn) bool { return c.UUID() == u })
+// uuid finds a session. The caller holds mu.
+func (r *registry) uuid(u presence.UUID) *session {
+	return r.byUUID.find(maphash.Bytes(r.seed, u[:]), func(s *session) bool { return s.uuid == u })
 }
 
-// user finds a user's newest connection. The caller holds mu.
-func (r *registry) user(id []byte) *conn.Conn {
-	return r.byUser.find(maphash.Bytes(r.seed, id), func(c *conn.Conn) bool { return c.User() == string(id) })
+// user finds a user's newest session. The caller holds mu.
+func (r *registry) user(id []byte) *session {
+	return r.byUser.find(maphash.Bytes(r.seed, id), func(s *session) bool { return s.user == string(id) })
 }
 
-func (r *registry) add(c *conn.Conn) {
+func (r *registry) add(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.byUUID.add(c)
-	if c.Link = r.user([]byte(c.User())); c.Link != nil {
-		r.byUser.replace(c.Link, c)
+	r.byUUID.add(s)
+	if s.next = r.user([]byte(s.user)); s.next != nil {
+		r.byUser.replace(s.next, s)
 	} else {
-		r.byUser.add(c)
+		r.byUser.add(s)
 	}
 }
 
-// remove reports whether c was in.
-func (r *registry) remove(c *conn.Conn) bool {
+// remove reports whether s was in.
+func (r *registry) remove(s *session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.uuid(c.UUID()) != c {
+	if r.uuid(s.uuid) != s {
 		return false
 	}
-	r.byUUID.remove(c)
-	if first := r.user([]byte(c.User())); first != c {
-		for first.Link != c {
-			first = first.Link
+	r.byUUID.remove(s)
+	if first := r.user([]byte(s.user)); first != s {
+		for first.next != s {
+			first = first.next
 		}
-		first.Link = c.Link
-	} else if c.Link != nil {
-		r.byUser.replace(c, c.Link)
+		first.next = s.next
+	} else if s.next != nil {
+		r.byUser.replace(s, s.next)
 	} else {
-		r.byUser.remove(c)
+		r.byUser.remove(s)
 	}
-	c.Link = nil
+	s.next = nil
 	return true
 }
 
-func (r *registry) holds(u conn.UUID) bool {
+func (r *registry) holds(u presence.UUID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.uuid(u) != nil
@@ -86,18 +86,18 @@ func (r *registry) len() int {
 func (r *registry) count(user string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for c := r.user([]byte(user)); c != nil; c = c.Link {
+	for s := r.user([]byte(user)); s != nil; s = s.next {
 		n++
 	}
 	return n
 }
 
-// all returns every connection.
-func (r *registry) all() []*conn.Conn {
+// all returns every session.
+func (r *registry) all() []*session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := make([]*conn.Conn, 0, r.byUUID.n)
-	r.byUUID.all(func(c *conn.Conn) { list = append(list, c) })
+	list := make([]*session, 0, r.byUUID.n)
+	r.byUUID.all(func(s *session) { list = append(list, s) })
 	return list
 }
 
@@ -112,15 +112,15 @@ func (r *registry) ConsistencyCheck() error {
 		}
 	}
 	n, users := 0, 0
-	r.byUser.all(func(newest *conn.Conn) {
+	r.byUser.all(func(newest *session) {
 		users++
-		user := newest.User()
-		for c := newest; c != nil; c = c.Link {
+		user := newest.user
+		for s := newest; s != nil; s = s.next {
 			n++
-			if c.User() != user {
-				wrong("a connection of %q is listed under %q", c.User(), user)
+			if s.user != user {
+				wrong("a connection of %q is listed under %q", s.user, user)
 			}
-			if r.uuid(c.UUID()) != c {
+			if r.uuid(s.uuid) != s {
 				wrong("a connection of %q is not found by its UUID", user)
 			}
 		}

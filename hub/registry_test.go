@@ -5,22 +5,21 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"pushpod/conn"
+	"pushpod/presence"
 )
 
 func TestRegistryAgreesWithAModel(t *testing.T) {
 	r := newRegistry()
-	model := map[string]map[*conn.Conn]bool{}
-	var in []*conn.Conn
+	model := map[string]map[*session]bool{}
+	var in []*session
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for i := range 20_000 {
 		if rnd.IntN(2) == 0 || len(in) == 0 {
-			c := &conn.Conn{}
 			user := fmt.Sprint("u", rnd.IntN(50))
-			c.Identify(conn.UUID{byte(i), byte(i >> 8), byte(i >> 16), 1}, user)
+			c := &session{user: user, uuid: presence.UUID{byte(i), byte(i >> 8), byte(i >> 16), 1}}
 			r.add(c)
 			if model[user] == nil {
-				model[user] = map[*conn.Conn]bool{}
+				model[user] = map[*session]bool{}
 			}
 			model[user][c] = true
 			in = append(in, c)
@@ -33,9 +32,9 @@ func TestRegistryAgreesWithAModel(t *testing.T) {
 		if !r.remove(c) || r.remove(c) {
 			t.Fatal("what is in can be removed once")
 		}
-		delete(model[c.User()], c)
-		if r.holds(c.UUID()) || r.count(c.User()) != len(model[c.User()]) {
-			t.Fatalf("%s: %d connections, want %d", c.User(), r.count(c.User()), len(model[c.User()]))
+		delete(model[c.user], c)
+		if r.holds(c.uuid) || r.count(c.user) != len(model[c.user]) {
+			t.Fatalf("%s: %d connections, want %d", c.user, r.count(c.user), len(model[c.user]))
 		}
 		if i%500 == 0 {
 			if err := r.ConsistencyCheck(); err != nil {
@@ -56,17 +55,16 @@ func TestRegistryAgreesWithAModel(t *testing.T) {
 
 func TestEveryOrderOfGoingLeavesTheOthersFound(t *testing.T) {
 	r := newRegistry()
-	var in []*conn.Conn
+	var in []*session
 	for i := range 6 {
-		c := &conn.Conn{}
-		c.Identify(conn.UUID{byte(i)}, "alice")
+		c := &session{user: "alice", uuid: presence.UUID{byte(i)}}
 		r.add(c)
 		in = append(in, c)
 	}
 	for _, i := range []int{5, 0, 2, 4, 1} { // the newest, the oldest, one between
 		gone := in[i]
 		r.remove(gone)
-		if gone.Link != nil {
+		if gone.next != nil {
 			t.Error("a connection that has gone keeps another's memory")
 		}
 		if err := r.ConsistencyCheck(); err != nil {
@@ -79,17 +77,13 @@ func TestEveryOrderOfGoingLeavesTheOthersFound(t *testing.T) {
 }
 
 func TestTheConsistencyCheckSeesWhatIsWrong(t *testing.T) {
-	newOne := func(user string, n byte) *conn.Conn {
-		c := &conn.Conn{}
-		c.Identify(conn.UUID{n}, user)
-		return c
-	}
+	newOne := func(user string, n byte) *session { return &session{user: user, uuid: presence.UUID{n}} }
 	for name, spoil := range map[string]func(*registry){
-		"a stranger among a user's":  func(r *registry) { r.user([]byte("alice")).Link.Identify(conn.UUID{1}, "bob") },
-		"not by UUID":                func(r *registry) { r.byUUID.remove(r.uuid(conn.UUID{1})) },
+		"a stranger among a user's":  func(r *registry) { r.user([]byte("alice")).next.user = "bob" },
+		"not by UUID":                func(r *registry) { r.byUUID.remove(r.uuid(presence.UUID{1})) },
 		"not by user":                func(r *registry) { r.byUser.remove(r.user([]byte("alice"))) },
-		"another one under its UUID": func(r *registry) { r.byUUID.replace(r.uuid(conn.UUID{1}), newOne("alice", 1)) },
-		"in a slot of another hash":  func(r *registry) { r.uuid(conn.UUID{2}).Identify(conn.UUID{3}, "alice") },
+		"another one under its UUID": func(r *registry) { r.byUUID.replace(r.uuid(presence.UUID{1}), newOne("alice", 1)) },
+		"in a slot of another hash":  func(r *registry) { r.uuid(presence.UUID{2}).uuid = presence.UUID{3} },
 	} {
 		r := newRegistry()
 		r.add(newOne("alice", 1))
@@ -114,9 +108,7 @@ func TestATableGrowsAndShrinksWithWhatIsInIt(t *testing.T) {
 	}
 	const most = 50_000
 	for i := range most {
-		c := &conn.Conn{}
-		c.Identify(conn.UUID{byte(i), byte(i >> 8), byte(i >> 16)}, fmt.Sprint("u", i))
-		r.add(c)
+		r.add(&session{user: fmt.Sprint("u", i), uuid: presence.UUID{byte(i), byte(i >> 8), byte(i >> 16)}})
 	}
 	if n := slots(); n < most || n > 3*most {
 		t.Errorf("%d slots for %d connections", n, most)

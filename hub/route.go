@@ -1,48 +1,59 @@
 package hub
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"pushpod/conn"
+	"pushpod/presence"
 )
 
 // router takes the messages of the subscription to their connections. It
 // belongs to the subscriber's goroutine; others may read the counters.
 type router struct {
-	h   *Hub
-	own []byte // the pod's channel
+	h *Hub
 
 	e       envelope
-	targets []*conn.Conn // of the envelope at hand
+	targets []*session // of the envelope at hand
 	missing missing
 	head    []byte // of the frame at hand, up to the data
+	tail    []byte // and behind it
+	mark    uint32 // of the message at hand: a session with it is a target already
 
-	ok, bad, misses atomic.Uint64
+	ok, bad, misses, unknown atomic.Uint64
 }
 
 // missing is who was not found.
 type missing struct {
-	count int      // targets
-	uuids bool     // some of them are UUIDs
-	users []string // those that are users
+	uuids []presence.UUID
+	users []string
 }
 
 const (
 	frameHead = `{"type":"message",`
 	frameID   = `"id":`
 	frameData = `"data":`
+	frameTail = `}`
 )
 
-// route handles one published message.
-func (r *router) route(channel, payload []byte) {
+// received is how many messages have been read.
+func (r *router) received() uint64 { return r.ok.Load() + r.bad.Load() }
+
+// route handles one message that was published on a channel with this role.
+func (r *router) route(on role, payload []byte) {
 	e := &r.e
-	own := string(channel) == string(r.own)
-	if reason := e.parse(payload); reason != "" {
+	reason := e.parse(payload)
+	if e.unknown > 0 {
+		r.ignored()
+	}
+	if reason != "" {
 		r.refuse(reason, len(payload))
 		return
 	}
 	if e.isProbe() {
-		if own {
+		if on == roleOwn {
 			r.h.probed(string(e.probe))
 		} else {
 			r.refuse("no target: to, user or all", len(payload))
@@ -50,11 +61,9 @@ func (r *router) route(channel, payload []byte) {
 		return
 	}
 	r.ok.Add(1)
-	r.find(own)
+	r.find(on)
 	r.deliver()
-	if r.missing.count > 0 {
-		r.miss()
-	}
+	r.miss()
 }
 
 func (r *router) refuse(reason string, size int) {
@@ -62,32 +71,61 @@ func (r *router) refuse(reason string, size int) {
 	r.h.badLog.Warn().Str("reason", reason).Int("bytes", size).Msg("bad envelope dropped")
 }
 
-// find looks up the targets. A connection may come up more than once.
-func (r *router) find(own bool) {
+// ignored counts the members of an envelope that are not known, and names them.
+func (r *router) ignored() {
+	r.unknown.Add(uint64(r.e.unknown))
+	log := r.h.unknownLog.Warn()
+	if !log.Enabled() {
+		return
+	}
+	var names []string
+	for _, name := range r.e.names {
+		names = append(names, cut(name))
+	}
+	log.Strs("members", names).Msg("envelope with unknown members, which are ignored: a known one misspelt?")
+}
+
+// cut returns at most 64 bytes of a text that may have any length.
+func cut(text []byte) string {
+	const most = 64
+	if len(text) <= most {
+		return string(text)
+	}
+	return strings.ToValidUTF8(string(text[:most]), "") + "…"
+}
+
+// find looks up the targets: each session once.
+func (r *router) find(on role) {
 	e := &r.e
 	clear(r.targets)
 	r.targets = r.targets[:0]
-	r.missing = missing{users: r.missing.users[:0]}
+	r.missing = missing{uuids: r.missing.uuids[:0], users: r.missing.users[:0]}
+	r.mark++
 	g := r.h.registry
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, u := range e.to {
-		if c := g.uuid(u); c != nil {
-			r.targets = append(r.targets, c)
+		if s := g.uuid(u); s != nil {
+			r.target(s)
 		} else {
-			r.missing.count++
-			r.missing.uuids = true
+			r.missing.uuids = append(r.missing.uuids, u)
 		}
 	}
 	for _, user := range e.users {
-		c := g.user(user)
-		if c == nil && own {
-			r.missing.count++
+		s := g.user(user)
+		if s == nil && on == roleOwn {
 			r.missing.users = append(r.missing.users, string(user))
 		}
-		for ; c != nil; c = c.Link {
-			r.targets = append(r.targets, c)
+		for ; s != nil; s = s.next {
+			r.target(s)
 		}
+	}
+}
+
+func (r *router) target(s *session) {
+	if s.mark != r.mark {
+		s.mark = r.mark
+		r.targets = append(r.targets, s)
 	}
 }
 
@@ -101,38 +139,48 @@ func (r *router) deliver() {
 	if e.id != nil {
 		head = append(append(append(head, frameID...), e.id...), ',')
 	}
-	head = append(head, frameData...)
-	r.head = head
-	d := r.h.deliverer
+	r.head = append(head, frameData...)
 	if !e.all && len(r.targets) == 1 && e.seen&(hasExpires|hasCollapse|hasClose) == 0 {
-		d.Plain(r.targets[0], head, e.data, '}', e.at)
+		r.h.deliverer.Plain(r.targets[0].conn, e.at, r.head, e.data, r.tail)
 		return
 	}
-	p := conn.Push{Expires: e.expires, At: e.at, Collapse: e.collapse, Close: e.close, CloseCode: e.code, Reason: e.reason}
-	if e.data != nil {
-		p.Size = len(head) + len(e.data) + 1
-	}
-	m, text := d.Message(p)
-	if e.data != nil {
-		_ = append(append(append(text, head...), e.data...), '}')
-	}
-	if e.all {
-		d.All(m)
-	} else {
-		for _, c := range r.targets {
-			d.To(c, m)
-		}
-	}
-	d.Done(m)
+	r.send(r.frame())
 }
 
-// miss counts who was not found, and has their stale presence removed.
+// frame makes the frame of a message that is special, or for several.
+func (r *router) frame() *conn.Frame {
+	e := &r.e
+	p := conn.Push{Expires: e.expires, At: e.at, Collapse: e.collapse, Close: e.close, CloseCode: e.code, Reason: e.reason}
+	if e.data == nil {
+		return r.h.deliverer.Frame(p)
+	}
+	return r.h.deliverer.Frame(p, r.head, e.data, r.tail)
+}
+
+// send sends a frame to the targets, and lets go of it.
+func (r *router) send(f *conn.Frame) {
+	if r.e.all {
+		r.h.deliverer.All(f)
+	} else {
+		for _, s := range r.targets {
+			r.h.deliverer.To(s.conn, f)
+		}
+	}
+	f.Release()
+}
+
+// miss counts who was not found, each of them once, and has their stale presence
+// removed.
 func (r *router) miss() {
-	r.misses.Add(uint64(r.missing.count))
-	if r.missing.uuids && r.e.of != nil {
+	m := &r.missing
+	slices.SortFunc(m.uuids, func(a, b presence.UUID) int { return bytes.Compare(a[:], b[:]) })
+	slices.Sort(m.users)
+	m.uuids, m.users = slices.Compact(m.uuids), slices.Compact(m.users)
+	r.misses.Add(uint64(len(m.uuids) + len(m.users)))
+	if len(m.uuids) > 0 && r.e.of != nil {
 		r.h.heal(string(r.e.of))
 	}
-	for _, user := range r.missing.users {
+	for _, user := range m.users {
 		r.h.heal(user)
 	}
 }

@@ -4,6 +4,7 @@ package hub
 // UplinkWaiting and the truth values only grow.
 type Stats struct {
 	EnvelopesOK, EnvelopesBad, Misses, Heals   uint64
+	UnknownMembers                             uint64
 	Gaps, ProbeFailures                        uint64
 	UplinkAccepted, UplinkFailed, UplinkWrites uint64
 	FramesRejected                             uint64
@@ -16,13 +17,14 @@ func (h *Hub) Stats() Stats {
 	s := Stats{
 		EnvelopesOK:    h.router.ok.Load(),
 		EnvelopesBad:   h.router.bad.Load(),
+		UnknownMembers: h.router.unknown.Load(),
 		Misses:         h.router.misses.Load(),
 		Heals:          h.heals.Load(),
 		Gaps:           h.gaps.Load(),
 		ProbeFailures:  h.probeFailures.Load(),
 		UplinkAccepted: h.uplink.accepted.Load(),
 		UplinkFailed:   h.uplink.failed.Load(),
-		UplinkWrites:   h.uplink.batches.Load(),
+		UplinkWrites:   h.uplink.writes.Load(),
 		UplinkWaiting:  h.uplink.len(),
 		FramesRejected: h.rejected.Load(),
 		Connections:    h.registry.len(),

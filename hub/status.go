@@ -59,7 +59,19 @@ func (s *status) refusing() string {
 	return ""
 }
 
-// problems lists why the pod is not ready.
+// Problems lists why the pod is not ready; none: it is.
+func (h *Hub) Problems() []Problem {
+	list := h.status.problems()
+	if err := h.presence.Err(); err != nil {
+		list = append(list, Problem{"presence", err.Error()})
+	}
+	if err := h.pods.Err(); err != nil {
+		list = append(list, Problem{"heartbeat", err.Error()})
+	}
+	return list
+}
+
+// problems lists those that the status tells of.
 func (s *status) problems() (list []Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +84,7 @@ func (s *status) problems() (list []Problem) {
 	}
 	switch {
 	case !s.claimed:
-		add("claim", "the pod's address is not claimed yet: Redis is away, or a score under this address has to stand still first")
+		add("claim", "the pod's address is not claimed yet: either Redis does not answer, or push:pods holds this address, and the pod takes it over once its score has not changed for presence.lease")
 	case !s.subscribed:
 		add("unsubscribed", "the pod is not subscribed to its channel")
 	case !s.proved:

@@ -1,83 +1,26 @@
 package hub
 
 import (
-	"context"
-	"errors"
-	"io"
-	"net"
 	"strconv"
-	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"pushpod/presence"
+	"pushpod/hub/source"
+	"pushpod/internal/resp"
 )
 
-// Redis says what the hub needs to reach Redis.
-type Redis struct {
-	// Client says how to reach it; the subscription has a client of its own.
-	Client presence.ClientOptions
-	// MaxEnvelope bounds a published message, in bytes.
-	MaxEnvelope int
-	// Timeout bounds each command.
-	Timeout time.Duration
-	// Probe is how often the subscription is proved.
-	Probe time.Duration
-}
-
-// dial connects, authenticates and selects the database by the client library,
-// and takes the connection over from it: what is published is read by the hub
-// itself, since the library's own reader drops messages where it stalls, and
-// says nothing of what is lost when it reconnects.
-func dial(ctx context.Context, o presence.ClientOptions) (net.Conn, io.Closer, error) {
-	var taken net.Conn
-	o.NoRetry, o.PoolSize = true, 1
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := (&net.Dialer{Timeout: o.Timeout}).DialContext(ctx, network, addr)
-		taken = c
-		return c, err
-	}
-	client := presence.NewClient(o)
-	single, ok := client.(*redis.Client)
-	if !ok {
-		client.Close()
-		return nil, nil, errors.New("hub: a subscription needs one server to speak to")
-	}
-	one := single.Conn()
-	if err := one.Ping(ctx).Err(); err != nil {
-		one.Close()
-		client.Close()
-		return nil, nil, err
-	}
-	if err := taken.SetDeadline(time.Time{}); err != nil {
-		client.Close()
-		return nil, nil, err
-	}
-	return taken, closers{one, client}, nil
-}
-
-type closers []io.Closer
-
-func (c closers) Close() error {
-	var errs []error
-	for _, one := range c {
-		errs = append(errs, one.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// subscriber reads what is published on the pod's channels.
+// subscriber reads what is published on the pod's channels, and hands each message
+// with its channel's role to the router.
 type subscriber struct {
-	src        source
-	router     *router
-	maxPayload int
-	subscribed func() // called once both subscriptions are confirmed
+	src       source.Source
+	router    *router
+	channels  []channel
+	open      int           // channels that are not confirmed yet
+	confirmed chan struct{} // closed once all are
 
-	buf       []byte
-	from, to  int // of buf: what is read and not parsed
-	messages  int // read, and not flushed
-	skip      int // bytes of a message that is too large, still to come
-	confirmed int
+	reply    resp.Reader
+	buf      []byte
+	from, to int // of buf: what is read and not parsed
+	messages int // read, and not flushed
+	skip     int // bytes of a message that is too large, still to come
 }
 
 const (
@@ -93,6 +36,14 @@ const (
 	largeOnes   = 2 << 10 // on average
 )
 
+// newSubscriber reads src, on which all channels have been asked for.
+func newSubscriber(src source.Source, r *router, channels []channel, maxEnvelope int) *subscriber {
+	return &subscriber{
+		src: src, router: r, channels: channels, open: len(channels), confirmed: make(chan struct{}),
+		reply: resp.Reader{MaxString: maxEnvelope, MaxFields: 4}, buf: make([]byte, readBytes),
+	}
+}
+
 // run reads until the connection ends, with the error that ended it. A lone
 // message is written at once; of many, as many as there are are read first, so
 // that what goes to the same connection goes in one write. While a large
@@ -104,32 +55,22 @@ func (s *subscriber) run() error {
 		for d.Work() {
 		}
 	}()
-	s.buf = make([]byte, readBytes)
-	most := gatherMost
-	if d.Parallel() {
-		most = gatherLarge
-	}
 	gathered, more := 0, false
 	for {
 		if more && d.Full() {
 			more = d.Work()
 			continue
 		}
-		s.makeRoom()
-		asked := len(s.buf) - s.to
-		if !more && gathered == 0 {
+		idle := !more && gathered == 0
+		if idle {
 			d.Idle()
 		}
-		n, err := s.src.read(s.buf[s.to:], !more && gathered == 0)
+		n, all, err := s.read(idle)
 		if err != nil {
 			return err
 		}
-		s.to += n
-		if err := s.parse(); err != nil {
-			return err
-		}
 		gathered += n
-		if (n == asked || n >= drainedAt) && gathered < min(most, max(gatherLarge, s.messages*largeOnes)) {
+		if !all && gathered < min(gatherMost, max(gatherLarge, s.messages*largeOnes)) {
 			continue
 		}
 		if gathered > 0 {
@@ -137,12 +78,18 @@ func (s *subscriber) run() error {
 			gathered, s.messages = 0, 0
 		}
 		more = d.Work()
-		if more && n == 0 {
-			if rest := d.Rest(); rest > 0 {
-				time.Sleep(min(rest, time.Millisecond))
-			}
-		}
 	}
+}
+
+// read reads n bytes, and routes the messages in them. all: there was no more.
+func (s *subscriber) read(wait bool) (n int, all bool, err error) {
+	s.makeRoom()
+	asked := len(s.buf) - s.to
+	if n, err = s.src.Read(s.buf[s.to:], wait); err != nil {
+		return 0, false, err
+	}
+	s.to += n
+	return n, n < asked && n < drainedAt, s.parse()
 }
 
 // makeRoom moves what is left to the front of the buffer.
@@ -176,39 +123,52 @@ func (s *subscriber) parse() error {
 			s.from += k
 			continue
 		}
-		p, n, err := parsePublished(s.buf[s.from:s.to], s.maxPayload)
+		n, err := s.reply.Parse(s.buf[s.from:s.to])
 		if err != nil {
 			return err
 		}
-		switch p.kind {
-		case respIncomplete:
-			s.need(n)
+		if n == 0 {
+			s.need(s.reply.Need)
 			return nil
-		case respTooLarge:
-			s.router.refuse("over "+strconv.Itoa(s.maxPayload)+" bytes (redis.max_envelope)", p.size)
-			s.skip = p.size + 2
-		case respSubscribed:
-			if s.confirmed++; s.confirmed == 2 {
-				s.subscribed()
-			}
-		case respMessage:
-			s.messages++
-			s.router.route(p.channel, p.payload)
+		}
+		if err := s.take(&s.reply); err != nil {
+			return err
 		}
 		s.from += n
 	}
 	return nil
 }
 
-// appendCommand appends a command as Redis reads it (RESP).
-func appendCommand(b []byte, args ...string) []byte {
-	b = append(b, '*')
-	b = strconv.AppendInt(b, int64(len(args)), 10)
-	for _, a := range args {
-		b = append(b, "\r\n$"...)
-		b = strconv.AppendInt(b, int64(len(a)), 10)
-		b = append(b, "\r\n"...)
-		b = append(b, a...)
+// take takes what Redis says on a subscription. What is neither a message nor a
+// confirmation, such as a pong, says nothing.
+func (s *subscriber) take(r *resp.Reader) error {
+	if r.Kind != '*' || len(r.Fields) == 0 {
+		return r.Err()
 	}
-	return append(b, "\r\n"...)
+	kind, whole := string(r.Fields[0]), r.Skip == 0
+	switch {
+	case kind == "message" && len(r.Fields) == 3:
+		s.messages++
+		s.router.route(s.role(r.Fields[1]), r.Fields[2])
+	case kind == "message" && len(r.Fields) == 2 && !whole:
+		s.router.refuse("over "+strconv.Itoa(r.MaxString)+" bytes (redis.max_envelope)", r.Skip)
+		s.skip = r.Skip
+	case kind == "message", !whole:
+		return resp.ErrMalformed
+	case kind == "subscribe":
+		if s.open--; s.open == 0 {
+			close(s.confirmed)
+		}
+	}
+	return nil
+}
+
+// role is that of the channel with this name.
+func (s *subscriber) role(name []byte) role {
+	for _, c := range s.channels {
+		if string(name) == c.name {
+			return c.role
+		}
+	}
+	return roleAll // Redis does not send what nobody has asked for
 }

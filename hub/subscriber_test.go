@@ -13,18 +13,19 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/conn"
+	"pushpod/hub/source"
+	"pushpod/internal/resp"
 	"pushpod/presence"
 )
 
 // feedHub runs a subscriber over what Redis sends, in pieces, and returns the
 // hub whose books tell what was read, and how the subscriber ended.
-func feedHub(t *testing.T, maxPayload int, stream string, piece func() int) (h *Hub, confirmed int, _ error) {
+func feedHub(t *testing.T, maxPayload int, stream string, piece func() int) (h *Hub, confirmed bool, _ error) {
 	t.Helper()
 	h = New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.Nop()})
-	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
+	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
 	ours, redis := net.Pipe()
-	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, maxPayload: maxPayload}
-	s.subscribed = func() { confirmed++ }
+	s := newSubscriber(source.New(ours, new(atomic.Bool)), h.router, testChannels, maxPayload)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -40,8 +41,17 @@ func feedHub(t *testing.T, maxPayload int, stream string, piece func() int) (h *
 	err := s.run()
 	ours.Close()
 	<-written
-	return h, confirmed, err
+	return h, s.open == 0, err
 }
+
+var testChannels = []channel{{"a", roleOwn}, {"b", roleAll}}
+
+// message is what Redis sends for one that is published.
+func message(channel, payload string) string {
+	return string(resp.AppendCommand(nil, "message", channel, payload))
+}
+
+const subscribed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
 
 // books are the router's.
 func books(h *Hub) string {
@@ -84,8 +94,8 @@ func TestSubscriberReadsMessagesOfEverySizeInPiecesOfEverySize(t *testing.T) {
 			}
 		}
 		h, confirmed, err := feedHub(t, bound, b.String(), func() int { return 1 + random.IntN(size) })
-		if !errors.Is(err, io.EOF) || confirmed != 1 {
-			t.Fatalf("pieces up to %d: %v, confirmed %d times", size, err, confirmed)
+		if !errors.Is(err, io.EOF) || !confirmed {
+			t.Fatalf("pieces up to %d: %v, confirmed %v", size, err, confirmed)
 		}
 		if got, want := books(h), fmt.Sprint(good, " ok, ", bad, " bad, ", good, " misses"); got != want {
 			t.Errorf("pieces up to %d: %s, want %s", size, got, want)
@@ -97,10 +107,10 @@ func TestSubscriberSkipsWhatIsTooLargeWithoutHoldingIt(t *testing.T) {
 	const huge = 8 << 20
 	stream := message("a", stray(100)) + message("a", strings.Repeat("z", huge)) + message("a", stray(100))
 	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.Nop()})
-	h.Attach(conn.New(conn.Options{Handler: h, Loops: 1}))
+	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
 	ours, redis := net.Pipe()
 	defer ours.Close()
-	s := &subscriber{src: newSource(ours, new(atomic.Bool)), router: h.router, maxPayload: 1000}
+	s := newSubscriber(source.New(ours, new(atomic.Bool)), h.router, testChannels, 1000)
 	go func() { defer redis.Close(); _, _ = io.WriteString(redis, stream) }()
 	if err := s.run(); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
@@ -118,7 +128,9 @@ func TestSubscriberEndsWithWhatRedisSays(t *testing.T) {
 		"-NOPERM this user has no permissions\r\n":                "NOPERM",
 		"*3\r\n$7\r\nmessage\r\n":                                 "EOF",
 		"HTTP/1.1 400 Bad Request\r\n":                            "malformed",
-		message("a", stray(0)) + "*-1\r\n":                        "malformed",
+		message("a", stray(0)) + "*-2\r\n":                        "malformed",
+		"*2\r\n$7\r\nmessage\r\n$1\r\na\r\n":                      "malformed",
+		"*2\r\n$4\r\npong\r\n$1001\r\n":                           "malformed",
 		">3\r\n$7\r\nmessage\r\n":                                 "malformed", // RESP3 is not spoken
 		"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$9999999999999999\r\n": "malformed",
 	} {

@@ -1,21 +1,19 @@
 package hub
 
-import "pushpod/conn"
-
-// table is a set of connections that are found by a hash: open addressing with
+// table is a set of sessions that are found by a hash: open addressing with
 // linear probing, 8 bytes a slot. A map of Go's needs four times as much for
-// the same, since it holds the keys, which the connections hold already.
+// the same, since it holds the keys, which the sessions hold already.
 //
 // It consists of shards that grow and shrink each for itself, so that with a
 // million connections none of these moves more than a few thousand at once.
 type table struct {
-	hash   func(*conn.Conn) uint64 // of one that is in the table
+	hash   func(*session) uint64 // of one that is in the table
 	shards [tableShards]shard
 	n      int
 }
 
 type shard struct {
-	slots []*conn.Conn // a power of two of them; nil: free
+	slots []*session // a power of two of them; nil: free
 	n     int
 }
 
@@ -30,46 +28,46 @@ const (
 
 func (t *table) shard(h uint64) *shard { return &t.shards[h>>shardAt] }
 
-// find returns the connection of the hash for which is answers true; nil: none.
-func (t *table) find(h uint64, is func(*conn.Conn) bool) *conn.Conn {
+// find returns the session of the hash for which is answers true; nil: none.
+func (t *table) find(h uint64, is func(*session) bool) *session {
 	s := t.shard(h)
 	if s.n == 0 {
 		return nil
 	}
 	mask := uint64(len(s.slots) - 1)
 	for i := h & mask; ; i = (i + 1) & mask {
-		c := s.slots[i]
-		if c == nil || is(c) {
-			return c
+		x := s.slots[i]
+		if x == nil || is(x) {
+			return x
 		}
 	}
 }
 
-// add puts c in, which must not be in.
-func (t *table) add(c *conn.Conn) {
-	h := t.hash(c)
+// add puts x in, which must not be in.
+func (t *table) add(x *session) {
+	h := t.hash(x)
 	s := t.shard(h)
 	if 5*(s.n+1) > shardFullest*len(s.slots) {
 		s.resize(max(shardSlots, 2*len(s.slots)), t.hash)
 	}
-	s.put(c, h)
+	s.put(x, h)
 	s.n++
 	t.n++
 }
 
-// replace puts c in the place of old, which is in and has the same hash.
-func (t *table) replace(old, c *conn.Conn) {
+// replace puts x in the place of old, which is in and has the same hash.
+func (t *table) replace(old, x *session) {
 	h := t.hash(old)
 	s := t.shard(h)
-	s.slots[s.at(old, h)] = c
+	s.slots[s.at(old, h)] = x
 }
 
-// remove takes c out, which must be in.
-func (t *table) remove(c *conn.Conn) {
-	h := t.hash(c)
+// remove takes x out, which must be in.
+func (t *table) remove(x *session) {
+	h := t.hash(x)
 	s := t.shard(h)
 	mask := uint64(len(s.slots) - 1)
-	hole := s.at(c, h)
+	hole := s.at(x, h)
 	// Those behind it move up where a search for them would stop at the hole.
 	for i := (hole + 1) & mask; s.slots[i] != nil; i = (i + 1) & mask {
 		home := t.hash(s.slots[i]) & mask
@@ -86,41 +84,41 @@ func (t *table) remove(c *conn.Conn) {
 	}
 }
 
-// all calls f for each connection.
-func (t *table) all(f func(*conn.Conn)) {
+// all calls f for each session.
+func (t *table) all(f func(*session)) {
 	for i := range t.shards {
-		for _, c := range t.shards[i].slots {
-			if c != nil {
-				f(c)
+		for _, x := range t.shards[i].slots {
+			if x != nil {
+				f(x)
 			}
 		}
 	}
 }
 
-func (s *shard) at(c *conn.Conn, h uint64) uint64 {
+func (s *shard) at(x *session, h uint64) uint64 {
 	mask := uint64(len(s.slots) - 1)
 	i := h & mask
-	for s.slots[i] != c {
+	for s.slots[i] != x {
 		i = (i + 1) & mask
 	}
 	return i
 }
 
-func (s *shard) put(c *conn.Conn, h uint64) {
+func (s *shard) put(x *session, h uint64) {
 	mask := uint64(len(s.slots) - 1)
 	i := h & mask
 	for s.slots[i] != nil {
 		i = (i + 1) & mask
 	}
-	s.slots[i] = c
+	s.slots[i] = x
 }
 
-func (s *shard) resize(n int, hash func(*conn.Conn) uint64) {
+func (s *shard) resize(n int, hash func(*session) uint64) {
 	old := s.slots
-	s.slots = make([]*conn.Conn, n)
-	for _, c := range old {
-		if c != nil {
-			s.put(c, hash(c))
+	s.slots = make([]*session, n)
+	for _, x := range old {
+		if x != nil {
+			s.put(x, hash(x))
 		}
 	}
 }

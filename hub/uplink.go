@@ -9,13 +9,13 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"pushpod/conn"
+	"pushpod/internal/json"
 	"pushpod/presence"
 )
 
-// uplink adds clients' requests to the Redis stream, in pipelined batches, and
-// sends each its receipt. It also publishes what the pod itself has to say.
-// Its client must not retry: an XADD that was repeated would stand twice.
+// uplink adds clients' requests to the Redis stream (XADD), in pipelined batches,
+// and sends each its receipt. It also publishes envelopes of the pod itself. Its
+// client must not retry: the stream would have a repeated request twice.
 type uplink struct {
 	client    redis.UniversalClient
 	stream    string
@@ -29,12 +29,12 @@ type uplink struct {
 	bytes   int
 	wake    chan struct{} // capacity 1
 
-	accepted, failed, batches atomic.Uint64
+	accepted, failed, writes atomic.Uint64
 }
 
-// uplinked is a request that waits, or, without a connection, a publication.
+// uplinked is a request that waits or, without a session, an envelope for a channel.
 type uplinked struct {
-	c    *conn.Conn
+	s    *session
 	id   []byte // as it stands
 	data []byte
 	at   time.Time
@@ -61,9 +61,9 @@ func newUplink(o *Options) *uplink {
 }
 
 // add queues a request; id and data are copied. false: too much waits.
-func (u *uplink) add(c *conn.Conn, id, data []byte) bool {
+func (u *uplink) add(s *session, id, data []byte) bool {
 	both := append(append(make([]byte, 0, len(id)+len(data)), id...), data...)
-	return u.put(uplinked{c: c, id: both[:len(id):len(id)], data: both[len(id):], at: time.Now()})
+	return u.put(uplinked{s: s, id: both[:len(id):len(id)], data: both[len(id):], at: time.Now()})
 }
 
 // publish queues an envelope for a pod's channel. It is best effort.
@@ -112,14 +112,11 @@ func (u *uplink) len() int {
 // run sends batches, one at a time, until ctx ends; what waits then is still
 // sent, within the timeout.
 func (u *uplink) run(ctx context.Context) {
-	for {
+	for ended := false; !ended; {
 		select {
 		case <-u.wake:
 		case <-ctx.Done():
-			for batch := u.take(); len(batch) > 0; batch = u.take() {
-				u.send(batch)
-			}
-			return
+			ended = true
 		}
 		for batch := u.take(); len(batch) > 0; batch = u.take() {
 			u.send(batch)
@@ -130,7 +127,7 @@ func (u *uplink) run(ctx context.Context) {
 // send answers every request of a batch within the timeout of the oldest one:
 // each batch has at least what the one before has left it.
 func (u *uplink) send(batch []uplinked) {
-	u.batches.Add(1)
+	u.writes.Add(1)
 	ctx, cancel := context.WithDeadline(context.Background(), batch[0].at.Add(u.timeout))
 	defer cancel()
 	pipe := u.client.Pipeline()
@@ -139,46 +136,42 @@ func (u *uplink) send(batch []uplinked) {
 	}
 	commands, err := pipe.Exec(ctx)
 	if err != nil {
-		u.log.Warn().Err(err).Int("batch", len(batch)).Msg("uplink: Redis did not take all of a batch")
+		u.log.Warn().Err(err).Int("requests", len(batch)).Msg("Redis did not accept all requests of a batch; their clients are told unavailable, and repeat them")
 	}
-	for i := range batch {
-		r := &batch[i]
-		failed := err
-		if i < len(commands) {
-			failed = commands[i].Err()
-		}
-		u.answer(r, failed)
+	for i, c := range commands {
+		u.answer(&batch[i], c.Err())
 	}
 }
 
 func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
-	if r.c == nil {
+	if r.s == nil {
 		pipe.Publish(ctx, r.channel, r.data)
 		return
 	}
+	id, _ := json.String(r.id) // it has been checked
 	pipe.XAdd(ctx, &redis.XAddArgs{
 		Stream: u.stream,
 		MaxLen: u.maxLength,
 		Approx: true,
 		Values: []any{
-			"user", r.c.User(),
-			"uuid", presence.FormatUUID(r.c.UUID()),
+			"user", r.s.user,
+			"uuid", presence.FormatUUID(r.s.uuid),
 			"pod", u.pod,
-			"id", unquote(r.id),
+			"id", id,
 			"data", r.data,
 		},
 	})
 }
 
+// answer sends a request's receipt.
 func (u *uplink) answer(r *uplinked, err error) {
 	switch {
+	case r.s == nil: // a publication: nobody waits for it
 	case err != nil:
 		u.failed.Add(1)
-		if r.c != nil {
-			r.c.Send(receipt(r.id, errorUnavailable, "not known whether it was taken: repeat it with the same id"))
-		}
-	case r.c != nil:
+		r.s.conn.Answer(receipt(r.id, errorUnavailable, "not known whether it was taken: repeat it with the same id"))
+	default:
 		u.accepted.Add(1)
-		r.c.Send(receipt(r.id, "", ""))
+		r.s.conn.Answer(receipt(r.id, "", ""))
 	}
 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/conn"
+	"pushpod/conn/conntest"
 	"pushpod/presence"
 )
 
@@ -20,7 +22,7 @@ type voidPod struct {
 	server   *conn.Server
 	presence *countingPresence
 	sub      *subscriber
-	conns    []*conn.Conn
+	conns    []*session
 }
 
 // newVoidPod holds n connections of as many users.
@@ -28,19 +30,26 @@ func newVoidPod(tb testing.TB, n int, o conn.Options) *voidPod {
 	tb.Helper()
 	p := &voidPod{presence: &countingPresence{}}
 	p.Hub = New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Presence: p.presence, Pods: nowPods{}, Log: zerolog.Nop()})
-	o.Handler, o.Void = p.Hub, true
+	p.status.update(func(s *status) { s.claimed, s.subscribed, s.proved = true, true, true })
+	void := conntest.NewVoid()
+	o.Admitter, o.Network = p.Hub, void
 	p.server = conn.New(o)
 	p.Attach(p.server)
 	if err := p.server.Serve(); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(p.server.Close)
-	p.sub = &subscriber{router: p.router, maxPayload: 1 << 20}
+	p.sub = newSubscriber(nil, p.router, p.channels(), 1<<20)
+	const atOnce = 1000
 	for i := range n {
-		p.server.Introduce(voidUser(i), p.pods.NewUUID(), func(c *conn.Conn) {
-			p.gate.enter(c.Remote(), true)
-			p.registry.add(c)
-		})
+		void.Connect("GET /ws?user=" + voidUser(i) + " HTTP/1.1\r\nHost: void\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		if i%atOnce == 0 || i == n-1 {
+			for end := time.Now().Add(patience); p.presence.answer() < i+1; time.Sleep(100 * time.Microsecond) {
+				if time.Now().After(end) {
+					tb.Fatalf("%d of %d connections are registered", p.Len(), i+1)
+				}
+			}
+		}
 	}
 	p.conns = p.registry.all()
 	return p
@@ -64,12 +73,12 @@ func (p *voidPod) bring(b []byte) error {
 }
 
 // appendToOne appends a message for one connection, as Redis sends it.
-func (p *voidPod) appendToOne(b []byte, c *conn.Conn, by, more, data string) []byte {
-	target := `"user":"` + c.User() + `"`
+func (p *voidPod) appendToOne(b []byte, c *session, by, more, data string) []byte {
+	target := `"user":"` + c.user + `"`
 	if by == "to" {
-		target = `"to":"` + presence.FormatUUID(c.UUID()) + `"`
+		target = `"to":"` + presence.FormatUUID(c.uuid) + `"`
 	}
-	return append(b, message(string(p.router.own), `{`+target+more+`,"data":`+data+`}`)...)
+	return append(b, message(p.channels()[0].name, `{`+target+more+`,"data":`+data+`}`)...)
 }
 
 // countingPresence counts what would be written to Redis. A renewal makes as much
@@ -77,14 +86,40 @@ func (p *voidPod) appendToOne(b []byte, c *conn.Conn, by, more, data string) []b
 type countingPresence struct {
 	renewals, unregistered atomic.Uint64
 	garbage                atomic.Pointer[[renewalGarbage]byte]
+
+	mu       sync.Mutex // protects following
+	waiting  []func(presence.Registered)
+	answered int
 }
 
 const renewalGarbage = 59
 
-func (p *countingPresence) Register(presence.Entry, func(presence.Registered)) {}
-func (p *countingPresence) Unregister(presence.Entry, func(error))             { p.unregistered.Add(1) }
-func (p *countingPresence) Heal(string, func(conn.UUID) bool)                  {}
-func (p *countingPresence) Err() error                                         { return nil }
+func (p *countingPresence) Register(_ presence.Entry, done func(presence.Registered)) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting = append(p.waiting, done)
+	return nil
+}
+
+// answer says of all that wait that they are registered, and returns how many
+// were told so in all.
+func (p *countingPresence) answer() int {
+	p.mu.Lock()
+	waiting := p.waiting
+	p.waiting = nil
+	p.mu.Unlock()
+	for i, done := range waiting {
+		done(presence.Registered{More: i < len(waiting)-1})
+	}
+	p.answered += len(waiting)
+	return p.answered
+}
+func (p *countingPresence) Unregister(presence.Entry, func(error)) error {
+	p.unregistered.Add(1)
+	return nil
+}
+func (p *countingPresence) Heal(string, func(presence.UUID) bool) {}
+func (p *countingPresence) Err() error                            { return nil }
 
 func (p *countingPresence) Renew(presence.Entry) {
 	p.renewals.Add(1)
@@ -99,5 +134,5 @@ func (nowPods) Beat(context.Context) error  { return nil }
 func (nowPods) Run(context.Context) error   { return nil }
 func (nowPods) Leave(context.Context) error { return nil }
 func (nowPods) NowMs() int64                { return time.Now().UnixMilli() }
-func (nowPods) NewUUID() conn.UUID          { return presence.NewUUID(time.Now().UnixMilli()) }
+func (nowPods) NewUUID() presence.UUID      { return presence.NewUUID(time.Now().UnixMilli()) }
 func (nowPods) Err() error                  { return nil }

@@ -20,6 +20,7 @@ import (
 	"pushpod/conn"
 	"pushpod/internal/redistest"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // TestMain fails where a goroutine of this module is left behind.
@@ -88,7 +89,7 @@ func startPod(t *testing.T, s set) *pod {
 	p.admin = p.redis.Client()
 	p.feed, p.once = redistest.NewProxy(t, p.redis.Addr()), redistest.NewProxy(t, p.redis.Addr())
 	newClient := func(addr string) redis.UniversalClient {
-		c := presence.NewClient(presence.ClientOptions{Addresses: []string{addr}, Timeout: testTimeout, NoRetry: true})
+		c := redisconn.NewClient(redisconn.Options{Addresses: []string{addr}, Timeout: testTimeout, NoRetry: true})
 		t.Cleanup(func() { c.Close() })
 		return c
 	}
@@ -105,7 +106,7 @@ func startPod(t *testing.T, s set) *pod {
 	ho := Options{
 		Pod: testPod, Keys: p.keys, Presence: store, Pods: pods,
 		Redis: Redis{
-			Client:      presence.ClientOptions{Addresses: []string{p.feed.Addr()}, Timeout: testTimeout},
+			Client:      redisconn.Options{Addresses: []string{p.feed.Addr()}, Timeout: testTimeout},
 			MaxEnvelope: 1 << 20, Timeout: testTimeout, Probe: testProbe,
 		},
 		Uplink: newClient(p.once.Addr()), UplinkMaxLength: 100_000, MaxMessage: 64 << 10, Log: zerolog.Nop(),
@@ -114,13 +115,13 @@ func startPod(t *testing.T, s set) *pod {
 		s.hub(&ho)
 	}
 	p.Hub = New(ho)
-	co := conn.Options{Handler: p.Hub, Loops: 2, Renew: 30 * time.Second, QueueBytes: 8 << 20, Now: pods.NowMs}
+	co := conn.Options{Admitter: p.Hub, Loops: 2, Now: pods.NowMs, Settings: conn.Settings{Renew: 30 * time.Second, QueueBytes: 8 << 20}}
 	if s.conn != nil {
 		s.conn(&co)
 	}
 	p.server = conn.New(co)
 	p.Attach(p.server)
-	p.KeepProcessor(runtime.GOMAXPROCS(0) > 1)
+	p.spare.Store(runtime.GOMAXPROCS(0) > 1)
 	if err := p.server.Listen(t.Context(), "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}

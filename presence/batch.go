@@ -11,7 +11,7 @@ import (
 )
 
 // batch is one pipeline: entries, then removals of stale fields, then hashes to
-// examine. It is used again and again, and owned by Run's goroutine.
+// examine. It is used again and again, and owned by the node's goroutine.
 type batch struct {
 	// Static after construction; commands point at them.
 	channel    string
@@ -60,51 +60,51 @@ func (b *batch) reset() {
 
 // turn does what is due: at most one pipeline of entries, preceded by what has
 // to be found out first. All of it ends by deadline.
-func (s *Store) turn(ctx context.Context, deadline time.Duration) {
-	now := s.now()
-	s.settle(now)
-	deadline, expired := s.expire(now, deadline)
+func (n *node) turn(ctx context.Context, deadline time.Duration) {
+	now := n.now()
+	n.settle(now)
+	deadline, expired := n.expire(now, deadline)
 	if expired {
 		return // they are told first: what follows may take its time
 	}
-	ctx, cancel := context.WithDeadline(ctx, s.epoch.Add(deadline))
+	ctx, cancel := context.WithDeadline(ctx, n.epoch.Add(deadline))
 	defer cancel()
-	if s.Err() != nil && now >= s.link.mendAt && now >= s.link.until {
-		if !s.mend(ctx) {
+	if n.err() != nil && now >= n.link.mendAt && now >= n.link.until {
+		if !n.mend(ctx) {
 			return
 		}
 	}
-	if s.expiry.mode == expiryUnknown || s.dials.made.Load() != s.expiry.dials {
-		if err := s.probeExpiry(ctx); err != nil {
-			s.linkFailed(err)
+	if n.expiry.mode == expiryUnknown || n.dials.Load() != n.expiry.dials {
+		if err := n.probeExpiry(ctx); err != nil {
+			n.linkFailed(err)
 			return
 		}
 	}
-	s.gather()
-	if len(s.batch.items)+len(s.batch.repairs)+len(s.batch.exams) > 0 {
-		s.build()
-		s.send(ctx)
+	n.gather()
+	if len(n.batch.items)+len(n.batch.repairs)+len(n.batch.exams) > 0 {
+		n.build()
+		n.send(ctx)
 	}
-	s.batch.reset()
+	n.batch.reset()
 }
 
 // settle repeats removals once a doubt is over.
-func (s *Store) settle(now time.Duration) {
-	if !s.link.settled(now) {
+func (n *node) settle(now time.Duration) {
+	if !n.link.settled(now) {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.repeatRemovals()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.repeatRemovals()
 }
 
-// repeatRemovals queues again what was removed in doubt. The caller holds s.mu.
-func (s *Store) repeatRemovals() {
-	for _, e := range s.link.takeRemoved() {
-		if s.q.waiting[e.UUID] == nil {
-			it := s.q.item(e, unregistering, s.now())
+// repeatRemovals queues again what was removed in doubt. The caller holds n.mu.
+func (n *node) repeatRemovals() {
+	for _, e := range n.link.takeRemoved() {
+		if n.q.waiting[e.UUID] == nil {
+			it := n.q.item(e, unregistering, n.now())
 			it.cleanup, it.repeat = true, true
-			s.q.putRemoval(it)
+			n.q.putRemoval(it)
 		}
 	}
 }
@@ -112,25 +112,25 @@ func (s *Store) repeatRemovals() {
 // expire gives up the registrations whose time is as good as over, and returns
 // by when the turn must end, so that the oldest of the others is answered in
 // its time.
-func (s *Store) expire(now, deadline time.Duration) (by time.Duration, expired bool) {
-	least := s.opt.Timeout / 20 // what a batch needs at least
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	queued, ok := s.q.oldestJoining()
-	if ok && queued+s.opt.Timeout < now+least {
-		cause := s.Err()
+func (n *node) expire(now, deadline time.Duration) (by time.Duration, expired bool) {
+	least := n.opt.Timeout / 20 // what a batch needs at least
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	queued, ok := n.q.oldestJoining()
+	if ok && queued+n.opt.Timeout < now+least {
+		cause := n.err()
 		if cause == nil {
 			cause = context.DeadlineExceeded
 		}
-		s.q.failJoining(now+least-s.opt.Timeout, fmt.Errorf("%w: %w", ErrUnavailable, cause))
+		n.q.failJoining(now+least-n.opt.Timeout, fmt.Errorf("%w: %w", ErrUnavailable, cause))
 		return deadline, true
 	}
 	if ok {
-		deadline = min(deadline, queued+s.opt.Timeout)
+		deadline = min(deadline, queued+n.opt.Timeout)
 	}
-	if s.q.exams.len() > 0 {
-		oldest := s.q.exams.front().newcomers[0]
-		deadline = min(deadline, max(oldest.queued+s.opt.Timeout, now+least))
+	if n.q.exams.len() > 0 {
+		oldest := n.q.exams.front().newcomers[0]
+		deadline = min(deadline, max(oldest.queued+n.opt.Timeout, now+least))
 	}
 	return deadline, false
 }
@@ -138,73 +138,73 @@ func (s *Store) expire(now, deadline time.Duration) (by time.Duration, expired b
 // mend finds out whether Redis takes writes again, with a write of the same
 // kind as an entry's, to a key of the same kind, that nobody ever sees: it is
 // taken back in the same transaction. It reports whether the turn may go on.
-func (s *Store) mend(ctx context.Context) bool {
-	key, field := s.opt.Keys.User(s.channel), FormatUUID(UUID{})
-	expire := []any{"pexpire", key, s.batch.ttlMillis}
-	if s.expiry.mode == expiryFields {
-		expire = []any{"hexpire", key, s.batch.ttlSeconds, "fields", "1", field}
+func (n *node) mend(ctx context.Context) bool {
+	key, field := n.opt.Keys.User(n.channel), FormatUUID(UUID{})
+	expire := []any{"pexpire", key, n.batch.ttlMillis}
+	if n.expiry.mode == expiryFields {
+		expire = []any{"hexpire", key, n.batch.ttlSeconds, "fields", "1", field}
 	}
-	err := transaction(ctx, s.opt.Client,
-		[]any{"hset", key, field, s.channel}, expire, []any{"hdel", key, field})
-	now := s.now()
+	err := transaction(ctx, n.client,
+		[]any{"hset", key, field, n.channel}, expire, []any{"hdel", key, field})
+	now := n.now()
 	switch {
 	case isLinkError(err):
-		s.linkFailed(err)
+		n.linkFailed(err)
 		return false
 	case isUnknownCommand(err):
-		s.link.answered(now)
-		s.setExpiry(expiryUnknown)
+		n.link.answered(now)
+		n.setExpiry(expiryUnknown)
 	case err != nil:
-		s.count.errors.Add(1)
-		s.link.answered(now)
-		s.link.refused(now)
-		s.setErr(err)
+		n.count.errors.Add(1)
+		n.link.answered(now)
+		n.link.refused(now)
+		n.setErr(err)
 	default:
-		s.link.answered(now)
-		s.mended()
+		n.link.answered(now)
+		n.mended()
 	}
 	return true
 }
 
 // mended notes that writes succeed.
-func (s *Store) mended() {
-	if s.link.refusals > 0 {
-		s.setExpiry(expiryUnknown) // it may have been asked while Redis refused everything
+func (n *node) mended() {
+	if n.link.refusals > 0 {
+		n.setExpiry(expiryUnknown) // it may have been asked while Redis refused everything
 	}
-	s.link.mended()
-	s.setErr(nil)
+	n.link.mended()
+	n.setErr(nil)
 }
 
 // gather takes what the next pipeline is to carry.
-func (s *Store) gather() {
-	b, now := &s.batch, s.now()
-	b.repairs = s.sweeper.take(repairsAtOnce)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b.items = s.q.take(b.items, s.opt.Batch, s.link.leaveAt <= now)
-	for s.q.exams.len() > 0 && len(b.exams) < examsAtOnce {
-		b.exams = append(b.exams, s.q.takeExam(&s.q.exams))
+func (n *node) gather() {
+	b, now := &n.batch, n.now()
+	b.repairs = n.sweeper.take(repairsAtOnce)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b.items = n.q.take(b.items, n.opt.Batch, n.link.leaveAt <= now)
+	for n.q.exams.len() > 0 && len(b.exams) < examsAtOnce {
+		b.exams = append(b.exams, n.q.takeExam(&n.q.exams))
 	}
-	for s.q.chores.len() > 0 && len(b.exams) < examsAtOnce && s.sweeper.chores.take(now) {
-		b.exams = append(b.exams, s.q.takeExam(&s.q.chores))
+	for n.q.chores.len() > 0 && len(b.exams) < examsAtOnce && n.sweeper.chores.AllowN(n.epoch.Add(now), 1) {
+		b.exams = append(b.exams, n.q.takeExam(&n.q.chores))
 	}
 }
 
 // build writes the commands of a batch.
-func (s *Store) build() {
-	b := &s.batch
+func (n *node) build() {
+	b := &n.batch
 	b.text, b.cuts = b.text[:0], b.cuts[:0]
 	for _, it := range b.items {
-		b.text = s.opt.Keys.appendUser(b.text, it.entry.User)
+		b.text = n.opt.Keys.appendUser(b.text, it.entry.User)
 		b.cuts = append(b.cuts, len(b.text))
 		b.text = AppendUUID(b.text, it.entry.UUID)
 	}
 	// The commands have it as text: nobody looks at them any more when the next
 	// batch is built. A copy would be half of what a renewal leaves to the collector.
 	text, from := unsafe.String(unsafe.SliceData(b.text), len(b.text)), 0
-	s.guard()
-	now := s.now()
-	rewrite, inherited := now < s.expiry.rewrite, now < s.expiry.inherited
+	n.guard()
+	now := n.now()
+	rewrite, inherited := now < n.expiry.rewrite, now < n.expiry.inherited
 	for i, it := range b.items {
 		if i == len(b.slots) {
 			b.slots = append(b.slots, new(slot))
@@ -212,11 +212,11 @@ func (s *Store) build() {
 		slot := b.slots[i]
 		slot.item, slot.key, slot.field = it, text[from:b.cuts[i]], text[b.cuts[i]:b.cuts[i]+uuidText]
 		from = b.cuts[i] + uuidText
-		switch count := s.opt.PerUser > 0; {
+		switch count := n.opt.PerUser > 0; {
 		case it.op == unregistering:
 			b.addRemove(slot)
-		case s.expiry.mode == expiryKey:
-			b.addKeyed(slot, count || it.op == renewing && s.opt.Pods != nil)
+		case n.expiry.mode == expiryKey:
+			b.addKeyed(slot, count || it.op == renewing && n.opt.Pods != nil)
 		case it.op == renewing && !it.whole && !rewrite:
 			b.addTouch(slot)
 		default:
@@ -224,26 +224,26 @@ func (s *Store) build() {
 		}
 	}
 	for _, fix := range b.repairs {
-		b.cmds = append(b.cmds, fix.commands(s.opt.Keys, b.ttlSeconds)...)
+		b.cmds = append(b.cmds, fix.commands(n.opt.Keys, b.ttlSeconds)...)
 	}
 	for _, e := range b.exams {
-		e.reply = redis.NewMapStringStringCmd(context.Background(), "hgetall", s.opt.Keys.User(e.user))
+		e.reply = redis.NewMapStringStringCmd(context.Background(), "hgetall", n.opt.Keys.User(e.user))
 		b.cmds = append(b.cmds, e.reply)
 	}
 }
 
 // guard puts the pod's own score before its entries, where it is absent: Redis
 // may have been emptied, and an entry whose pod has no score is a dead one's.
-func (s *Store) guard() {
-	b := &s.batch
-	if s.opt.Pods == nil {
+func (n *node) guard() {
+	b := &n.batch
+	if n.opt.Pods == nil {
 		return
 	}
 	writes := false
 	for _, it := range b.items {
 		writes = writes || it.op != unregistering
 	}
-	score, ok := s.opt.Pods.ownScore()
+	score, ok := n.opt.Pods.ownScore()
 	if !writes || !ok {
 		return
 	}
@@ -255,67 +255,67 @@ func (s *Store) guard() {
 }
 
 // send executes the batch and judges its replies.
-func (s *Store) send(ctx context.Context) {
-	b := &s.batch
-	s.sent = s.now()
-	pipe := s.opt.Client.Pipeline()
+func (n *node) send(ctx context.Context) {
+	b := &n.batch
+	n.sent = n.now()
+	pipe := n.client.Pipeline()
 	_ = pipe.BatchProcess(ctx, b.cmds...) // only queues
 	_, _ = pipe.Exec(ctx)                 // judged command by command
-	now := s.now()
-	s.count.batch(len(b.items), len(b.cmds), now-s.sent)
+	now := n.now()
+	n.count.batch(len(b.items), len(b.cmds), now-n.sent)
 	// What failed on the way failed for all commands behind it as well.
 	if err := b.cmds[len(b.cmds)-1].Err(); isLinkError(err) {
-		s.linkFailed(err)
+		n.linkFailed(err)
 		return
 	}
-	s.link.answered(now)
-	s.judge(now)
-	s.examine(ctx)
+	n.link.answered(now)
+	n.judge(now)
+	n.examine(ctx)
 }
 
 // linkFailed deals with a failure on the way to Redis: what became of the batch
 // is not known. After the first in a row all of it is tried again at once, on
 // another connection; after more, only unregistrations wait.
-func (s *Store) linkFailed(err error) {
-	b, now := &s.batch, s.now()
+func (n *node) linkFailed(err error) {
+	b, now := &n.batch, n.now()
 	sent := len(b.cmds) > 0 && !isNotSent(err)
-	s.link.failed(now, sent)
-	s.count.errors.Add(1)
-	s.setExpiry(expiryUnknown) // the next connection may lead to another server
-	s.setErr(err)
-	giveUp := s.link.failures > 1
+	n.link.failed(now, sent)
+	n.count.errors.Add(1)
+	n.setExpiry(expiryUnknown) // the next connection may lead to another server
+	n.setErr(err)
+	giveUp := n.link.failures > 1
 	cause := fmt.Errorf("%w: %w", ErrUnavailable, err)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for _, it := range b.items {
 		it.sent = it.sent || sent
-		s.q.tellRejected(it) // that waits no longer for the entry to be gone
+		n.q.tellRejected(it) // that waits no longer for the entry to be gone
 		switch {
 		case giveUp && it.op == registering:
-			s.q.giveUp(it, cause)
+			n.q.giveUp(it, cause)
 		case giveUp && it.op == renewing:
-			s.q.recycle(it)
+			n.q.recycle(it)
 		default:
-			s.requeue(it, cause)
+			n.requeue(it, cause)
 		}
 	}
 	for _, e := range b.exams {
-		s.q.postpone(e, giveUp, cause)
+		n.q.postpone(e, giveUp, cause)
 	}
 	if giveUp {
-		s.q.failJoining(now, cause)
-		s.q.dropStaying()
+		n.q.failJoining(now, cause)
+		n.q.dropStaying()
 	}
 }
 
-// requeue puts an item back. The caller holds s.mu.
-func (s *Store) requeue(it *item, cause error) {
-	if s.q.again(it) {
+// requeue puts an item back. The caller holds n.mu.
+func (n *node) requeue(it *item, cause error) {
+	if n.q.again(it) {
 		return
 	}
 	// A later operation on the UUID waits, which ends this one.
 	if it.op == registering {
-		s.q.outcomes = append(s.q.outcomes, outcome{registered: it.registered, result: Registered{Err: cause}})
+		n.q.outcomes = append(n.q.outcomes, outcome{registered: it.registered, result: Registered{Err: cause}})
 	}
-	s.q.removed(it, nil)
+	n.q.removed(it, nil)
 }

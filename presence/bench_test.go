@@ -10,12 +10,13 @@ import (
 
 	"pushpod/internal/redistest"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // benchStore returns a running store over a loopback Redis.
 func benchStore(b *testing.B) *presence.Store {
 	server := redistest.Start(b)
-	client := presence.NewClient(presence.ClientOptions{Addresses: []string{server.Addr()}, NoRetry: true})
+	client := redisconn.NewClient(redisconn.Options{Addresses: []string{server.Addr()}, NoRetry: true})
 	b.Cleanup(func() { _ = client.Close() })
 	keys := presence.NewKeys("push:")
 	pods := presence.NewPods(presence.PodsOptions{Client: client, Keys: keys, Pod: "127.0.0.1:1", Log: zerolog.Nop()})

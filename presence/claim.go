@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/internal/backoff"
 )
 
 const (
@@ -61,52 +63,55 @@ func (c *claim) unwrite(score int64) {
 // broken takes in that a look failed.
 func (c *claim) broken(now time.Time) { c.since = now }
 
-// Claim makes this pod's address its own in push:pods. Where the address stands
-// there already, it waits until its score has stood still for a lease, and then
+// Claim makes this pod's address its own in push:pods. Where the address is
+// there already, it waits until its score has not changed for a lease, and then
 // takes over; it returns ErrAddressTaken, wrapped, only where it sees the score
-// move. While Redis is away it tries again, with jitter, until ctx ends.
+// change. While Redis is away it tries again, with jitter, until ctx ends.
 //
 // When it returns nil, the pod's score and description are written, and Started
 // is set. It is called once, before the pod's first entry is registered.
 func (p *Pods) Claim(ctx context.Context) error {
 	pause := p.opt.Lease / claimLooks
 	watch := claim{lease: p.opt.Lease, maxGap: pause + p.maxGap}
-	failures, waiting := 0, false
-	for {
+	for failures, looks := 0, 0; ; {
 		done, err := p.claimOnce(ctx, &watch)
 		switch {
 		case errors.Is(err, ErrAddressTaken):
 			return fmt.Errorf("%w: another process keeps a heartbeat as %s", ErrAddressTaken, p.channel)
 		case ctx.Err() != nil:
 			return fmt.Errorf("presence: claim %s: %w", p.channel, ctx.Err())
-		case err != nil:
-			failures++
-			p.mu.Lock()
-			p.err = fmt.Errorf("presence: claim %s: %w", p.channel, err)
-			p.stats.Failures++
-			p.mu.Unlock()
-			if failures == 1 {
-				p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("cannot claim the pod's address yet, trying on")
-			}
 		case done:
-			p.opt.Log.Info().Str("pod", p.channel).Int64("started", p.Started()).Msg("claimed the pod's address")
+			p.opt.Log.Info().Str("pod", p.channel).Int64("started", p.Started()).Msg("pod address claimed")
 			return nil
-		default:
-			failures = 0
-			if !waiting {
-				waiting = true
-				p.opt.Log.Info().Str("pod", p.channel).Dur("lease", p.opt.Lease).
-					Msg("the pod's address stands in the list of pods, waiting whether it is alive")
-			}
 		}
 		wait := pause
-		if failures > 0 {
-			wait = firstBackoff + backoff(failures+1)
+		if err != nil {
+			failures++
+			p.claimFailed(err, failures)
+			wait = firstBackoff + backoff.After(failures+1, firstBackoff, lastBackoff)
+		} else {
+			failures = 0
+			looks++
+			p.claimWaits(looks)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+		backoff.Sleep(ctx, wait)
+	}
+}
+
+func (p *Pods) claimFailed(err error, failures int) {
+	p.mu.Lock()
+	p.err = fmt.Errorf("presence: claim %s: %w", p.channel, err)
+	p.stats.Failures++
+	p.mu.Unlock()
+	if failures == 1 {
+		p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("can't claim the pod address; trying again until Redis answers")
+	}
+}
+
+func (p *Pods) claimWaits(looks int) {
+	if looks == 1 {
+		p.opt.Log.Info().Str("pod", p.channel).Dur("lease_ms", p.opt.Lease).
+			Msg("push:pods already holds this pod's address; taking it over once its score has not changed for a lease")
 	}
 }
 

@@ -63,6 +63,7 @@
 //
 // # Limitation
 //
-// In a Redis Cluster, entries on a server with HEXPIRE would need each
-// transaction to be sent to its own node, which the store does not do yet.
+// A Store writes to one Redis server. All that belongs to a server is one value
+// (node), so that in a Cluster each user's entries can go to the user's own; that
+// is not built yet.
 package presence

@@ -18,7 +18,7 @@ var (
 	ErrTooMany = errors.New("presence: user has too many connections")
 
 	// ErrClosed is returned for what is asked of a Store whose Run is ending or
-	// has ended. A registration wraps it in ErrUnavailable.
+	// has ended. A registration that waited for Redis gets it wrapped in ErrUnavailable.
 	ErrClosed = errors.New("presence: store is closed")
 
 	// ErrUnregistered is returned, wrapped in ErrUnavailable, for a registration

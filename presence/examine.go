@@ -35,13 +35,12 @@ type exam struct {
 // held is called from the store's goroutine. It must not block, nor call the
 // store, and must report every UUID from before its Register to its Unregister.
 func (s *Store) Heal(user string, held func(UUID) bool) {
-	s.mu.Lock()
-	if s.q.closed {
-		s.mu.Unlock()
+	n := s.node
+	if !n.open() {
 		return
 	}
-	s.q.chore(user, held, false)
-	s.queued(s.alarm.stay)
+	n.q.chore(user, held, false)
+	n.queued(n.alarm.stay)
 }
 
 // chore asks for a heal, where held is not nil, for an adoption, or for no more
@@ -103,34 +102,34 @@ func (q *queue) postpone(e *exam, giveUp bool, cause error) {
 
 // examine judges the hashes that a batch has read. Where a pod in one of them
 // seems dead, the scores are read anew first: after the hash.
-func (s *Store) examine(ctx context.Context) {
-	b := &s.batch
+func (n *node) examine(ctx context.Context) {
+	b := &n.batch
 	if len(b.exams) == 0 {
 		return
 	}
-	trusted := s.judges(ctx)
+	trusted := n.judges(ctx)
 	for _, e := range b.exams {
 		fields, err := e.reply.Result()
 		if err != nil {
-			s.count.errors.Add(1)
-			s.failExam(e, err)
+			n.count.errors.Add(1)
+			n.failExam(e, err)
 			continue
 		}
-		s.examineOne(e, fields, trusted)
+		n.examineOne(e, fields, trusted)
 	}
 }
 
 // judges reports whether stale entries may be told from others now.
-func (s *Store) judges(ctx context.Context) bool {
-	if s.opt.Pods == nil {
+func (n *node) judges(ctx context.Context) bool {
+	if n.opt.Pods == nil {
 		return false
 	}
-	for _, e := range s.batch.exams {
+	for _, e := range n.batch.exams {
 		for _, channel := range e.reply.Val() {
-			if channel != s.channel && s.opt.Pods.Dead(channel) {
-				err := s.opt.Pods.Refresh(ctx)
+			if channel != n.channel && n.opt.Pods.Dead(channel) {
+				err := n.opt.Pods.Refresh(ctx)
 				if err != nil {
-					s.count.errors.Add(1)
+					n.count.errors.Add(1)
 				}
 				return err == nil
 			}
@@ -139,23 +138,23 @@ func (s *Store) judges(ctx context.Context) bool {
 	return true
 }
 
-func (s *Store) failExam(e *exam, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (n *node) failExam(e *exam, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for _, it := range e.newcomers {
-		s.q.giveUp(it, fmt.Errorf("%w: count connections: %w", ErrUnavailable, err))
+		n.q.giveUp(it, fmt.Errorf("%w: count connections: %w", ErrUnavailable, err))
 	}
 }
 
-func (s *Store) examineOne(e *exam, fields map[string]string, trusted bool) {
+func (n *node) examineOne(e *exam, fields map[string]string, trusted bool) {
 	var stale []string
 	for field, channel := range fields {
 		u, ok := ParseUUID(field)
 		l := Located{UUID: u, Channel: channel}
 		switch {
-		case channel == s.channel && ok && e.held != nil && !s.holds(u, e.held):
+		case channel == n.channel && ok && e.held != nil && !n.holds(u, e.held):
 			stale = append(stale, field)
-		case trusted && ok && s.opt.Pods.Stale(l), trusted && !ok && s.opt.Pods.Dead(channel):
+		case trusted && ok && n.opt.Pods.Stale(l), trusted && !ok && n.opt.Pods.Dead(channel):
 			stale = append(stale, field)
 		}
 	}
@@ -163,31 +162,31 @@ func (s *Store) examineOne(e *exam, fields map[string]string, trusted bool) {
 		delete(fields, field)
 	}
 	if len(stale) > 0 {
-		s.sweeper.repairs = append(s.sweeper.repairs, &repair{user: e.user, fields: stale})
+		n.sweeper.repairs = append(n.sweeper.repairs, &repair{user: e.user, fields: stale})
 	}
 	if e.adopt && len(fields) > 0 {
 		all := slices.Collect(maps.Keys(fields))
-		s.sweeper.repairs = append(s.sweeper.repairs, &repair{user: e.user, fields: all, kind: fixAdopt})
+		n.sweeper.repairs = append(n.sweeper.repairs, &repair{user: e.user, fields: all, kind: fixAdopt})
 	}
 	if len(e.newcomers) > 0 {
-		s.admit(e.newcomers, locate(fields))
+		n.admit(e.newcomers, locate(fields))
 	}
 }
 
 // holds reports whether this pod holds the connection, or is about to.
-func (s *Store) holds(u UUID, held func(UUID) bool) bool {
+func (n *node) holds(u UUID, held func(UUID) bool) bool {
 	if held(u) {
 		return true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	it := s.q.waiting[u]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	it := n.q.waiting[u]
 	return it != nil && it.op != unregistering
 }
 
 // admit decides about registrations that went over the user's limit, one after
 // the other, by the user's live entries.
-func (s *Store) admit(newcomers []*item, live []Located) {
+func (n *node) admit(newcomers []*item, live []Located) {
 	all := make(map[UUID]Located, len(live)+len(newcomers))
 	for _, l := range live {
 		all[l.UUID] = l
@@ -195,12 +194,12 @@ func (s *Store) admit(newcomers []*item, live []Located) {
 	for _, it := range newcomers {
 		delete(all, it.entry.UUID)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for _, it := range newcomers {
-		over := len(all) + 1 - s.opt.PerUser
-		if over > 0 && s.opt.OnExcess != OnExcessCloseOldest {
-			s.reject(it)
+		over := len(all) + 1 - n.opt.PerUser
+		if over > 0 && n.opt.OnExcess != OnExcessCloseOldest {
+			n.reject(it)
 			continue
 		}
 		var excess []Located
@@ -213,19 +212,19 @@ func (s *Store) admit(newcomers []*item, live []Located) {
 				delete(all, l.UUID)
 			}
 		}
-		all[it.entry.UUID] = Located{UUID: it.entry.UUID, Channel: s.channel}
-		s.registered(it, excess)
+		all[it.entry.UUID] = Located{UUID: it.entry.UUID, Channel: n.channel}
+		n.registered(it, excess)
 	}
 }
 
 // reject removes a registration's entry again; the caller hears of it when the
-// entry is gone, or cannot be removed for now. The caller holds s.mu.
-func (s *Store) reject(it *item) {
-	s.count.rejected.Add(1)
+// entry is gone, or cannot be removed for now. The caller holds n.mu.
+func (n *node) reject(it *item) {
+	n.count.rejected.Add(1)
 	it.op, it.cleanup = unregistering, true
-	if s.q.waiting[it.entry.UUID] != nil { // somebody has it removed already
-		s.q.removed(it, nil)
+	if n.q.waiting[it.entry.UUID] != nil { // somebody has it removed already
+		n.q.removed(it, nil)
 		return
 	}
-	s.q.putRemoval(it)
+	n.q.putRemoval(it)
 }

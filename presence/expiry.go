@@ -2,8 +2,6 @@ package presence
 
 import (
 	"context"
-	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,7 +14,7 @@ const (
 	expiryFields               // each field: HEXPIRE (Redis 7.4, Valkey 9)
 )
 
-// expiry is how entries are made to expire. Owned by Run's goroutine.
+// expiry is how entries are made to expire. Owned by the node's goroutine.
 type expiry struct {
 	mode   int32
 	before int32  // mode before it became unknown
@@ -28,47 +26,27 @@ type expiry struct {
 	inherited, rewrite time.Duration
 }
 
-// dialCounter is a hook that counts the connections made: each may lead to
-// another server than the one before.
-type dialCounter struct{ made atomic.Uint64 }
-
-// DialHook counts.
-func (d *dialCounter) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		d.made.Add(1)
-		return next(ctx, network, addr)
-	}
-}
-
-// ProcessHook does nothing.
-func (d *dialCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-
-// ProcessPipelineHook does nothing.
-func (d *dialCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
 // probeExpiry finds out by calling how entries can be made to expire. It asks
 // for the expiry of a field that does not exist, in a transaction, and so
 // changes nothing. The error is one of the link.
-func (s *Store) probeExpiry(ctx context.Context) error {
-	err := transaction(ctx, s.opt.Client, []any{"hexpire", s.opt.Keys.PodsInfo(), "1", "fields", "1", "-"})
+func (n *node) probeExpiry(ctx context.Context) error {
+	err := transaction(ctx, n.client, []any{"hexpire", n.opt.Keys.PodsInfo(), "1", "fields", "1", "-"})
 	if isLinkError(err) {
 		return err
 	}
-	s.expiry.dials = s.dials.made.Load() // one for the probe itself counts as probed
+	n.expiry.dials = n.dials.Load() // one for the probe itself counts as probed
 	switch {
 	case isUnknownCommand(err), redis.HasErrorPrefix(err, "ERR"),
 		redis.HasErrorPrefix(err, "NOPERM"), redis.HasErrorPrefix(err, "NOAUTH"):
-		s.setExpiry(expiryKey)
+		n.setExpiry(expiryKey)
 	default: // it is known, even where it is refused for now
-		s.setExpiry(expiryFields)
+		n.setExpiry(expiryFields)
 	}
 	return nil
 }
 
-func (s *Store) setExpiry(mode int32) {
-	x := &s.expiry
+func (n *node) setExpiry(mode int32) {
+	x := &n.expiry
 	if mode == x.mode {
 		return
 	}
@@ -81,13 +59,13 @@ func (s *Store) setExpiry(mode int32) {
 		before = x.before
 	}
 	x.mode = mode
-	s.count.perField.Store(mode == expiryFields)
+	n.count.perField.Store(mode == expiryFields)
 	if before == mode {
 		return
 	}
-	x.inherited = s.now() + s.opt.TTL
+	x.inherited = n.now() + n.opt.TTL
 	if before == expiryKey {
 		x.rewrite = x.inherited
 	}
-	s.opt.Log.Info().Bool("per_field", mode == expiryFields).Msg("how presence entries expire")
+	n.opt.Log.Info().Bool("per_field", mode == expiryFields).Msg("presence expiry: each field by itself where per_field is true, else the whole hash")
 }

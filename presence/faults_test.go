@@ -15,6 +15,7 @@ import (
 
 	"pushpod/internal/redistest"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 func TestKeyOfTheWrongTypeConcernsOneUserOnly(t *testing.T) {
@@ -113,7 +114,7 @@ func TestRefusedWritesAreToldOfAndHeal(t *testing.T) {
 			w.real.CLI("ACL", "SETUSER", "pod", "on", ">secret", "~push:*",
 				"+hset", "+hdel", "+hlen", "+hgetall", "+pexpire", "+persist", "+zadd", "+zrem", "+zrange", "+zscore",
 				"+time", "+watch", "+unwatch", "+multi", "+exec")
-			client := presence.NewClient(presence.ClientOptions{
+			client := redisconn.NewClient(redisconn.Options{
 				Addresses: []string{w.addr}, Username: "pod", Password: "secret", Timeout: testTimeout, NoRetry: true,
 			})
 			t.Cleanup(func() { _ = client.Close() })
@@ -186,7 +187,7 @@ func TestRefusedRegistrationLeavesNoEntryWithoutExpiry(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
 	w.real.CLI("ACL", "SETUSER", "pod", "on", "nopass", "~*", "+@all", "-pexpire")
-	client := presence.NewClient(presence.ClientOptions{
+	client := redisconn.NewClient(redisconn.Options{
 		Addresses: []string{w.addr}, Username: "pod", Password: "any", Timeout: testTimeout, NoRetry: true,
 	})
 	t.Cleanup(func() { _ = client.Close() })

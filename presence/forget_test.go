@@ -4,11 +4,13 @@ import (
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"pushpod/redisconn"
 )
 
 func TestPodThatMovesIsNotForgotten(t *testing.T) {
 	m := miniredis.RunT(t)
-	c := NewClient(ClientOptions{Addresses: []string{m.Addr()}})
+	c := redisconn.NewClient(redisconn.Options{Addresses: []string{m.Addr()}})
 	t.Cleanup(func() { _ = c.Close() })
 	p := NewPods(PodsOptions{Client: c, Keys: NewKeys("push:"), Pod: "a:1"})
 	b := p.opt.Keys.PodChannel("b:1")

@@ -6,62 +6,62 @@ import (
 )
 
 // judge goes through the replies to a batch, entry by entry.
-func (s *Store) judge(now time.Duration) {
-	b := &s.batch
+func (n *node) judge(now time.Duration) {
+	b := &n.batch
 	if b.scoreUsed && b.scoreAdd.Err() == nil && b.scoreAdd.Val() > 0 {
-		s.opt.Pods.missing()
+		n.opt.Pods.missing()
 	}
-	s.mu.Lock()
+	n.mu.Lock()
 	for i, it := range b.items {
 		slot := b.slots[i]
 		switch it.op {
 		case registering:
-			s.judgeRegistration(slot)
+			n.judgeRegistration(slot)
 		case renewing:
-			s.judgeRenewal(slot)
+			n.judgeRenewal(slot)
 		case unregistering:
-			s.judgeRemoval(slot)
+			n.judgeRemoval(slot)
 		}
 		slot.item = nil
 	}
-	s.mu.Unlock()
+	n.mu.Unlock()
 	for _, fix := range b.repairs {
 		if fix.kind == fixRemove {
-			s.count.stale.Add(uint64(max(fix.reply.Val(), 0)))
+			n.count.stale.Add(uint64(max(fix.reply.Val(), 0)))
 		}
 	}
 	if b.unknown {
-		s.setExpiry(expiryKey)
+		n.setExpiry(expiryKey)
 	}
 	if b.kept {
-		s.link.refusedRemoval(now)
+		n.link.refusedRemoval(now)
 	}
 	switch {
 	case b.refusal != nil:
-		s.link.refused(now)
-		s.setErr(b.refusal)
+		n.link.refused(now)
+		n.setErr(b.refusal)
 	case b.wrote:
-		s.mended()
+		n.mended()
 	}
-	s.askSweeps(now)
+	n.askSweeps(now)
 }
 
 // judgeWrite judges the write of an entry. It returns the error, and whether
-// the item was put back to be written in another way. The caller holds s.mu.
-func (s *Store) judgeWrite(slot *slot) (err error, back bool) {
-	b, it := &s.batch, slot.item
+// the item was put back to be written in another way. The caller holds n.mu.
+func (n *node) judgeWrite(slot *slot) (err error, back bool) {
+	b, it := &n.batch, slot.item
 	set, expire := slot.written()
 	if isUnknownCommand(set) || isUnknownCommand(expire) {
 		if slot.form != formKey {
 			b.unknown = true
-			s.requeue(it, fmt.Errorf("%w: %w", ErrUnavailable, set))
+			n.requeue(it, fmt.Errorf("%w: %w", ErrUnavailable, set))
 			return nil, true
 		}
 	}
 	if set == nil && expire == nil {
 		b.wrote = true
 		if slot.inherits() {
-			s.q.chore(it.entry.User, nil, true)
+			n.q.chore(it.entry.User, nil, true)
 		}
 		return nil, false
 	}
@@ -72,98 +72,98 @@ func (s *Store) judgeWrite(slot *slot) (err error, back bool) {
 	}
 	if isWrongType(set) && slot.form == formKey && expire == nil && slot.expire.Val() == 1 {
 		// What stands under this key is not ours, and must not expire by us.
-		s.sweeper.repairs = append(s.sweeper.repairs, &repair{user: it.entry.User, kind: fixPersist})
+		n.sweeper.repairs = append(n.sweeper.repairs, &repair{user: it.entry.User, kind: fixPersist})
 	}
-	s.refused(err)
+	n.refused(err)
 	return err, false
 }
 
 // refused takes in an error reply. One about a single key is that key's alone.
-func (s *Store) refused(err error) {
-	s.count.errors.Add(1)
+func (n *node) refused(err error) {
+	n.count.errors.Add(1)
 	if !isWrongType(err) {
-		s.batch.refusal = err
+		n.batch.refusal = err
 	}
 }
 
-func (s *Store) judgeRegistration(slot *slot) {
+func (n *node) judgeRegistration(slot *slot) {
 	it := slot.item
-	err, back := s.judgeWrite(slot)
+	err, back := n.judgeWrite(slot)
 	switch {
 	case back:
 	case err != nil:
-		s.q.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
-	case s.opt.PerUser > 0 && (slot.count.Err() != nil || slot.count.Val() > int64(s.opt.PerUser)):
+		n.q.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
+	case n.opt.PerUser > 0 && (slot.count.Err() != nil || slot.count.Val() > int64(n.opt.PerUser)):
 		it.sent = true
-		s.q.examineFor(it)
+		n.q.examineFor(it)
 	default:
-		s.registered(it, nil)
+		n.registered(it, nil)
 	}
 }
 
-// registered ends a registration that succeeded. The caller holds s.mu.
-func (s *Store) registered(it *item, excess []Located) {
-	s.count.registered.Add(1)
+// registered ends a registration that succeeded. The caller holds n.mu.
+func (n *node) registered(it *item, excess []Located) {
+	n.count.registered.Add(1)
 	if it.registered != nil {
-		s.q.outcomes = append(s.q.outcomes, outcome{registered: it.registered, result: Registered{Excess: excess}})
+		n.q.outcomes = append(n.q.outcomes, outcome{registered: it.registered, result: Registered{Excess: excess}})
 	}
-	s.q.recycle(it)
+	n.q.recycle(it)
 }
 
-func (s *Store) judgeRenewal(slot *slot) {
+func (n *node) judgeRenewal(slot *slot) {
 	it := slot.item
 	if slot.form == formTouch {
-		s.judgeTouch(slot)
+		n.judgeTouch(slot)
 		return
 	}
-	err, back := s.judgeWrite(slot)
+	err, back := n.judgeWrite(slot)
 	if back {
 		return
 	}
 	if err == nil {
-		s.count.renewed.Add(1)
-		if slot.form == formKey && s.opt.Pods != nil && slot.count.Err() == nil && slot.count.Val() > 1 {
-			s.sweeper.crowded = append(s.sweeper.crowded, crowd{it.entry.User, slot.count.Val()})
+		n.count.renewed.Add(1)
+		if slot.form == formKey && n.opt.Pods != nil && slot.count.Err() == nil && slot.count.Val() > 1 {
+			n.sweeper.crowded = append(n.sweeper.crowded, crowd{it.entry.User, slot.count.Val()})
 		}
 	}
-	s.q.recycle(it)
+	n.q.recycle(it)
 }
 
 // judgeTouch judges a renewal by HEXPIRE, which answers -2 where the field, or
 // the whole hash, is missing: then the entry is written.
-func (s *Store) judgeTouch(slot *slot) {
+func (n *node) judgeTouch(slot *slot) {
 	it, err := slot.item, slot.touch.Err()
 	switch {
 	case isUnknownCommand(err):
-		s.batch.unknown = true
-		s.requeue(it, err)
+		n.batch.unknown = true
+		n.requeue(it, err)
 		return
 	case err != nil:
-		s.refused(err)
+		n.refused(err)
 	case len(slot.touch.Val()) == 1 && slot.touch.Val()[0] == 1:
-		s.count.renewed.Add(1)
+		n.count.renewed.Add(1)
 	default:
 		it.whole = true
-		s.requeue(it, nil)
+		n.requeue(it, nil)
 		return
 	}
-	s.q.recycle(it)
+	n.q.recycle(it)
 }
 
-func (s *Store) judgeRemoval(slot *slot) {
+func (n *node) judgeRemoval(slot *slot) {
 	it, err := slot.item, slot.remove.Err()
 	if err != nil && !isWrongType(err) { // under a key of another type nothing of ours stands
-		s.refused(err)
-		s.batch.kept = true
-		s.q.tellRejected(it)
-		s.requeue(it, nil)
+		n.refused(err)
+		n.batch.kept = true
+		n.q.tellRejected(it)
+		n.requeue(it, nil)
 		return
 	}
 	if !it.repeat {
-		s.link.note(it.entry, s.opt.Backlog)
+		n.link.note(it.entry, n.opt.Backlog)
 	}
 	if !it.cleanup {
-		s.count.unregistered.Add(1)
+		n.count.unregistered.Add(1)
 	}
-	s.q.removed(it, nil)
+	n.q.removed(it, nil)
 }

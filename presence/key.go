@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -63,35 +62,21 @@ func ValidPrefix(prefix string) error {
 	return nil
 }
 
-// ValidUser says why a user id cannot be used, or nil. Allowed are 1 to 256
-// bytes of UTF-8 without control characters (Unicode Cc: C0, DEL, C1), not
-// beginning with }, which would make the hash tag empty.
-func ValidUser(id string) error {
-	switch {
-	case id == "":
-		return errors.New("presence: user id is empty: allowed are 1 to 256 bytes")
-	case len(id) > MaxUser:
-		return fmt.Errorf("presence: user id has %d bytes: allowed are 1 to %d", len(id), MaxUser)
-	case id[0] == '}':
-		return errors.New("presence: user id begins with }: that alone is not allowed there")
+// ErrUser is returned for what is no user id.
+var ErrUser = fmt.Errorf("presence: a user id has 1 to %d bytes of UTF-8, no control characters, and does not begin with }", MaxUser)
+
+// ValidUser returns ErrUser, or nil for a user id: 1 to 256 bytes of UTF-8 without
+// control characters (Unicode Cc: C0, DEL, C1), not beginning with }, which would make
+// the hash tag empty. It allocates nothing.
+func ValidUser[T string | []byte](id T) error {
+	if len(id) == 0 || len(id) > MaxUser || id[0] == '}' || !utf8.Valid([]byte(id)) {
+		return ErrUser
 	}
-	for i := 0; i < len(id); {
-		c := id[i]
-		if c < utf8.RuneSelf {
-			if c < ' ' || c == 0x7f {
-				return fmt.Errorf("presence: user id has the control character U+%04X at byte %d: none is allowed", c, i)
-			}
-			i++
-			continue
+	for i := range len(id) {
+		// In UTF-8, U+0080 to U+009F are C2 80 to C2 9F, and C2 never comes last.
+		if c := id[i]; c < ' ' || c == 0x7f || c == 0xc2 && id[i+1] < 0xa0 {
+			return ErrUser
 		}
-		r, size := utf8.DecodeRuneInString(id[i:])
-		if r == utf8.RuneError && size == 1 {
-			return fmt.Errorf("presence: user id is not valid UTF-8 at byte %d", i)
-		}
-		if unicode.IsControl(r) {
-			return fmt.Errorf("presence: user id has the control character U+%04X at byte %d: none is allowed", r, i)
-		}
-		i += size
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package presence_test
 import (
 	"strings"
 	"testing"
+	"unicode"
 
 	"pushpod/presence"
 )
@@ -41,9 +42,20 @@ func TestUserIDsAreChecked(t *testing.T) {
 		if err := presence.ValidUser(id); (err == nil) != valid {
 			t.Errorf("ValidUser(%q) = %v, want valid %v", id, err, valid)
 		}
+		if err := presence.ValidUser([]byte(id)); (err == nil) != valid {
+			t.Errorf("ValidUser of the bytes of %q = %v, want valid %v", id, err, valid)
+		}
+	}
+	for r := range rune(0x3000) {
+		for _, id := range []string{string(r), "a" + string(r), string(r) + "a"} {
+			if want := !unicode.IsControl(r) && id[0] != '}'; (presence.ValidUser(id) == nil) != want {
+				t.Errorf("%q: valid %v, want %v", id, !want, want)
+			}
+		}
 	}
 	user := strings.Repeat("ab ä😀", 20)
-	if n := testing.AllocsPerRun(100, func() { _ = presence.ValidUser(user) }); n != 0 {
+	bytes := []byte(user)
+	if n := testing.AllocsPerRun(100, func() { _, _ = presence.ValidUser(user), presence.ValidUser(bytes) }); n != 0 {
 		t.Errorf("checking a good user id allocates %v times", n)
 	}
 }

@@ -1,12 +1,22 @@
 package presence
 
-import "time"
+import (
+	"time"
+
+	"pushpod/internal/backoff"
+)
+
+// Between attempts that fail; see backoff.After.
+const (
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = time.Second
+)
 
 // settle is how long the link to Redis must have been good before doubtful
 // removals are repeated, and may be forgotten.
 const settle = time.Second
 
-// link is how the way to Redis has been. Owned by Run's goroutine.
+// link is how the way to Redis has been. Owned by the node's goroutine.
 //
 // A batch that failed on the way may have been received all the same, and be
 // carried out later than the next one: its bytes lie in a connection that we
@@ -31,7 +41,7 @@ type link struct {
 
 func (l *link) failed(now time.Duration, sent bool) {
 	l.failures++
-	l.until = now + backoff(l.failures)
+	l.until = now + backoff.After(l.failures, firstBackoff, lastBackoff)
 	l.mendAt, l.leaveAt = l.until, l.until
 	if sent {
 		l.doubt, l.settleAt = true, 0
@@ -50,7 +60,7 @@ func (l *link) answered(now time.Duration) {
 
 func (l *link) refused(now time.Duration) {
 	l.refusals++
-	l.mendAt = now + firstBackoff/2 + backoff(l.refusals+1)
+	l.mendAt = now + firstBackoff/2 + backoff.After(l.refusals+1, firstBackoff, lastBackoff)
 }
 
 func (l *link) mended() { l.refusals, l.mendAt, l.kept, l.leaveAt = 0, 0, 0, 0 }
@@ -59,7 +69,7 @@ func (l *link) mended() { l.refusals, l.mendAt, l.kept, l.leaveAt = 0, 0, 0, 0 }
 // refuse while it writes, and the other way round: each waits for itself.
 func (l *link) refusedRemoval(now time.Duration) {
 	l.kept++
-	l.leaveAt = now + firstBackoff/2 + backoff(l.kept+1)
+	l.leaveAt = now + firstBackoff/2 + backoff.After(l.kept+1, firstBackoff, lastBackoff)
 }
 
 // note remembers a removal that may have to be repeated. Beyond the bound they

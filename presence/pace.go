@@ -15,10 +15,10 @@ const (
 	joiningShare = 8
 )
 
-// alarm says when Run wakes up by itself, and when it would for an operation
-// that is queued meanwhile: most need not wake it. Guarded by Store.mu.
+// alarm says when the node wakes up by itself, and when it would for an operation
+// that is queued meanwhile: most need not wake it. Guarded by node.mu.
 type alarm struct {
-	at      time.Duration // 0: Run is awake, and looks before it sleeps
+	at      time.Duration // 0: it is awake, and looks before it sleeps
 	join    time.Duration
 	leave   time.Duration
 	stay    time.Duration
@@ -26,79 +26,79 @@ type alarm struct {
 }
 
 // crowded reports whether so much waits that the next pipeline does not.
-func (s *Store) crowded() bool {
-	joining := s.q.joining.len()
-	return joining >= s.opt.Batch/joiningShare || joining+s.q.staying.len()+s.q.leaving.len() >= s.opt.Batch
+func (n *node) crowded() bool {
+	joining := n.q.joining.len()
+	return joining >= n.opt.Batch/joiningShare || joining+n.q.staying.len()+n.q.leaving.len() >= n.opt.Batch
 }
 
 // due returns when the next turn can do something, which is never where nothing
 // waits, and sets the alarm for it.
-func (s *Store) due(now time.Duration, ending bool) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	paced, slow := s.sent+s.opt.Pace, s.sent+renewalPace*s.opt.Pace
-	crowded := s.crowded()
+func (n *node) due(now time.Duration, ending bool) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	paced, slow := n.sent+n.opt.Pace, n.sent+renewalPace*n.opt.Pace
+	crowded := n.crowded()
 	if ending || crowded {
 		paced, slow = 0, 0
 	}
 	a := alarm{
-		join:    max(paced, s.link.until),
-		leave:   max(paced, s.link.until, s.link.leaveAt),
-		stay:    max(slow, s.link.until),
+		join:    max(paced, n.link.until),
+		leave:   max(paced, n.link.until, n.link.leaveAt),
+		stay:    max(slow, n.link.until),
 		crowded: crowded,
 	}
-	a.at = s.first(now, a, ending)
+	a.at = n.first(now, a, ending)
 	if a.at > now {
-		s.alarm = a
+		n.alarm = a
 	} else {
-		s.alarm = alarm{}
+		n.alarm = alarm{}
 	}
 	return a.at
 }
 
 // first returns the earliest time at which something that waits is due. The
-// caller holds s.mu.
-func (s *Store) first(now time.Duration, a alarm, ending bool) time.Duration {
+// caller holds n.mu.
+func (n *node) first(now time.Duration, a alarm, ending bool) time.Duration {
 	at := never
-	if len(s.q.outcomes) > 0 {
+	if len(n.q.outcomes) > 0 {
 		return now
 	}
-	if s.q.joining.len() > 0 || s.q.exams.len() > 0 || len(s.sweeper.repairs) > 0 {
+	if n.q.joining.len() > 0 || n.q.exams.len() > 0 || len(n.sweeper.repairs) > 0 {
 		at = min(at, a.join)
 	}
-	if s.q.leaving.len() > 0 {
+	if n.q.leaving.len() > 0 {
 		at = min(at, a.leave)
 	}
-	if s.q.staying.len() > 0 {
+	if n.q.staying.len() > 0 {
 		at = min(at, a.stay)
 	}
 	if ending {
 		return at
 	}
-	if s.q.chores.len() > 0 {
-		at = min(at, max(a.stay, s.sweeper.chores.next(now)))
+	if n.q.chores.len() > 0 {
+		at = min(at, max(a.stay, n.choreAt(now)))
 	}
-	if s.Err() != nil {
-		at = min(at, max(s.link.until, s.link.mendAt))
+	if n.err() != nil {
+		at = min(at, max(n.link.until, n.link.mendAt))
 	}
-	if s.link.doubt && s.link.settleAt != 0 {
-		at = min(at, s.link.settleAt)
+	if n.link.doubt && n.link.settleAt != 0 {
+		at = min(at, n.link.settleAt)
 	}
 	return at
 }
 
-// queued unlocks s.mu, and wakes Run where it would sleep for longer than until
+// queued unlocks n.mu, and wakes the node where it would sleep for longer than until
 // what was just queued is due.
-func (s *Store) queued(due time.Duration) {
-	a := &s.alarm
-	wake := a.at > due || a.at != 0 && (len(s.q.outcomes) > 0 || !a.crowded && s.crowded())
+func (n *node) queued(due time.Duration) {
+	a := &n.alarm
+	wake := a.at > due || a.at != 0 && (len(n.q.outcomes) > 0 || !a.crowded && n.crowded())
 	if wake {
 		a.at = 0
 	}
-	s.mu.Unlock()
+	n.mu.Unlock()
 	if wake {
 		select {
-		case s.wake <- struct{}{}:
+		case n.wake <- struct{}{}:
 		default:
 		}
 	}

@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
+	"pushpod/internal/backoff"
 )
 
 // PodsOptions says who this pod is and how the pods watch each other.
@@ -77,7 +77,7 @@ type Pods struct {
 type PodsStats struct {
 	Beats    uint64        // heartbeats that succeeded
 	Failures uint64        // heartbeats that failed
-	Removed  uint64        // members of push:pods long dead and removed by this pod
+	Removed  uint64        // pods that had been dead for long, removed from push:pods by this one
 	Alive    int           // pods in push:pods that are not dead, this one included
 	Dead     int           // pods in push:pods that are dead
 	RTT      time.Duration // of the last TIME
@@ -139,9 +139,9 @@ func (p *Pods) Run(ctx context.Context) error {
 		default:
 			failures++
 			if failures == 1 {
-				p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("heartbeat fails")
+				p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("heartbeat fails; trying again")
 			}
-			timer.Reset(min(p.opt.Heartbeat, firstBackoff+backoff(failures+1)))
+			timer.Reset(min(p.opt.Heartbeat, firstBackoff+backoff.After(failures+1, firstBackoff, lastBackoff)))
 		}
 	}
 }
@@ -369,115 +369,4 @@ func (p *Pods) missing() {
 	case p.kick <- struct{}{}:
 	default:
 	}
-}
-
-// forgotten pods a heartbeat, at most: a crowd of them is no emergency.
-const forgetAtOnce = 8
-
-// forget removes the pods that have been dead for very long, by whoever notices.
-// A pod that lives after all comes back with its next heartbeat.
-func (p *Pods) forget(ctx context.Context) {
-	now := p.opt.Now()
-	p.mu.Lock()
-	gone := p.seen.forgettable(now, 10*p.opt.Lease+p.opt.TTL, forgetAtOnce)
-	delete(gone, p.channel)
-	p.mu.Unlock()
-	for channel, score := range gone {
-		if err := p.forgetOne(ctx, channel, score); err != nil {
-			p.opt.Log.Debug().Err(err).Str("channel", channel).Msg("remove a pod long dead")
-			return
-		}
-	}
-}
-
-var errMoved = errors.New("presence: score has changed")
-
-// forgetOne removes a pod's score, unless it has changed, and its description.
-// A nil score is an absent one.
-func (p *Pods) forgetOne(ctx context.Context, channel string, score *float64) error {
-	key := p.opt.Keys.Pods()
-	err := p.opt.Client.Watch(ctx, func(tx *redis.Tx) error {
-		now, err := tx.ZScore(ctx, key, channel).Result()
-		switch {
-		case errors.Is(err, redis.Nil):
-			if score == nil {
-				return nil
-			}
-			return errMoved
-		case err != nil:
-			return err
-		case score == nil || *score != now:
-			return errMoved
-		}
-		return transaction(ctx, tx, []any{"zrem", key, channel})
-	}, key)
-	switch {
-	case errors.Is(err, errMoved), errors.Is(err, redis.TxFailedErr):
-		return nil // another time
-	case err != nil:
-		return err
-	}
-	if err := p.opt.Client.HDel(ctx, p.opt.Keys.PodsInfo(), channel).Err(); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	p.stats.Removed++
-	p.mu.Unlock()
-	p.opt.Log.Info().Str("channel", channel).Msg("removed a pod long dead")
-	return nil
-}
-
-func byChannel(scores []redis.Z) map[string]float64 {
-	m := make(map[string]float64, len(scores))
-	for _, z := range scores {
-		if channel, ok := z.Member.(string); ok {
-			m[channel] = z.Score
-		}
-	}
-	return m
-}
-
-// parseInfos leaves out what is not a pod's JSON: it tells nothing.
-func parseInfos(read map[string]string) map[string]Info {
-	m := make(map[string]Info, len(read))
-	for channel, text := range read {
-		var info Info
-		if json.Unmarshal([]byte(text), &info) == nil {
-			m[channel] = info
-		}
-	}
-	return m
-}
-
-// A Pod is one member of push:pods.
-type Pod struct {
-	Channel string
-	Address string        // as in the channel; empty where that is not a pod's
-	Beat    int64         // its score: last heartbeat, Unix ms by Redis's TIME
-	Age     time.Duration // since then, by Redis's TIME
-	Info    Info          // zero where it has none
-}
-
-// ListPods reads all pods from Redis (TIME, ZRANGE, HGETALL), sorted by
-// channel. It judges none of them: that takes having watched them for a lease,
-// as a Pods does.
-func ListPods(ctx context.Context, c redis.UniversalClient, k Keys) ([]Pod, error) {
-	pipe := c.Pipeline()
-	scores := pipe.ZRangeWithScores(ctx, k.Pods(), 0, -1)
-	infos := pipe.HGetAll(ctx, k.PodsInfo())
-	clock := pipe.Time(ctx)
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("presence: list pods: %w", err)
-	}
-	now, described := clock.Val().UnixMilli(), parseInfos(infos.Val())
-	pods := make([]Pod, 0, len(scores.Val()))
-	for channel, score := range byChannel(scores.Val()) {
-		address, _ := k.PodAddress(channel)
-		pods = append(pods, Pod{
-			Channel: channel, Address: address, Beat: int64(score),
-			Age: time.Duration(now-int64(score)) * time.Millisecond, Info: described[channel],
-		})
-	}
-	slices.SortFunc(pods, func(a, b Pod) int { return strings.Compare(a.Channel, b.Channel) })
-	return pods, nil
 }

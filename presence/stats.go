@@ -65,9 +65,10 @@ func (c *counters) batch(entries, commands int, took time.Duration) {
 
 // Stats returns what has been counted so far.
 func (s *Store) Stats() Stats {
-	s.mu.Lock()
-	dropped, waiting := s.q.dropped, len(s.q.waiting)+len(s.q.examined)
-	s.mu.Unlock()
+	n := s.node
+	n.mu.Lock()
+	dropped, waiting := n.q.dropped, len(n.q.waiting)+len(n.q.examined)
+	n.mu.Unlock()
 	c := &s.count
 	stats := Stats{
 		Registered: c.registered.Load(), Rejected: c.rejected.Load(),

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,6 +18,7 @@ const (
 )
 
 const (
+	defaultTimeout = 3 * time.Second
 	defaultTTL     = 90 * time.Second
 	defaultRenew   = 30 * time.Second
 	defaultLease   = 10 * time.Second
@@ -30,7 +29,7 @@ const (
 
 // Options says how a Store works.
 type Options struct {
-	// Client should not retry (ClientOptions.NoRetry): the store repeats by
+	// Client should not retry (redisconn.Options.NoRetry): the store repeats by
 	// itself, and must know of every command that may have been sent twice.
 	Client redis.UniversalClient
 	Keys   Keys
@@ -92,99 +91,77 @@ func (o Options) withDefaults() Options {
 // never undone by a renewal that was asked for before it. For one UUID the
 // caller calls Register first, Unregister last, and nothing after it.
 //
-// Callbacks are called from Run's goroutine, without any lock held; they must
-// not block. Once Run's context has ended, and only then, Register and Unregister
-// call them themselves, before they return.
+// Callbacks are called from Run's goroutine only, without any lock held; they must
+// not block. Once Run's context has ended, Register and Unregister return ErrClosed.
 type Store struct {
-	// Static after construction.
-	opt     Options
-	channel string
-	epoch   time.Time
-	seed    maphash.Seed
-	wake    chan struct{} // something was queued
-
-	mu    sync.Mutex // protects what follows
-	q     queue
-	alarm alarm
-
-	// Owned by Run's goroutine.
-	link    link
-	expiry  expiry
-	batch   batch
-	sweeper sweeper
-	sent    time.Duration // when the last pipeline was
-	calls   []outcome     // being called
-
-	failure atomic.Pointer[error]
-	count   counters
-	dials   dialCounter
+	*shared
+	node *node // the one Redis server to which everything goes
 }
 
 // NewStore returns a Store whose Run has not been started. Lookup works without
 // Run.
 func NewStore(o Options) *Store {
 	o = o.withDefaults()
-	s := &Store{
-		opt:     o,
-		channel: o.Keys.PodChannel(o.Pod),
-		epoch:   time.Now(),
-		seed:    maphash.MakeSeed(),
-		wake:    make(chan struct{}, 1),
-		q:       newQueue(o.Backlog),
-		sweeper: newSweeper(o),
-		sent:    -time.Hour,
-	}
-	s.batch = newBatch(o, s.channel)
-	o.Client.AddHook(&s.dials)
-	return s
+	s := &shared{opt: o, channel: o.Keys.PodChannel(o.Pod), epoch: time.Now(), seed: maphash.MakeSeed()}
+	return &Store{shared: s, node: newNode(s, o.Client)}
 }
 
-// now returns the time since the store's epoch, by the monotonic clock.
-func (s *Store) now() time.Duration { return time.Since(s.epoch) }
-
 // Register writes an entry, and calls done once Redis has it, or when it is
-// known that it will not: within about Options.Timeout, exactly once. Where
-// Options.PerUser would be exceeded, see Options.OnExcess.
+// known that it will not: within about Options.Timeout, exactly once, and never
+// during the call. Where Options.PerUser would be exceeded, see Options.OnExcess.
+// Where it returns ErrClosed, nothing was asked for, and done is not called.
 //
 // The pod's address has been claimed before (Pods.Claim). Heal's held must
 // report the UUID from before this call on.
-func (s *Store) Register(e Entry, done func(Registered)) {
-	s.mu.Lock()
-	if s.q.closed {
-		s.mu.Unlock()
-		outcome{registered: done, result: Registered{Err: fmt.Errorf("%w: %w", ErrUnavailable, ErrClosed)}}.call()
-		return
+func (s *Store) Register(e Entry, done func(Registered)) error {
+	n := s.node
+	if !n.open() {
+		return ErrClosed
 	}
-	s.q.register(e, done, s.now())
-	s.queued(s.alarm.join)
+	n.q.register(e, done, n.now())
+	n.queued(n.alarm.join)
+	return nil
 }
 
 // Renew makes an entry live for another Options.TTL, and writes it again where
 // it is missing. A renewal that fails is not repeated: the next period brings
 // another.
 func (s *Store) Renew(e Entry) {
-	s.mu.Lock()
-	if s.q.closed {
-		s.mu.Unlock()
+	n := s.node
+	if !n.open() {
 		return
 	}
-	s.q.renew(e, s.now())
-	s.queued(s.alarm.stay)
+	n.q.renew(e, n.now())
+	n.queued(n.alarm.stay)
 }
 
 // Unregister removes an entry, and calls done, which may be nil, once it is
-// gone. While Redis is away it waits, and is tried again until it succeeds; it
-// fails with ErrBacklog or ErrClosed, and the entry is then left to expire.
-func (s *Store) Unregister(e Entry, done func(error)) {
-	s.mu.Lock()
-	if s.q.closed {
-		s.mu.Unlock()
-		outcome{removed: done, err: ErrClosed}.call()
-		return
+// gone. While Redis is away it waits, and is tried again until it succeeds. done
+// gets ErrBacklog or ErrClosed where that was given up: the entry is then left to
+// expire, and likewise where Unregister itself returns ErrClosed, without calling
+// done.
+func (s *Store) Unregister(e Entry, done func(error)) error {
+	n := s.node
+	if !n.open() {
+		return ErrClosed
 	}
-	s.q.unregister(e, done, s.now())
-	s.queued(s.alarm.leave)
+	n.q.unregister(e, done, n.now())
+	n.queued(n.alarm.leave)
+	return nil
 }
+
+// Run sends what is queued until ctx ends. Then it takes nothing more, still
+// sends what is queued, for up to Options.Timeout, and returns nil: all
+// callbacks have been called. It is called once.
+func (s *Store) Run(ctx context.Context) error {
+	s.node.run(ctx)
+	return nil
+}
+
+// Err says why the last write was refused or failed; nil once one has
+// succeeded. While it is not nil, the store itself tries again, at least every
+// second: readiness may rest on it.
+func (s *Store) Err() error { return s.node.err() }
 
 // Lookup reads where a user's connections are (HGETALL), oldest first. It may
 // hold stale entries. Fields that are no UUIDs are left out.
@@ -214,113 +191,4 @@ func locate(fields map[string]string) []Located {
 	}
 	slices.SortFunc(found, func(a, b Located) int { return slices.Compare(a.UUID[:], b.UUID[:]) })
 	return found
-}
-
-// Err says why the last write was refused or failed; nil once one has
-// succeeded. While it is not nil, the store itself tries again, at least every
-// second: readiness may rest on it.
-func (s *Store) Err() error {
-	if p := s.failure.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-// setErr notes how writing goes, and logs when that changes.
-func (s *Store) setErr(err error) {
-	before := s.Err()
-	if err == nil {
-		if before != nil {
-			s.failure.Store(nil)
-			s.opt.Log.Info().Str("pod", s.channel).Msg("presence is written again")
-		}
-		return
-	}
-	s.failure.Store(&err)
-	if before == nil {
-		s.opt.Log.Warn().Str("pod", s.channel).Err(err).Msg("presence cannot be written")
-	}
-}
-
-// Run sends what is queued until ctx ends. Then it takes nothing more, still
-// sends what is queued, for up to Options.Timeout, and returns nil: all
-// callbacks have been called. It is called once.
-func (s *Store) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	done, deadline := ctx.Done(), never
-	// A batch under way is not broken off when ctx ends: what became of it
-	// would not be known.
-	work := context.WithoutCancel(ctx)
-	for {
-		s.callOutcomes()
-		now := s.now()
-		if now >= deadline || done == nil && s.finished() {
-			break
-		}
-		due := s.due(now, ctx.Err() != nil)
-		if due > now {
-			timer.Reset(min(due, deadline) - now)
-			select {
-			case <-s.wake:
-			case <-timer.C:
-			case <-done:
-				s.refuse()
-				done, deadline = nil, s.now()+s.opt.Timeout
-			}
-			continue
-		}
-		select {
-		case <-done:
-			s.refuse()
-			done, deadline = nil, s.now()+s.opt.Timeout
-		default:
-		}
-		s.turn(work, min(deadline, s.now()+s.opt.Timeout))
-	}
-	s.mu.Lock()
-	s.q.close(ErrClosed)
-	s.mu.Unlock()
-	s.callOutcomes()
-	return nil
-}
-
-// refuse makes the store take nothing more.
-func (s *Store) refuse() {
-	s.mu.Lock()
-	s.q.closed = true
-	s.mu.Unlock()
-}
-
-// finished reports whether an ending Run has nothing left that it could do.
-func (s *Store) finished() bool {
-	if s.link.failures > 1 {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.link.doubt { // there is no time to let it settle
-		s.repeatRemovals()
-	}
-	return s.q.joining.len()+s.q.staying.len()+s.q.leaving.len()+s.q.exams.len() == 0
-}
-
-func (s *Store) callOutcomes() {
-	for {
-		s.mu.Lock()
-		s.calls, s.q.outcomes = s.q.outcomes, s.calls[:0]
-		s.mu.Unlock()
-		if len(s.calls) == 0 {
-			return
-		}
-		last := len(s.calls) - 1
-		for last >= 0 && s.calls[last].registered == nil {
-			last--
-		}
-		for i := range s.calls {
-			s.calls[i].result.More = i < last
-			s.calls[i].call()
-		}
-		clear(s.calls)
-	}
 }

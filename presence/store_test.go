@@ -321,13 +321,10 @@ func TestStoppedStoreRefusesAtOnce(t *testing.T) {
 	e := entry("alice")
 	s.mustRegister(e)
 	s.stop()
-	r := s.register(entry("bob"))
-	mustBe(t, "register", r.Err, presence.ErrClosed)
-	mustBe(t, "register", r.Err, presence.ErrUnavailable)
-	mustBe(t, "unregister", s.unregister(e), presence.ErrClosed)
+	mustBe(t, "register", s.Register(entry("bob"), func(presence.Registered) { t.Error("called though the store is closed") }), presence.ErrClosed)
+	mustBe(t, "unregister", s.Unregister(e, func(error) { t.Error("called though the store is closed") }), presence.ErrClosed)
 	s.Renew(e)
 	s.Heal("alice", func(presence.UUID) bool { return false })
-	s.Unregister(e, nil)
 }
 
 func TestStoppingSendsWhatIsQueued(t *testing.T) {

@@ -3,6 +3,8 @@ package presence
 import (
 	"hash/maphash"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // sweptUsers bounds how many users are remembered as swept in a phase.
@@ -23,9 +25,9 @@ type sweeper struct {
 	index  uint64              // of the phase of which swept tells
 	swept  map[uint64]struct{} // users, by hash
 
-	crowded []crowd   // users met in the batch whose hash holds several fields
-	repairs []*repair // to be removed
-	chores  bucket    // of heals and sweeps
+	crowded []crowd       // users met in the batch whose hash holds several fields
+	repairs []*repair     // to be removed
+	chores  *rate.Limiter // of heals and sweeps
 }
 
 // crowd is a user's hash that holds several fields.
@@ -40,7 +42,7 @@ func newSweeper(o Options) sweeper {
 	phases := max((o.TTL+o.Renew-o.Lease)/phase, 1)
 	return sweeper{
 		phase: phase, phases: uint64(phases), swept: make(map[uint64]struct{}),
-		chores: bucket{rate: choreRate, tokens: choreRate},
+		chores: rate.NewLimiter(choreRate, choreRate),
 	}
 }
 
@@ -73,48 +75,27 @@ func (w *sweeper) wants(hash uint64, now time.Duration) bool {
 
 // askSweeps asks for the sweeps that the batch's renewals gave cause to: where
 // a hash holds more fields than this pod holds connections of the user.
-func (s *Store) askSweeps(now time.Duration) {
-	w := &s.sweeper
+func (n *node) askSweeps(now time.Duration) {
+	w := &n.sweeper
 	for _, c := range w.crowded {
-		if s.opt.Own != nil && int64(s.opt.Own(c.user)) >= c.fields {
+		if n.opt.Own != nil && int64(n.opt.Own(c.user)) >= c.fields {
 			continue
 		}
-		if w.wants(maphash.String(s.seed, c.user), now) {
-			s.mu.Lock()
-			s.q.chore(c.user, nil, false)
-			s.mu.Unlock()
+		if w.wants(maphash.String(n.seed, c.user), now) {
+			n.mu.Lock()
+			n.q.chore(c.user, nil, false)
+			n.mu.Unlock()
 		}
 	}
 	clear(w.crowded)
 	w.crowded = w.crowded[:0]
 }
 
-// bucket is a token bucket that holds a second's worth.
-type bucket struct {
-	rate   float64 // tokens a second
-	tokens float64
-	last   time.Duration
-}
-
-func (b *bucket) fill(now time.Duration) {
-	b.tokens = min(b.rate, b.tokens+b.rate*(now-b.last).Seconds())
-	b.last = now
-}
-
-func (b *bucket) take(now time.Duration) bool {
-	b.fill(now)
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}
-
-// next returns when a token will be there.
-func (b *bucket) next(now time.Duration) time.Duration {
-	b.fill(now)
-	if b.tokens >= 1 {
+// choreAt returns when the next heal or sweep may be done: now or later.
+func (n *node) choreAt(now time.Duration) time.Duration {
+	missing := 1 - n.sweeper.chores.TokensAt(n.epoch.Add(now))
+	if missing <= 0 {
 		return now
 	}
-	return now + time.Duration((1-b.tokens)/b.rate*float64(time.Second)) + time.Microsecond
+	return now + time.Duration(missing/choreRate*float64(time.Second)) + time.Microsecond
 }

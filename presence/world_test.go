@@ -17,6 +17,7 @@ import (
 
 	"pushpod/internal/redistest"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 const (
@@ -30,7 +31,7 @@ type world struct {
 	t     *testing.T
 	addr  string
 	keys  presence.Keys
-	admin *redis.Client
+	admin redis.UniversalClient
 	real  *redistest.Server    // nil with miniredis
 	mini  *miniredis.Miniredis // nil with a real server
 }
@@ -46,7 +47,7 @@ func realWorld(t *testing.T, args ...string) *world {
 func miniWorld(t *testing.T) *world {
 	t.Helper()
 	m := miniredis.RunT(t)
-	c := redis.NewClient(&redis.Options{Addr: m.Addr(), Protocol: 2})
+	c := redisconn.NewClient(redisconn.Options{Addresses: []string{m.Addr()}})
 	t.Cleanup(func() { _ = c.Close() })
 	return &world{t: t, addr: m.Addr(), keys: presence.NewKeys("push:"), admin: c, mini: m}
 }
@@ -68,7 +69,7 @@ func (w *world) pass(d time.Duration) {
 }
 
 func (w *world) client(addr string) redis.UniversalClient {
-	c := presence.NewClient(presence.ClientOptions{
+	c := redisconn.NewClient(redisconn.Options{
 		Addresses: []string{addr}, Timeout: testTimeout, NoRetry: true,
 	})
 	w.t.Cleanup(func() { _ = c.Close() })
@@ -113,7 +114,9 @@ func (w *world) store(pod string, change func(*presence.Options)) *testStore {
 func (s *testStore) register(e presence.Entry) presence.Registered {
 	s.w.t.Helper()
 	outcomes := make(chan presence.Registered, 2)
-	s.Register(e, func(r presence.Registered) { outcomes <- r })
+	if err := s.Register(e, func(r presence.Registered) { outcomes <- r }); err != nil {
+		s.w.t.Fatalf("register %v: %v", e, err)
+	}
 	return wait(s.w.t, "the registration's outcome", outcomes)
 }
 
@@ -128,7 +131,9 @@ func (s *testStore) mustRegister(e presence.Entry) {
 func (s *testStore) unregister(e presence.Entry) error {
 	s.w.t.Helper()
 	outcomes := make(chan error, 2)
-	s.Unregister(e, func(err error) { outcomes <- err })
+	if err := s.Unregister(e, func(err error) { outcomes <- err }); err != nil {
+		s.w.t.Fatalf("unregister %v: %v", e, err)
+	}
 	return wait(s.w.t, "the unregistration's outcome", outcomes)
 }
 

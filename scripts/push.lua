@@ -1,13 +1,14 @@
 -- push.lua: push to every connection of one user, in one atomic call.
 --
 --   redis-cli --eval push.lua 'push:user:{alice}' , '{"text":"hi"}'
---   redis-cli --eval push.lua 'push:user:{alice}' , '{"text":"hi"}' id m-1 expires 30000 collapse inbox
+--   redis-cli --eval push.lua 'push:user:{alice}' , '{"text":"hi"}' id m-1 ttl 30000 collapse inbox
 --
 -- KEYS[1]   the user's presence hash, <prefix>user:{<user id>}: connection UUID -> channel of the pod that holds it
 -- ARGV[1]   what to deliver: JSON, at most 64 KiB, passed on byte for byte
 -- ARGV[2..] pairs `name value`, each name at most once:
 --             id        the producer's own name for the message, 1 to 256 bytes: a client drops one that it has seen
---             expires   milliseconds from now, after which it is no longer delivered
+--             ttl       milliseconds from now, after which it is no longer delivered
+--             expires   the same as a time: Unix milliseconds, as in the envelope; not together with ttl
 --             collapse  1 to 256 bytes: while it waits for a slow client, a newer message with the same key replaces it
 --
 -- Returns how many connections were addressed on pods that are subscribed; in a Cluster, where PUBLISH counts the
@@ -20,11 +21,12 @@ local MAX_DATA = 65536 -- bytes; the whole of Redis waits while they are checked
 local MAX_DEPTH = 1000 -- levels; a pod may refuse what is nested deeper
 local MAX_TEXT = 256   -- bytes of a user id, an id, a collapse key
 local MAX_NAMED = 1000 -- connections named in one envelope, to keep it below redis.max_envelope
+local MIN_TIME = 1e11  -- Unix milliseconds: what is below is a duration by mistake
 local MAX_TIME = 2 ^ 53
 
 local byte, find, format, gsub, rep, sub = string.byte, string.find, string.format, string.gsub, string.rep, string.sub
 
-local KNOWN = { id = true, expires = true, collapse = true }
+local KNOWN = { id = true, ttl = true, expires = true, collapse = true }
 
 -- %x also takes upper case, which is asked for apart.
 local UUID = '^' .. rep('%x', 8) .. rep('%-' .. rep('%x', 4), 3) .. '%-' .. rep('%x', 12) .. '$'
@@ -239,13 +241,36 @@ local function pairs_of(args)
   for i = 2, #args, 2 do
     local name, value = args[i], args[i + 1]
     if not KNOWN[name] then
-      return nil, format("unknown name '%s'; known are id, expires, collapse", shown(name))
+      return nil, format("unknown name '%s'; known are id, ttl, expires, collapse", shown(name))
     end
     if value == nil then return nil, name .. ' has no value; what follows the data are pairs: name value' end
     if given[name] then return nil, name .. ' is given twice' end
     given[name] = value
   end
   return given
+end
+
+-- Returns a whole number above 0, or nil.
+local function whole(s)
+  -- The length goes first, as it bounds the pattern's work and keeps the number exact.
+  return #s <= 16 and find(s, '^[1-9][0-9]*$') and tonumber(s) or nil
+end
+
+-- Returns when the message expires, in Unix milliseconds, or nil where it does not; or nil and what is wrong.
+local function expiry(given, now)
+  if given.ttl and given.expires then return nil, 'ttl and expires are given together; one is enough' end
+  if given.ttl then
+    local ms = whole(given.ttl)
+    if ms and now + ms < MAX_TIME then return now + ms end
+    return nil, format("ttl '%s' is not a whole number of milliseconds above 0, which added to now stays below 2^53",
+      shown(given.ttl))
+  end
+  if given.expires then
+    local at = whole(given.expires)
+    if at and at >= MIN_TIME and at < MAX_TIME then return at end
+    return nil, format("expires '%s' is not a time in Unix milliseconds, from 10^11 to 2^53; for milliseconds from now use ttl",
+      shown(given.expires))
+  end
 end
 
 -- Returns the members behind the target, from id to data, and the closing brace; or nil and what is wrong.
@@ -261,15 +286,9 @@ local function members(data, given)
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   list[#list + 1] = format(',"at":%.0f', now)
 
-  if given.expires then
-    -- The length goes first, as it bounds the pattern's work and keeps the number exact.
-    local ms = #given.expires <= 16 and find(given.expires, '^[1-9][0-9]*$') and tonumber(given.expires)
-    if not ms or now + ms >= MAX_TIME then
-      return nil, format("expires '%s' is not a whole number of milliseconds above 0, which added to now stays below 2^53",
-        shown(given.expires))
-    end
-    list[#list + 1] = format(',"expires":%.0f', now + ms)
-  end
+  local expires, fault = expiry(given, now)
+  if fault then return nil, fault end
+  if expires then list[#list + 1] = format(',"expires":%.0f', expires) end
 
   if given.collapse then
     local json, fault = text_member(given.collapse)

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Pushes JSON to every connection of a user, and prints how many were addressed.
+# Pushes JSON to all connections of a user, and prints how many were addressed.
 #
 #   push.sh USER JSON [NAME VALUE]...
-#   push.sh alice '{"text":"hi"}' id m-1 expires 30000 collapse inbox
+#   push.sh alice '{"text":"hi"}' id m-1 ttl 30000 collapse inbox
 #
-# The names are those of push.lua, which stands beside this file and checks everything. Needs redis-cli only.
+# The pairs are those of push.lua, which must be in the same directory and checks all arguments. Needs redis-cli.
 #
 # Environment:
-#   PUSHPOD_PREFIX          what the keys begin with (default: PUSHPOD_REDIS_PREFIX, as the server reads it, else push:)
+#   PUSHPOD_PREFIX          the prefix of the keys (default: PUSHPOD_REDIS_PREFIX, which pods read too, else push:)
 #   REDIS_HOST, REDIS_PORT  where Redis is (default: redis-cli's own)
 #   REDIS_ARGS              more arguments for redis-cli, separated by spaces: --tls -n 1 -c
 #   REDISCLI_AUTH           the password, read by redis-cli itself
@@ -22,13 +22,13 @@ if [ "$#" -lt 2 ]; then
   exit 2
 fi
 if [ "$(($# % 2))" -ne 0 ]; then
-  echo 'push.sh: behind USER and JSON come pairs: NAME VALUE' >&2
+  echo 'push.sh: after USER and JSON come pairs: NAME VALUE' >&2
   exit 2
 fi
 
 script=$(dirname -- "$0")/push.lua
 if [ ! -r "$script" ]; then
-  echo 'push.sh: push.lua must stand beside it' >&2
+  echo 'push.sh: push.lua must be in the same directory' >&2
   exit 1
 fi
 
@@ -37,7 +37,7 @@ key="${prefix}user:{$1}"
 data=$2
 shift 2
 
-# From here on "$@" is redis-cli's command line: options in front, what was given behind. Nothing of that is ever read
+# From here on "$@" is redis-cli's command line: options in front, what was given after. Nothing of that is ever read
 # by the shell again.
 set -- --eval "$script" "$key" , "$data" "$@"
 set -f # REDIS_ARGS is split, but not expanded

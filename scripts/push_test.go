@@ -77,12 +77,14 @@ func TestPushHandsThePairsOn(t *testing.T) {
 		}{
 			{"no pairs", `"at":AT,`, nil},
 			{"id", `"id":"m-1","at":AT,`, []string{"id", "m-1"}},
-			{"expires", `"at":AT,"expires":AT+30000,`, []string{"expires", "30000"}},
-			{"one millisecond", `"at":AT,"expires":AT+1,`, []string{"expires", "1"}},
-			{"a century", `"at":AT,"expires":AT+3155760000000,`, []string{"expires", "3155760000000"}},
+			{"ttl", `"at":AT,"expires":AT+30000,`, []string{"ttl", "30000"}},
+			{"one millisecond", `"at":AT,"expires":AT+1,`, []string{"ttl", "1"}},
+			{"a century", `"at":AT,"expires":AT+3155760000000,`, []string{"ttl", "3155760000000"}},
+			{"expires", "", []string{"expires", "100000000000"}},
+			{"the end of time", "", []string{"expires", "9007199254740991"}},
 			{"collapse", `"at":AT,"collapse":"inbox",`, []string{"collapse", "inbox"}},
 			{"all, in another order", `"id":"1","at":AT,"expires":AT+5,"collapse":"c",`,
-				[]string{"collapse", "c", "expires", "5", "id", "1"}},
+				[]string{"collapse", "c", "ttl", "5", "id", "1"}},
 			{"256 bytes", `"id":"` + long + `","at":AT,"collapse":"` + long + `",`,
 				[]string{"id", long, "collapse", long}},
 			{"every kind of character", "", []string{"id", every, "collapse", every}},
@@ -92,7 +94,14 @@ func TestPushHandsThePairsOn(t *testing.T) {
 				t.Errorf("%s: pushed to %d: %v", c.name, n, err)
 				continue
 			}
-			got := timeless(t, l.next())
+			text := l.next()
+			if len(c.pairs) == 2 && c.pairs[0] == "expires" { // a time, as it stands
+				if !strings.Contains(text, `,"expires":`+c.pairs[1]+`,`) {
+					t.Errorf("%s: %s", c.name, text)
+				}
+				continue
+			}
+			got := timeless(t, text)
 			if c.want == "" {
 				_, text, _ := strings.Cut(got, " ")
 				var envelope struct{ ID, Collapse string }
@@ -118,7 +127,7 @@ func TestPushTellsRedisTime(t *testing.T) {
 		l := s.listen(t, "push:pod:a")
 		for range 3 { // a time without its milliseconds is right once in a thousand
 			before := s.client.Time(t.Context()).Val().UnixMilli()
-			if _, err := push(key("alice"), "1", "expires", "7"); err != nil {
+			if _, err := push(key("alice"), "1", "ttl", "7"); err != nil {
 				t.Fatal(err)
 			}
 			after := s.client.Time(t.Context()).Val().UnixMilli()
@@ -232,7 +241,8 @@ func TestPushRefusesBadArguments(t *testing.T) {
 			{"not JSON", "not JSON: byte 0x68 at 1, expected a value", alice, []string{"hi"}},
 			{"65537 bytes", "the data has 65537 bytes; allowed are 65536, use PUBLISH", alice,
 				[]string{`"` + strings.Repeat("x", 65535) + `"`}},
-			{"unknown name", "unknown name 'ttl'; known are id, expires, collapse", alice, []string{"1", "ttl", "1"}},
+			{"unknown name", "unknown name 'version'; known are id, ttl, expires, collapse", alice, []string{"1", "version", "1"}},
+			{"a time and a duration", "ttl and expires are given together", alice, []string{"1", "ttl", "1", "expires", "1900000000000"}},
 			{"name of a later capability", "unknown name 'durable'", alice, []string{"1", "durable", "1"}},
 			{"name in upper case", "unknown name 'ID'", alice, []string{"1", "ID", "1"}},
 			{"hostile name", "unknown name 'a??b?'", alice, []string{"1", "a\r\nb\x00", "1"}},
@@ -272,8 +282,13 @@ func TestPushRefusesBadArguments(t *testing.T) {
 			cases = append(cases, struct {
 				name, want, key string
 				args            []string
-			}{fmt.Sprintf("expires %.30q", value), "is not a whole number of milliseconds above 0", alice,
-				[]string{"1", "expires", value}})
+			}{fmt.Sprintf("ttl %.30q", value), "is not a whole number of milliseconds above 0", alice, []string{"1", "ttl", value}})
+		}
+		for _, value := range []string{"", "0", "30000", "99999999999", "-100000000000", "1e12", "9007199254740992"} {
+			cases = append(cases, struct {
+				name, want, key string
+				args            []string
+			}{fmt.Sprintf("expires %q", value), "is not a time in Unix milliseconds", alice, []string{"1", "expires", value}})
 		}
 		for _, c := range cases {
 			n, err := push(c.key, c.args...)

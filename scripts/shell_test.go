@@ -136,7 +136,7 @@ func TestPushShellEndsWithTheRightStatus(t *testing.T) {
 	}{
 		{"pushed", path, environ, []string{"alice", "1"}, 0, "2\n", ""},
 		{"nobody there", path, environ, []string{"bob", "1"}, 0, "0\n", ""},
-		{"with pairs", path, environ, []string{"alice", "1", "id", "a b", "expires", "9"}, 0, "2\n", ""},
+		{"with pairs", path, environ, []string{"alice", "1", "id", "a b", "ttl", "9"}, 0, "2\n", ""},
 		{"another prefix", path, append(environ, "PUSHPOD_PREFIX=x-"), []string{"alice", "1"}, 0, "1\n", ""},
 		{"the server's prefix", path, append(environ, "PUSHPOD_REDIS_PREFIX=x-"), []string{"alice", "1"}, 0, "1\n", ""},
 		{"no prefix", path, append(environ, "PUSHPOD_PREFIX="), []string{"alice", "1"}, 0, "0\n", ""},
@@ -150,7 +150,7 @@ func TestPushShellEndsWithTheRightStatus(t *testing.T) {
 		{"-e for redis-cli", path, append(environ, "REDIS_ARGS=-e"), []string{"alice", "hi"}, 1, "", "the data is not JSON"},
 		{"no Redis", path, append(environ, "REDIS_PORT=1"), []string{"alice", "1"}, 1, "", "push.sh: redis-cli ended with status 1"},
 		{"no redis-cli", path, append(environ, "REDIS_CLI=/nonexistent"), []string{"alice", "1"}, 1, "", "push.sh: /nonexistent ended with status 127"},
-		{"no push.lua beside it", alone, environ, []string{"alice", "1"}, 1, "", "push.lua must stand beside it"},
+		{"no push.lua beside it", alone, environ, []string{"alice", "1"}, 1, "", "push.lua must be in the same directory"},
 	}
 	for _, c := range cases {
 		status, stdout, stderr := run(t, t.TempDir(), c.environ, c.path, c.args...)

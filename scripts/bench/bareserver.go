@@ -4,11 +4,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net/netip"
+	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,11 +29,10 @@ const orderLimit = 2 * time.Minute
 // presence, no limits. It runs as a process of its own, so that its CPU time
 // is read like a pod's. One goroutine owns it.
 type bareServer struct {
-	ep     *epoll
-	listen int
-	conns  []int // descriptors, in the order in which they came
-	in     []byte
-	orders []byte // read and not yet obeyed
+	ep    *epoll
+	conns []int // descriptors, in the order in which they came
+	in    []byte
+	say   io.Writer
 }
 
 const (
@@ -41,168 +41,130 @@ const (
 )
 
 // runBareServer listens on a free port of 127.0.0.1, says which ("port N\n"),
-// and obeys orders from the descriptor until its end. An order is a line "all
+// and obeys orders from its standard input until that ends. An order is a line "all
 // SIZE COUNT RATE" (COUNT frames of SIZE bytes of data to every connection) or
 // "one SIZE COUNT RATE" (COUNT frames, each to the next connection), RATE in
-// frames/s, or 0 for as fast as possible. Each is answered with "done\n".
-func runBareServer(orders int, say io.Writer) error {
-	b := &bareServer{in: make([]byte, 16<<10)}
-	var err error
-	if b.ep, err = newEpoll(); err != nil {
-		return err
-	}
-	defer b.close()
-	port, err := b.bind()
+// frames/s, or 0 for as fast as possible. Each is answered with "done\n", before
+// which there is no other.
+func runBareServer(say io.Writer) error {
+	ep, err := newEpoll()
 	if err != nil {
 		return err
 	}
-	if err := b.ep.add(orders, idOrders, unix.EPOLLIN); err != nil {
-		return fmt.Errorf("bench: bare server: watch the orders: %w", err)
-	}
-	if _, err := fmt.Fprintf(say, "port %d\n", port); err != nil {
+	defer ep.close()
+	l, port, err := listenPlain()
+	if err != nil {
 		return fmt.Errorf("bench: bare server: %w", err)
 	}
-	for {
-		for _, e := range b.ep.wait(100 * time.Millisecond) {
-			switch id := int(e.Fd); id {
-			case idListen:
-				b.accept()
-			case idOrders:
-				if err := b.obey(orders, say); err != nil {
-					if errors.Is(err, io.EOF) {
-						return nil
-					}
-					return err
-				}
-			default:
-				b.receive(id)
-			}
+	defer l.Close()
+	listen, orders := int(l.Fd()), int(os.Stdin.Fd())
+	b := &bareServer{ep: ep, in: make([]byte, 16<<10), say: say}
+	err = errors.Join(unix.SetNonblock(listen, true),
+		ep.control(unix.EPOLL_CTL_ADD, listen, idListen, unix.EPOLLIN),
+		ep.control(unix.EPOLL_CTL_ADD, orders, idOrders, unix.EPOLLIN))
+	fmt.Fprintf(say, "port %d\n", port)
+	for err == nil {
+		err = b.turn(listen, orders)
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// listenPlain listens on a free port of 127.0.0.1, without Multipath TCP, which costs
+// more and is Go's default.
+func listenPlain() (*os.File, int, error) {
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	l, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, 0, err
+	}
+	defer l.Close() // the file is another descriptor of the same socket
+	f, err := l.(*net.TCPListener).File()
+	return f, l.Addr().(*net.TCPAddr).Port, err
+}
+
+func (b *bareServer) turn(listen, orders int) (err error) {
+	for _, e := range b.ep.wait(clientTick) {
+		switch id := int(e.Fd); id {
+		case idListen:
+			b.accept(listen)
+		case idOrders:
+			err = b.obey(orders)
+		default:
+			b.upgrade(id)
 		}
 	}
+	return err
 }
 
-func (b *bareServer) close() {
-	for _, fd := range b.conns {
-		_ = unix.Close(fd)
-	}
-	_ = unix.Close(b.listen)
-	b.ep.close()
-}
-
-func (b *bareServer) bind() (port uint16, err error) {
-	fail := func(err error) (uint16, error) { return 0, fmt.Errorf("bench: bare server: listen: %w", err) }
-	if b.listen, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
-		return fail(err)
-	}
-	_, sa := sockaddr(netip.MustParseAddrPort("127.0.0.1:0"))
-	if err := unix.Bind(b.listen, sa); err != nil {
-		return fail(err)
-	}
-	if err := unix.Listen(b.listen, 4096); err != nil {
-		return fail(err)
-	}
-	bound, err := unix.Getsockname(b.listen)
-	if err != nil {
-		return fail(err)
-	}
-	if err := b.ep.add(b.listen, idListen, unix.EPOLLIN); err != nil {
-		return fail(err)
-	}
-	return uint16(bound.(*unix.SockaddrInet4).Port), nil
-}
-
-func (b *bareServer) accept() {
+func (b *bareServer) accept(listen int) {
 	for {
-		fd, _, err := unix.Accept4(b.listen, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, _, err := unix.Accept4(listen, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
 			return // nobody waits, or there is no descriptor left: the client notices
 		}
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		if b.ep.add(fd, fd, unix.EPOLLIN) != nil {
+		if b.ep.control(unix.EPOLL_CTL_ADD, fd, fd, unix.EPOLLIN) != nil {
 			_ = unix.Close(fd)
 		}
 	}
 }
 
-// receive upgrades a connection that sends a request, and ignores all else.
-func (b *bareServer) receive(fd int) {
-	n, err := read(fd, b.in)
-	if errors.Is(err, errWouldBlock) {
-		return
-	}
-	if err != nil || n == 0 {
-		b.drop(fd)
-		return
-	}
-	if bytes.HasPrefix(b.in[:n], []byte("GET ")) {
-		if _, err := write(fd, []byte(bareAnswer)); err == nil {
+// upgrade answers a connection that sends a request, and ignores all else. One that
+// has ended is still in conns: it ends only when nothing more is to be written.
+func (b *bareServer) upgrade(fd int) {
+	n, err := receive(fd, b.in)
+	switch {
+	case err == unix.EAGAIN:
+	case err != nil || n == 0:
+		_ = unix.Close(fd)
+	case bytes.HasPrefix(b.in[:n], []byte("GET ")):
+		if _, err := send(fd, []byte(bareAnswer)); err == nil {
 			b.conns = append(b.conns, fd)
 		}
 	}
 }
 
-func (b *bareServer) drop(fd int) {
-	for i, c := range b.conns {
-		if c == fd {
-			b.conns = append(b.conns[:i], b.conns[i+1:]...)
-			break
-		}
-	}
-	_ = unix.Close(fd)
-}
-
-// obey reads the orders' descriptor once and does what it can of it.
-func (b *bareServer) obey(orders int, say io.Writer) error {
+// obey reads one order and does it.
+func (b *bareServer) obey(orders int) error {
 	n, err := unix.Read(orders, b.in)
 	if err != nil || n == 0 {
 		return io.EOF
 	}
-	b.orders = append(b.orders, b.in[:n]...)
-	for {
-		line, rest, ok := bytes.Cut(b.orders, []byte{'\n'})
-		if !ok {
-			return nil
-		}
-		b.orders = rest
-		var what string
-		var size, count int
-		var rate float64
-		if _, err := fmt.Sscan(string(line), &what, &size, &count, &rate); err != nil {
-			return fmt.Errorf("bench: bare server: order %q: want all|one SIZE COUNT RATE", line)
-		}
-		if err := b.send(what == "all", size, count, rate); err != nil {
-			return err
-		}
-		if _, err := io.WriteString(say, "done\n"); err != nil {
-			return fmt.Errorf("bench: bare server: %w", err)
-		}
+	var what string
+	var size, count int
+	var rate float64
+	if _, err := fmt.Sscan(string(b.in[:n]), &what, &size, &count, &rate); err != nil {
+		return fmt.Errorf("bench: bare server: order %q: want all|one SIZE COUNT RATE", b.in[:n])
 	}
+	if err := b.send(what == "all", size, count, rate); err != nil {
+		return fmt.Errorf("bench: bare server: %w", err)
+	}
+	_, err = io.WriteString(b.say, "done\n")
+	return err
 }
 
 // send writes count messages: what a pod would write, byte for byte.
 func (b *bareServer) send(toAll bool, size, count int, rate float64) error {
 	if len(b.conns) == 0 {
-		return errors.New("bench: bare server: there is no connection to write to")
+		return errors.New("there is no connection to write to")
 	}
-	data := newPayloads(size, rand.New(rand.NewPCG(1, 1)))
+	data := newPayload(size)
 	pace := pacer{start: time.Now().UnixNano(), rate: rate}
 	end := time.Now().Add(orderLimit)
-	k := single
-	if toAll {
-		k = broadcast
-	}
 	var message, frame []byte
 	for i := range count {
-		if rate > 0 {
-			sleepUntil(pace.due(i))
+		sleepUntil(pace.due(i))
+		to, k := b.conns, broadcast
+		if !toAll {
+			to, k = b.conns[i%len(b.conns):][:1], single
 		}
 		message = append(message[:0], `{"type":"message","data":`...)
 		message = append(data.append(message, k, time.Now().UnixNano()), '}')
 		frame = appendServerFrame(frame[:0], opText, message)
-		to := b.conns
-		if !toAll {
-			to = b.conns[i%len(b.conns):][:1]
-		}
 		for _, fd := range to {
 			if err := writeAll(fd, frame, end); err != nil {
 				return err
@@ -215,17 +177,14 @@ func (b *bareServer) send(toAll bool, size, count int, rate float64) error {
 // writeAll writes a frame, and waits where the socket is full.
 func writeAll(fd int, frame []byte, end time.Time) error {
 	for len(frame) > 0 {
-		n, err := write(fd, frame)
-		frame = frame[n:]
+		n, err := send(fd, frame)
 		switch {
-		case err == nil:
-			continue
-		case !errors.Is(err, errWouldBlock):
-			return fmt.Errorf("bench: bare server: write: %w", err)
-		case time.Now().After(end):
-			return fmt.Errorf("bench: bare server: not done within %v", orderLimit)
+		case err == unix.EAGAIN && time.Now().Before(end):
+			poll(fd, unix.POLLOUT, clientTick)
+		case err != nil:
+			return fmt.Errorf("write: %w", err)
 		}
-		poll(fd, unix.POLLOUT, 10*time.Millisecond)
+		frame = frame[n:]
 	}
 	return nil
 }

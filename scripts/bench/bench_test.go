@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,53 +25,62 @@ func runBench(t *testing.T, args ...string) string {
 }
 
 func TestAPodIsMeasuredFromEndToEnd(t *testing.T) {
-	out := runBench(t, "--quick", "--connections", "200", "--json")
-	var p point
-	if err := json.Unmarshal([]byte(out), &p); err != nil {
-		t.Fatalf("%v in %s", err, out)
+	var r report
+	if err := json.Unmarshal([]byte(runBench(t, "--quick", "--points", "200", "--json")), &r); err != nil {
+		t.Fatal(err)
 	}
-	seen := make(map[string]bool)
-	for _, r := range p.Rows {
-		seen[r.Stage] = true
-		if strings.Contains(r.Measure, "LOST") || strings.Contains(r.Measure, "ended so far") || strings.Contains(r.Measure, "cut the pod off") {
-			t.Errorf("%s: %s: %v", r.Stage, r.Measure, r.Value)
+	var seen strings.Builder
+	for _, w := range r.Points[0].Rows {
+		seen.WriteString(w.Measure + "\n")
+		for _, bad := range []string{"LOST", "has ended", "cut the pod off"} {
+			if strings.Contains(w.Measure, bad) {
+				t.Errorf("%s: %v", w.Measure, w.Value)
+			}
 		}
-		if r.Limit != nil && *r.Limit <= 0 {
-			t.Errorf("%s: %s: the limit is %v", r.Stage, r.Measure, *r.Limit)
+		if w.Limit != nil && *w.Limit <= 0 {
+			t.Errorf("%s: the limit is %v", w.Measure, *w.Limit)
 		}
-		if r.Stage != "memory" && r.Value <= 0 {
-			t.Errorf("%s: %s is %v", r.Stage, r.Measure, r.Value)
+		if !strings.HasPrefix(w.Measure, "RSS") && w.Value <= 0 {
+			t.Errorf("%s is %v", w.Measure, w.Value)
 		}
 	}
-	for _, stage := range stageNames()[1:] {
-		if !seen[stage] {
-			t.Errorf("stage %s has no figure; there are %v", stage, seen)
+	for _, want := range []string{
+		"handshakes: server CPU", "RSS per idle", "idle: server CPU", "100 broadcasts at once: deliveries", "6 broadcasts/s: server CPU",
+		"200 pushes/s: PUBLISH to receipt, p50", "flat out: frames per write", "beside 3 broadcasts/s: PUBLISH to receipt, p99", "after the load",
+	} {
+		if !strings.Contains(seen.String(), want) {
+			t.Errorf("no row %q; there are\n%s", want, seen.String())
 		}
 	}
 }
 
-func TestOnlyTheStagesAskedForRun(t *testing.T) {
-	out := runBench(t, "--quick", "--connections", "50", "--only", "open", "--curve", "connections=20,50", "--out", t.TempDir())
-	for _, want := range []string{"20 connections", "50 connections", "CPU per handshake"} {
+func TestOnlyTheStagesAskedForRunAndTheTableGoesIntoAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "doc.md")
+	if err := os.WriteFile(file, []byte("before\n"+tableBegin+"\nold\n"+tableEnd+"\nafter\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := runBench(t, "--quick", "--points", "20,50x1024", "--only", "open", "--markdown", file)
+	for _, want := range []string{"20 × 128 B", "50 × 1,024 B", "CPU for each"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("the tables lack %q:\n%s", want, out)
+			t.Errorf("the table lacks %q:\n%s", want, out)
 		}
 	}
-	if strings.Contains(out, "broadcast") {
+	if strings.Contains(out, "broadcasts at once") {
 		t.Errorf("a stage ran that was not asked for:\n%s", out)
+	}
+	got, err := os.ReadFile(file)
+	if want := "before\n" + tableBegin + "\n" + out + tableEnd + "\nafter\n"; err != nil || string(got) != want {
+		t.Errorf("the file holds\n%s\nwant\n%s(%v)", got, want, err)
 	}
 }
 
 func TestNothingThatListensIsAClearError(t *testing.T) {
-	port, err := freePort()
+	addr, err := freeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFakeRedis(t, ":0\r\n")
 	var stdout, stderr strings.Builder
-	url := "ws://127.0.0.1:" + group(int64(port))
-	url = strings.ReplaceAll(url, ",", "") + "/ws"
-	status := run(t.Context(), []string{"--url", url, "--redis", f.listener.Addr().String(), "--connections", "5", "--only", "open"}, &stdout, &stderr)
+	status := run(t.Context(), []string{"--url", "ws://" + addr + "/ws", "--points", "5", "--only", "open"}, &stdout, &stderr)
 	if status != 1 || !strings.Contains(stderr.String(), "refused") {
 		t.Errorf("exit %d, stderr:\n%s", status, stderr.String())
 	}

@@ -3,36 +3,43 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
+	"context"
 	"fmt"
+	"io"
+	"net/netip"
+	"os"
 	"os/exec"
-	"runtime"
-	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// child is a process that this one has started, and stops by its pid.
+// child is a process that this one has started. What it logs goes to this one's
+// standard error.
 type child struct {
-	cmd    *exec.Cmd
-	name   string
-	stderr tail
-	ended  chan struct{} // closed once it has been reaped, after err is set
-	err    error
+	process
+	name  string
+	end   context.CancelFunc
+	ended chan struct{} // closed once it has been reaped, after err is set
+	err   error
 }
 
-// startChild starts a command, on the given core where core is not negative.
-func startChild(name string, cmd *exec.Cmd, core int) (*child, error) {
-	c := &child{cmd: cmd, name: name, ended: make(chan struct{})}
-	cmd.Stderr = &c.stderr
+// startChild starts a command on the given core. It ends with ctx: asked first, and
+// killed where it doesn't within 10 s.
+func startChild(ctx context.Context, name string, on core, prepare func(*exec.Cmd), command ...string) (*child, error) {
+	ctx, end := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Stderr = os.Stderr
 	// The kernel ends it where this process is killed and can't.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = 5 * time.Second
-	if err := startOn(cmd, core); err != nil {
+	prepare(cmd)
+	if err := on.start(cmd); err != nil {
+		end()
 		return nil, fmt.Errorf("bench: start %s: %w", name, err)
 	}
+	c := &child{process: process{cmd.Process.Pid}, name: name, end: end, ended: make(chan struct{})}
 	go func() { // ends with the process; stop waits for it
 		c.err = cmd.Wait()
 		close(c.ended)
@@ -40,73 +47,76 @@ func startChild(name string, cmd *exec.Cmd, core int) (*child, error) {
 	return c, nil
 }
 
-// startOn starts cmd from a thread that is on the core, which a child inherits.
-func startOn(cmd *exec.Cmd, core int) error {
-	if core < 0 {
-		return cmd.Start()
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var before unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		return err
-	}
-	there := oneCore(core)
-	if err := unix.SchedSetaffinity(0, &there); err != nil {
-		return err
-	}
-	err := cmd.Start()
-	if back := unix.SchedSetaffinity(0, &before); err == nil && back != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		err = back
-	}
-	return err
-}
-
-func (c *child) process() process { return process{c.cmd.Process.Pid} }
-
 // gone says why the child is no longer there, or nil.
 func (c *child) gone() error {
 	select {
 	case <-c.ended:
-		return fmt.Errorf("bench: %s ended: %v; it said: %s", c.name, c.err, c.stderr.String())
+		return fmt.Errorf("bench: %s ended: %v", c.name, c.err)
 	default:
 		return nil
 	}
 }
 
-// stop asks the child to end, kills it where it doesn't within patience, and
-// waits for its end.
-func (c *child) stop(patience time.Duration) {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-c.ended:
-		return
-	case <-time.After(patience):
-	}
-	_ = c.cmd.Process.Kill()
+// stop ends the child and waits for its end.
+func (c *child) stop() {
+	c.end()
 	<-c.ended
 }
 
-// tail keeps the last kilobyte of what is written to it.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
+// bareChild is the bare server, as a child process. One goroutine uses it.
+type bareChild struct {
+	*child
+	target target
+	orders io.Writer
+	says   *bufio.Reader
 }
 
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, b...)
-	if n := len(t.b) - 1024; n > 0 {
-		t.b = append(t.b[:0], t.b[n:]...)
+// startBare starts this program once more, as a bare server, and waits until
+// it listens.
+func startBare(ctx context.Context, on core) (*bareChild, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("bench: find this program's file: %w", err)
 	}
-	return len(b), nil
+	b := &bareChild{}
+	b.child, err = startChild(ctx, "the bare server", on, func(cmd *exec.Cmd) {
+		b.orders, _ = cmd.StdinPipe() // they fail only where there is one already
+		says, _ := cmd.StdoutPipe()
+		b.says = bufio.NewReader(says)
+	}, self, bareCommand)
+	if err != nil {
+		return nil, err
+	}
+	var port uint16
+	if err := b.expect("port %d\n", &port); err != nil {
+		b.stop()
+		return nil, err
+	}
+	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+	b.target = target{addr: addr, host: addr.String(), path: "/ws?user="}
+	return b, nil
 }
 
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.TrimSpace(t.b))
+// expect waits for a line of the bare server.
+func (b *bareChild) expect(format string, into ...any) error {
+	line, err := b.says.ReadString('\n')
+	if err == nil {
+		_, err = fmt.Sscanf(line, format, into...)
+	}
+	if err != nil {
+		return fmt.Errorf("bench: the bare server said %q: %w", line, err)
+	}
+	return nil
+}
+
+// send orders messages, as runBareServer describes, and waits for the end.
+func (b *bareChild) send(l load, size int) error {
+	what := "one"
+	if l.kind == broadcast {
+		what = "all"
+	}
+	if _, err := fmt.Fprintf(b.orders, "%s %d %d %g\n", what, size, l.count, l.rate); err != nil {
+		return fmt.Errorf("bench: order the bare server: %w", err)
+	}
+	return b.expect("done\n")
 }

@@ -3,8 +3,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -19,6 +19,8 @@ const (
 	opensAtOnce = 200       // handshakes under way
 	perSource   = 2_000     // connections from one loopback address
 	readBuffer  = 256 << 10 // bytes read at once
+	clientTick  = 100 * time.Millisecond
+	openLimit   = 10 * time.Second // without a handshake that is answered
 )
 
 // state is where a connection is in its life; it only goes down the list.
@@ -33,10 +35,9 @@ const (
 
 // connection is one WebSocket to the server. The clients' loop owns it.
 type connection struct {
-	fd      int
-	state   state
-	parser  parser
-	pending []byte // an answer to the handshake that came in pieces
+	fd    int
+	state state
+	rest  []byte // received, and not yet complete
 }
 
 // clients holds many WebSocket connections and tallies what they receive. One
@@ -46,11 +47,9 @@ type clients struct {
 	target   target
 	conns    []connection
 	ep       *epoll
-	in       []byte
-	out      []byte
+	in, out  []byte
 	started  int
 	pending  int
-	failed   int
 	failure  error // the first one
 	lastOpen time.Time
 
@@ -60,30 +59,29 @@ type clients struct {
 	loop  sync.WaitGroup
 }
 
-// opened tells how the opening went.
-type opened struct {
-	n    int
-	took time.Duration // from the first connect to the last 101
-}
-
-// openClients opens n connections and begins to read them. It fails where one
-// of them fails, or no handshake is answered within 10 s.
-func openClients(ctx context.Context, t target, n int, say func(string, ...any)) (*clients, opened, error) {
+// openClients opens n connections and begins to read them; took is the time from the
+// first connect to the last 101. It fails where one of them fails, or no handshake is
+// answered for a while.
+func openClients(ctx context.Context, t target, n int) (c *clients, took time.Duration, err error) {
 	ep, err := newEpoll()
 	if err != nil {
-		return nil, opened{}, err
+		return nil, 0, err
 	}
-	c := &clients{target: t, conns: make([]connection, n), ep: ep, in: make([]byte, readBuffer), tally: new(tally)}
+	c = &clients{target: t, conns: make([]connection, n), ep: ep, in: make([]byte, readBuffer), tally: newTally()}
 	for i := range c.conns {
 		c.conns[i].fd = -1
 	}
-	took, err := c.openAll(ctx, say)
-	if err != nil {
+	start := time.Now()
+	if err := c.openAll(ctx, start); err != nil {
 		c.closeSockets()
-		return nil, opened{}, err
+		return nil, 0, fmt.Errorf("bench: %d of %d connections are open: %w", c.open.Load(), n, err)
 	}
-	c.loop.Go(c.run)
-	return c, opened{n, took}, nil
+	c.loop.Go(func() {
+		for !c.stop.Load() {
+			c.turn()
+		}
+	})
+	return c, c.lastOpen.Sub(start), nil
 }
 
 // close says goodbye on every connection and closes it.
@@ -98,50 +96,34 @@ func (c *clients) closeSockets() {
 	for i := range c.conns {
 		k := &c.conns[i]
 		if k.state == open {
-			_, _ = write(k.fd, goodbye) // what can't be said is noticed by the close
+			_, _ = send(k.fd, goodbye) // what can't be said is noticed by the close
 		}
 		c.end(k)
 	}
 	c.ep.close()
 }
 
-func (c *clients) run() {
-	for !c.stop.Load() {
-		c.turn(100 * time.Millisecond)
-	}
-}
-
-func (c *clients) openAll(ctx context.Context, say func(string, ...any)) (time.Duration, error) {
-	const patience = 10 * time.Second
-	start := time.Now()
+func (c *clients) openAll(ctx context.Context, start time.Time) error {
 	c.lastOpen = start
-	said := start
 	for c.started < len(c.conns) || c.pending > 0 {
 		for c.started < len(c.conns) && c.pending < opensAtOnce {
 			if err := c.startOne(c.started); err != nil {
-				return 0, err
+				return err
 			}
 			c.started++
 			c.pending++
 		}
-		c.turn(100 * time.Millisecond)
-		now := time.Now()
+		c.turn()
 		switch {
 		case ctx.Err() != nil:
-			return 0, ctx.Err()
+			return ctx.Err()
 		case c.failure != nil:
-			return 0, fmt.Errorf("bench: open connection %d of %d: %w", c.open.Load()+1, len(c.conns), c.failure)
-		case now.Sub(c.lastOpen) > patience:
-			return 0, fmt.Errorf("bench: %d of %d connections are open, and no handshake was answered for %v", c.open.Load(), len(c.conns), patience)
-		case now.Sub(said) > 2*time.Second:
-			say("%d of %d connections open", c.open.Load(), len(c.conns))
-			said = now
+			return c.failure
+		case time.Since(c.lastOpen) > openLimit:
+			return fmt.Errorf("no handshake was answered for %v", openLimit)
 		}
 	}
-	if c.failure != nil {
-		return 0, fmt.Errorf("bench: %d of %d connections failed: %w", c.failed, len(c.conns), c.failure)
-	}
-	return c.lastOpen.Sub(start), nil
+	return c.failure
 }
 
 // source is the i-th connection's own address. Where the server is on
@@ -154,21 +136,16 @@ func (c *clients) source(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 0, byte(1 + k/250%255), byte(1 + k%250)})
 }
 
-func (c *clients) startOne(i int) error {
-	fd, err := startConnect(c.target.addr, c.source(i))
-	if err != nil {
+func (c *clients) startOne(i int) (err error) {
+	if c.conns[i].fd, err = startConnect(c.target.addr, c.source(i)); err != nil {
 		return err
 	}
-	c.conns[i].fd = fd
-	if err := c.ep.add(fd, i, unix.EPOLLOUT|unix.EPOLLIN); err != nil {
-		return fmt.Errorf("bench: watch a connection: %w", err)
-	}
-	return nil
+	return c.ep.control(unix.EPOLL_CTL_ADD, c.conns[i].fd, i, unix.EPOLLOUT|unix.EPOLLIN)
 }
 
 // turn waits for what is ready and handles it.
-func (c *clients) turn(timeout time.Duration) {
-	events := c.ep.wait(timeout)
+func (c *clients) turn() {
+	events := c.ep.wait(clientTick)
 	if len(events) == 0 {
 		return
 	}
@@ -176,107 +153,92 @@ func (c *clients) turn(timeout time.Duration) {
 	defer c.tally.mu.Unlock()
 	for _, e := range events {
 		k := &c.conns[e.Fd]
-		switch {
-		case k.state == ended: // earlier in this batch
-		case k.state == connecting:
-			if e.Events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
-				c.connected(k, int(e.Fd))
-			}
+		var err error
+		switch k.state {
+		case ended: // earlier in this batch
+		case connecting:
+			err = c.connected(k, int(e.Fd))
 		default:
-			c.readable(k)
+			err = c.readable(k)
+		}
+		if err != nil { // it should have lived
+			c.failure = cmp.Or(c.failure, err)
+			c.end(k)
 		}
 	}
 }
 
-func (c *clients) connected(k *connection, i int) {
+func (c *clients) connected(k *connection, i int) error {
 	if err := connectError(k.fd); err != nil {
-		c.fail(k, fmt.Errorf("bench: connect to %s: %w", c.target.addr, err))
-		return
+		return fmt.Errorf("bench: connect to %s: %w", c.target.addr, err)
 	}
 	c.out = c.target.appendRequest(c.out[:0], i)
-	n, err := write(k.fd, c.out)
-	if err == nil && n < len(c.out) {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
-		c.fail(k, fmt.Errorf("bench: send the handshake: %w", err))
-		return
+	if n, err := send(k.fd, c.out); err != nil || n < len(c.out) {
+		return fmt.Errorf("bench: send the handshake: %w", cmp.Or(err, io.ErrShortWrite))
 	}
 	k.state = handshaking
-	if err := c.ep.change(k.fd, i, unix.EPOLLIN); err != nil {
-		c.fail(k, fmt.Errorf("bench: watch a connection: %w", err))
-	}
+	return c.ep.control(unix.EPOLL_CTL_MOD, k.fd, i, unix.EPOLLIN)
 }
 
 // readable reads once, so that no connection keeps the others waiting.
-func (c *clients) readable(k *connection) {
-	n, err := read(k.fd, c.in)
-	if errors.Is(err, errWouldBlock) {
-		return
-	}
-	if err == nil && n == 0 {
+func (c *clients) readable(k *connection) error {
+	n, err := receive(k.fd, c.in)
+	switch {
+	case err == unix.EAGAIN:
+		return nil
+	case err == nil && n == 0:
 		err = io.EOF
-	}
-	if err != nil {
-		c.fail(k, fmt.Errorf("bench: the server ended the connection: %w", err))
-		return
+		fallthrough
+	case err != nil:
+		return fmt.Errorf("bench: the server ended the connection: %w", err)
 	}
 	in := c.in[:n]
+	if len(k.rest) > 0 {
+		in = append(k.rest, in...)
+	}
 	if k.state == handshaking {
-		if len(k.pending) > 0 {
-			in = append(k.pending, in...)
-		}
-		rest, ok, err := takeAnswer(in)
-		if err != nil {
-			c.fail(k, err)
-			return
-		}
-		if !ok {
-			k.pending = append([]byte(nil), in...)
-			return
-		}
-		k.state, k.pending = open, nil
+		in, err = c.answered(k, in)
+	}
+	if k.state == open && err == nil {
+		in, err = c.frames(k, in)
+	}
+	k.rest = append([]byte(nil), in...)
+	return err
+}
+
+// answered takes the answer to the handshake off what was received, once it is
+// complete, and returns the rest.
+func (c *clients) answered(k *connection, in []byte) (rest []byte, err error) {
+	rest, ok, err := takeAnswer(in)
+	if ok {
+		k.state = open
 		c.pending--
 		c.open.Add(1)
 		c.lastOpen = time.Now()
-		in = rest
 	}
-	c.frames(k, in)
+	return rest, err
 }
 
-// frames handles what a connection received. The caller holds the tally's lock.
-func (c *clients) frames(k *connection, in []byte) {
+// frames handles what a connection received, and returns what is not yet a whole
+// frame. The caller holds the tally's lock.
+func (c *clients) frames(k *connection, in []byte) (rest []byte, err error) {
 	now := time.Now().UnixNano()
-	for len(in) > 0 {
-		f, rest, ok, err := k.parser.next(in)
-		if err != nil {
-			c.fail(k, err)
-			return
-		}
-		if !ok {
-			return
+	for {
+		op, payload, rest, ok, err := takeFrame(in)
+		if !ok || err != nil {
+			return rest, err
 		}
 		in = rest
 		switch {
-		case f.op < opClose:
-			c.tally.add(f.head, now)
-		case f.op == opPing:
-			c.out = appendClientFrame(c.out[:0], opPong, f.head)
-			_, _ = write(k.fd, c.out) // where it fails, the server ends the connection, which is told
-		case f.op == opClose:
-			c.fail(k, fmt.Errorf("bench: the server closed the connection: %q", f.head))
-			return
+		case op < opClose:
+			c.tally.add(payload, now)
+		case op == opPing:
+			c.out = appendClientFrame(c.out[:0], opPong, payload)
+			_, _ = send(k.fd, c.out) // where it fails, the server ends the connection, which is told
+		case op == opClose:
+			return nil, fmt.Errorf("bench: the server closed the connection: %q", payload)
 		}
 	}
-}
-
-// fail ends a connection that should have lived.
-func (c *clients) fail(k *connection, err error) {
-	c.failed++
-	if c.failure == nil {
-		c.failure = err
-	}
-	c.end(k)
 }
 
 func (c *clients) end(k *connection) {

@@ -4,51 +4,23 @@ package main
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 	"testing"
 )
 
-// parsed is a frame that outlives the parser.
-type parsed struct {
-	op   byte
-	head string // at most maxControl bytes
-}
-
-// parseAll feeds a stream in pieces of a size.
-func parseAll(t *testing.T, stream []byte, size int) []parsed {
-	t.Helper()
-	var p parser
-	var all []parsed
-	for piece := range slices.Chunk(stream, size) {
-		for in := piece; len(in) > 0; {
-			f, rest, ok, err := p.next(in)
-			if err != nil {
-				t.Fatalf("pieces of %d bytes: %v", size, err)
+func TestFramesAreTakenOnceTheyAreWhole(t *testing.T) {
+	for _, n := range []int{0, 1, 125, 126, 127, 65535, 65536} {
+		want := strings.Repeat("x", n)
+		stream := appendServerFrame(nil, opText, []byte(want))
+		for _, cut := range []int{0, 1, 2, 3, 9, 10, len(stream) - 1} {
+			cut = min(cut, len(stream)-1)
+			if _, _, rest, ok, err := takeFrame(stream[:cut]); ok || err != nil || len(rest) != cut {
+				t.Errorf("%d bytes, cut at %d: ok %v, %v, %d bytes left; want to wait", n, cut, ok, err, len(rest))
 			}
-			if !ok {
-				break
-			}
-			all = append(all, parsed{f.op, string(f.head[:min(len(f.head), maxControl)])})
-			in = rest
 		}
-	}
-	return all
-}
-
-func TestFramesAreFoundHoweverTheyAreCut(t *testing.T) {
-	var stream []byte
-	var want []parsed
-	for _, n := range []int{0, 1, 125, 126, 127, 300, 65535, 65536, 70000} {
-		payload := strings.Repeat("x", n)
-		stream = appendServerFrame(stream, opText, []byte(payload))
-		want = append(want, parsed{opText, payload[:min(n, maxControl)]})
-		stream = appendServerFrame(stream, opPing, []byte("are you there"))
-		want = append(want, parsed{opPing, "are you there"})
-	}
-	for _, size := range []int{1, 2, 3, 7, 127, 4096, len(stream)} {
-		if got := parseAll(t, stream, size); !slices.Equal(got, want) {
-			t.Errorf("pieces of %d bytes: got %d frames, want %d, or others", size, len(got), len(want))
+		op, payload, rest, ok, err := takeFrame(append(stream, "next"...))
+		if op != opText || string(payload) != want || string(rest) != "next" || !ok || err != nil {
+			t.Errorf("%d bytes: op %d, %d bytes, rest %q, ok %v, %v", n, op, len(payload), rest, ok, err)
 		}
 	}
 }
@@ -59,31 +31,22 @@ func TestFramesThatNoServerMaySendAreRefused(t *testing.T) {
 		"long ping":          appendServerFrame(nil, opPing, make([]byte, 126)),
 		"fragment of a ping": {opPing, 0},
 	} {
-		var p parser
-		if _, _, _, err := p.next(b); err == nil {
+		if _, _, _, ok, err := takeFrame(b); ok || err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 }
 
-func TestAnyBytesAreParsedWithoutPanic(t *testing.T) {
+func TestAnyBytesAreTakenWithoutPanic(t *testing.T) {
 	for first := range 256 {
 		for second := range 256 {
-			var p parser
-			b := append([]byte{byte(first), byte(second)}, bytes.Repeat([]byte{0xff}, 20)...)
-			for in := b; len(in) > 0; {
-				_, rest, ok, err := p.next(in)
-				if !ok || err != nil {
-					break
-				}
-				in = rest
-			}
+			takeFrame(append([]byte{byte(first), byte(second)}, bytes.Repeat([]byte{0xff}, 20)...))
 		}
 	}
 }
 
 func TestAnswersOfManyPiecesAndRefusals(t *testing.T) {
-	if _, ok, err := takeAnswer([]byte(bareAnswer[:40])); ok || err != nil {
+	if rest, ok, err := takeAnswer([]byte(bareAnswer[:40])); ok || err != nil || len(rest) != 40 {
 		t.Errorf("half an answer: ok %v, err %v, want to wait", ok, err)
 	}
 	rest, ok, err := takeAnswer([]byte(bareAnswer + "behind"))

@@ -67,24 +67,21 @@ func (t target) appendRequest(dst []byte, i int) []byte {
 		"\r\nSec-WebSocket-Version: 13\r\n\r\n"...)
 }
 
-// takeAnswer looks for the server's answer in b, and returns what stands
-// behind it; ok is false while it is not complete.
+// takeAnswer takes the server's answer off b, and returns what stands behind it; ok is
+// false, and rest is all of b, while it is not complete.
 func takeAnswer(b []byte) (rest []byte, ok bool, err error) {
-	end := bytes.Index(b, []byte("\r\n\r\n"))
-	if end < 0 {
-		if len(b) > maxAnswer {
-			return nil, false, fmt.Errorf("bench: the answer to the handshake has no end within %d bytes", maxAnswer)
-		}
-		return nil, false, nil
+	head, rest, ok := bytes.Cut(b, []byte("\r\n\r\n"))
+	switch {
+	case !ok && len(b) > maxAnswer:
+		return b, false, fmt.Errorf("bench: the answer to the handshake has no end within %d bytes", maxAnswer)
+	case !ok:
+		return b, false, nil
+	case !bytes.HasPrefix(head, []byte("HTTP/1.1 101")):
+		return b, false, fmt.Errorf("bench: handshake refused: %s", firstWords(b))
+	case !bytes.Contains(head, []byte(handshakeAccept)):
+		return b, false, fmt.Errorf("bench: the answer to the handshake has no proper Sec-WebSocket-Accept: %s", firstWords(b))
 	}
-	head := b[:end]
-	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101")) {
-		return nil, false, fmt.Errorf("bench: handshake refused: %s", firstWords(b))
-	}
-	if !bytes.Contains(head, []byte(handshakeAccept)) {
-		return nil, false, fmt.Errorf("bench: the answer to the handshake has no proper Sec-WebSocket-Accept: %s", firstWords(b))
-	}
-	return b[end+4:], true, nil
+	return rest, true, nil
 }
 
 // firstWords is the status line and the body of an HTTP answer, cut short.

@@ -5,34 +5,28 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
-	"time"
+)
+
+const (
+	bareLimit  = "bare server"
+	writeLimit = "one write(2) a frame"
+	redisLimit = "Redis to one subscriber"
 )
 
 // limits is what the machine and Redis allow, taken in the same run. What was
-// not taken is the zero limit, which the table leaves empty.
+// not taken is absent.
 type limits struct {
-	openRate, openCPU      limit
-	flatRate, flatCPU      limit
-	pacedCPU               limit
-	pacedAge               ages
-	singleCPU              map[int]limit // by the nominal rate
-	redisAge               map[int]ages
-	publishRate, flatTakes limit
-}
-
-// ages are the quantiles that the table shows.
-type ages struct{ p50, p99, p999, max limit }
-
-func agesOf(f figures, is string) ages {
-	return ages{limit{f.age(0.5), is}, limit{f.age(0.99), is}, limit{f.age(0.999), is}, limit{f.age(1), is}}
+	openRate, openCPU limit
+	bare, redis       map[string]figures // by the name of the load
 }
 
 // takeLimits runs before the pod has connections, so that both have the
 // machine for themselves, and this process's descriptors.
-func (m *session) takeLimits(ctx context.Context) error {
-	m.limits.singleCPU = make(map[int]limit)
-	m.limits.redisAge = make(map[int]ages)
+func (m *measurement) takeLimits(ctx context.Context) error {
+	m.limits.bare = make(map[string]figures)
+	m.limits.redis = make(map[string]figures)
 	if err := m.redisLimits(ctx); err != nil {
 		return fmt.Errorf("bench: limit of Redis: %w", err)
 	}
@@ -42,26 +36,17 @@ func (m *session) takeLimits(ctx context.Context) error {
 	return nil
 }
 
-// redisLimits measures PUBLISH and SUBSCRIBE with nothing in between.
-func (m *session) redisLimits(ctx context.Context) error {
-	m.say("limit: Redis alone")
+// redisLimits measures PUBLISH and SUBSCRIBE with nothing in between, for pushes.
+func (m *measurement) redisLimits(ctx context.Context) error {
 	// A name of our own: nobody else may be on it.
 	channel := m.o.prefix + "bench:" + rand.Text()
 	sub, err := subscribe(ctx, m.setting.redis, channel)
 	if err != nil {
 		return err
 	}
-	err = m.redisLoads(ctx, sub.tally, channel)
-	if ended := sub.close(); err == nil {
-		err = ended
-	}
-	return err
-}
-
-func (m *session) redisLoads(ctx context.Context, t *tally, channel string) error {
 	p, err := newPublisher(ctx, m.setting.redis)
 	if err != nil {
-		return err
+		return errors.Join(err, sub.close())
 	}
 	defer p.close()
 	var data []byte
@@ -69,89 +54,45 @@ func (m *session) redisLoads(ctx context.Context, t *tally, channel string) erro
 		data = m.data.append(data[:0], single, now)
 		return appendPublish(dst, channel, data)
 	}
-	if m.o.does("single") || m.o.does("fairness") {
-		for _, r := range m.plan.rates {
-			n := count(r.actual, m.plan.limitPhase)
-			f, err := watch(ctx, process{}, t, single, uint64(n), func() error { return p.paced(ctx, r.actual, n, next) })
-			if err != nil {
-				return err
-			}
-			m.limits.redisAge[r.nominal] = agesOf(f, "Redis alone")
+	for _, l := range m.plan.loads {
+		if err != nil || l.kind != single || !m.o.does(l.stage) {
+			continue
 		}
+		l = l.lasting(m.plan.limit)
+		m.say("limit: Redis alone, %s", l.name)
+		m.limits.redis[l.name], err = watch(ctx, process{}, sub.tally, single, uint64(l.count), func() error { return p.publish(ctx, l, next) })
 	}
-	if m.o.does("flat") {
-		f, err := watch(ctx, process{}, t, single, uint64(m.plan.flat), func() error { return p.flat(ctx, m.plan.flat, time.Minute, next) })
-		if err != nil {
-			return err
-		}
-		m.limits.publishRate = limit{f.rate(), "Redis to one subscriber"}
-		m.limits.flatTakes = limit{f.took.Seconds(), "Redis to one subscriber"}
-	}
-	return nil
+	return errors.Join(err, sub.close())
 }
 
 // bareLimits measures the bare server with as many connections as the pod will
 // have, by the same client.
-func (m *session) bareLimits(ctx context.Context) error {
+func (m *measurement) bareLimits(ctx context.Context) error {
+	m.say("limit: opening %d connections to a bare server", m.Connections)
 	b, err := startBare(ctx, m.setting.core)
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	server := b.process()
-	before, err := server.cpu()
+	defer b.stop()
+	before, err := b.cpu()
 	if err != nil {
 		return err
 	}
-	m.say("limit: opening %d connections to a bare server", m.o.connections)
-	c, opened, err := openClients(ctx, b.target, m.o.connections, m.say)
+	c, took, err := openClients(ctx, b.target, m.Connections)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	after, err := server.cpu()
-	if err != nil {
-		return err
-	}
-	m.limits.openRate = limit{float64(opened.n) / opened.took.Seconds(), "bare server"}
-	m.limits.openCPU = limit{(after - before).Seconds() / float64(opened.n), "bare server"}
-	return m.bareLoads(ctx, b, c.tally)
-}
-
-func (m *session) bareLoads(ctx context.Context, b *bareChild, t *tally) error {
-	load := func(k kind, n int, rate float64) (figures, error) {
-		expected := uint64(n)
-		if k == broadcast {
-			expected *= uint64(m.o.connections)
+	after, err := b.cpu()
+	m.limits.openRate = limit{float64(m.Connections) / took.Seconds(), bareLimit}
+	m.limits.openCPU = limit{(after - before).Seconds() / float64(m.Connections), bareLimit}
+	for _, l := range m.plan.loads {
+		if err != nil || l.beside > 0 || !m.o.does(l.stage) {
+			continue
 		}
-		return watch(ctx, b.process(), t, k, expected, func() error { return b.send(k, m.o.size, n, rate) })
+		l = l.lasting(m.plan.limit)
+		m.say("limit: bare server, %s", l.name)
+		m.limits.bare[l.name], err = watch(ctx, b.process, c.tally, l.kind, l.receipts(m.Connections), func() error { return b.send(l, m.Size) })
 	}
-	if m.o.does("broadcast") || m.o.does("flat") {
-		m.say("limit: bare writes to all")
-		f, err := load(broadcast, m.plan.broadcasts, 0)
-		if err != nil {
-			return err
-		}
-		m.limits.flatCPU = limit{f.cpuEach(), "one write(2) a frame"}
-		m.limits.flatRate = limit{f.rate(), "one write(2) a frame"}
-	}
-	if m.o.does("broadcast") {
-		f, err := load(broadcast, count(m.plan.broadcastRate, m.plan.limitPhase), m.plan.broadcastRate)
-		if err != nil {
-			return err
-		}
-		m.limits.pacedCPU = limit{f.cpuEach(), "one write(2) a frame"}
-		m.limits.pacedAge = agesOf(f, "one write(2) a frame")
-	}
-	if m.o.does("single") {
-		m.say("limit: bare writes to one each")
-		for _, r := range m.plan.rates {
-			f, err := load(single, count(r.actual, m.plan.limitPhase), r.actual)
-			if err != nil {
-				return err
-			}
-			m.limits.singleCPU[r.nominal] = limit{f.cpuEach(), "one write(2) a frame"}
-		}
-	}
-	return nil
+	return err
 }

@@ -27,30 +27,23 @@ func main() {
 // command line is wrong.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	// Goroutines that wait in raw calls keep their processors: two publishers,
-	// the clients' loop and a subscriber, and the rest needs some too.
+	// the clients' loop and a subscriber. The rest needs some too.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(8, runtime.NumCPU())))
+	status, err := 1, error(nil)
 	if len(args) == 1 && args[0] == bareCommand {
-		if err := runBareServer(int(os.Stdin.Fd()), stdout); err != nil {
-			fmt.Fprintln(stderr, err)
-			return 1
-		}
-		return 0
+		err = runBareServer(stdout)
+	} else if o, bad := parseOptions(args, stderr); bad != nil {
+		status, err = 2, bad
+	} else {
+		err = bench(ctx, o, args, stdout, progress(stderr))
 	}
-	o, err := parseOptions(args, stderr)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
-	case errors.Is(err, errUsage): // the flag package has said it
-		return 2
-	case err != nil:
+	case !errors.Is(err, errUsage): // which the flag package has said
 		fmt.Fprintln(stderr, err)
-		return 2
 	}
-	if err := bench(ctx, o, stdout, progress(stderr)); err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
+	return status
 }
 
 // progress returns a function that writes a line with the time that has passed.
@@ -61,108 +54,71 @@ func progress(w io.Writer) func(string, ...any) {
 	}
 }
 
-// bench measures all points and prints them.
-func bench(ctx context.Context, o options, stdout io.Writer, say func(string, ...any)) error {
-	b := &bencher{o: o, say: say}
+// bench measures all points and writes what came out.
+func bench(ctx context.Context, o options, args []string, stdout io.Writer, say func(string, ...any)) error {
+	c := cores{anyCore, anyCore}
 	if o.url == "" {
-		clean, err := b.prepare(ctx)
+		pinned, restore, err := pinCores()
 		if err != nil {
 			return err
 		}
-		defer clean()
+		defer restore()
+		c = pinned
 	}
-	all := []options{o}
-	if o.curve != nil {
-		all = o.curve.points(o)
-	}
-	var points []point
-	for _, p := range all {
-		if o.curve != nil {
-			say("point: %d connections, %d bytes", p.connections, p.size)
+	if o.url == "" && o.binary == "" {
+		dir, err := os.MkdirTemp("", "pushpod-bench-")
+		if err != nil {
+			return fmt.Errorf("bench: a directory for the binary: %w", err)
 		}
-		measured, err := b.point(ctx, p)
+		defer os.RemoveAll(dir)
+		say("building pushpod")
+		if o.binary, err = buildPod(ctx, dir); err != nil {
+			return err
+		}
+	}
+	r := report{Machine: machine(), Command: commandLine(args), Quick: o.quick}
+	for _, p := range o.points {
+		say("%s", p)
+		figures, redis, err := measurePoint(ctx, o, p, c, say)
 		if err != nil {
 			return err
 		}
-		points = append(points, measured)
-		if !o.json {
-			if err := writeTable(stdout, measured); err != nil {
-				return err
-			}
-		}
+		r.Points, r.Redis = append(r.Points, figures), redis
 	}
-	if o.curve != nil {
-		if err := writeCurve(o.out, *o.curve, points, say); err != nil {
+	return r.write(o, stdout)
+}
+
+// measurePoint measures one point: with a fresh pod, where it is our own.
+func measurePoint(ctx context.Context, o options, p point, c cores, say func(string, ...any)) (pointReport, string, error) {
+	find := start
+	if o.url != "" {
+		find = given
+	}
+	s, err := find(ctx, o, c)
+	if err != nil {
+		return pointReport{}, "", err
+	}
+	defer s.close()
+	rows, err := measure(ctx, o, p, s, say)
+	if err != nil {
+		return pointReport{}, "", err
+	}
+	version, err := s.redis.version(ctx)
+	return pointReport{p, rows}, version, err
+}
+
+// write prints the report, as the options ask for it.
+func (r report) write(o options, stdout io.Writer) error {
+	if o.markdown != "" {
+		if err := replaceTable(o.markdown, r.table()); err != nil {
 			return err
 		}
 	}
 	if o.json {
-		return writeJSON(stdout, points)
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
 	}
-	return nil
-}
-
-// writeJSON prints one object, or an array where there are several.
-func writeJSON(w io.Writer, points []point) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	if len(points) == 1 {
-		return e.Encode(points[0])
-	}
-	return e.Encode(points)
-}
-
-// bencher is what all points have in common.
-type bencher struct {
-	o      options
-	say    func(string, ...any)
-	binary string
-	cores  cores
-}
-
-// prepare builds the pod and chooses the cores; clean takes both back.
-func (b *bencher) prepare(ctx context.Context) (clean func(), err error) {
-	b.binary = b.o.binary
-	remove := func() {}
-	if b.binary == "" {
-		dir, err := os.MkdirTemp("", "pushpod-bench-")
-		if err != nil {
-			return nil, fmt.Errorf("bench: a directory for the binary: %w", err)
-		}
-		remove = func() { _ = os.RemoveAll(dir) }
-		b.say("building pushpod")
-		if b.binary, err = buildPod(ctx, dir); err != nil {
-			remove()
-			return nil, err
-		}
-	}
-	cores, restore, err := pinCores()
-	if err != nil {
-		remove()
-		return nil, err
-	}
-	b.cores = cores
-	if cores.pinned {
-		b.say("the pod runs on core %d, all else on core %d", cores.server, cores.rest)
-	}
-	return func() {
-		restore()
-		remove()
-	}, nil
-}
-
-// point measures one point: with a fresh pod, where it is our own.
-func (b *bencher) point(ctx context.Context, o options) (point, error) {
-	var s setting
-	var err error
-	if o.url == "" {
-		s, err = started(ctx, o, b.binary, b.cores)
-	} else {
-		s, err = given(ctx, o, b.say)
-	}
-	if err != nil {
-		return point{}, err
-	}
-	defer s.close()
-	return measure(ctx, o, s, b.say)
+	_, err := io.WriteString(stdout, r.table())
+	return err
 }

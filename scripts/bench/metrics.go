@@ -3,11 +3,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,27 +15,19 @@ import (
 
 // podMetrics reads a pod's admin listener. The zero value has none.
 type podMetrics struct {
-	admin  string // such as http://127.0.0.1:9090; empty: there is none
-	client *http.Client
-}
-
-func newPodMetrics(admin string) podMetrics {
-	return podMetrics{strings.TrimSuffix(admin, "/"), &http.Client{
-		Timeout: 5 * time.Second,
-		// Straight to the address given: no proxy, no redirects.
-		Transport:     &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	admin string // such as http://127.0.0.1:9090
 }
 
 func (m podMetrics) known() bool { return m.admin != "" }
 
 func (m podMetrics) get(ctx context.Context, path string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.admin+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(m.admin, "/")+path, nil)
 	if err != nil {
 		return "", fmt.Errorf("bench: admin address: %w", err)
 	}
-	answer, err := m.client.Do(request)
+	// Straight to the address given: no proxy, no connection that is kept.
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(request)
 	if err != nil {
 		return "", fmt.Errorf("bench: read the pod's %s: %w", path, err)
 	}
@@ -51,8 +43,11 @@ func (m podMetrics) get(ctx context.Context, path string) (string, error) {
 }
 
 // writes returns how many write calls the pod has made, and how many messages
-// it has written with them.
+// it has written with them; 0 where its metrics are not known.
 func (m podMetrics) writes(ctx context.Context) (writes, written float64, err error) {
+	if !m.known() {
+		return 0, 0, nil
+	}
 	text, err := m.get(ctx, "/metrics")
 	if err != nil {
 		return 0, 0, err
@@ -66,14 +61,9 @@ func (m podMetrics) writes(ctx context.Context) (writes, written float64, err er
 
 // metric finds one value in Prometheus's text format.
 func metric(text, name string) (float64, error) {
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
-			if err != nil {
-				return 0, fmt.Errorf("bench: metric %s is %q", name, rest)
-			}
-			return v, nil
-		}
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)`).FindStringSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("bench: the pod's metrics lack %s", name)
 	}
-	return 0, fmt.Errorf("bench: the pod's metrics lack %s", name)
+	return strconv.ParseFloat(found[1], 64)
 }

@@ -4,10 +4,10 @@ package main
 
 import (
 	"io"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestBadOptionsAreNamedWithWhatIsAllowed(t *testing.T) {
@@ -15,25 +15,20 @@ func TestBadOptionsAreNamedWithWhatIsAllowed(t *testing.T) {
 		args string
 		want []string
 	}{
-		{"--connections 0", []string{"--connections 0", "1 to"}},
-		{"--connections 99999999", []string{"--connections 99999999", "ulimit"}},
-		{"--size -1", []string{"--size -1", "0 to"}},
-		{"--size 99999999", []string{"--size 99999999", "0 to"}},
+		{"--points 0", []string{`--points "0"`, "1 to"}},
+		{"--points 5,99999999", []string{`"99999999"`, "ulimit"}},
+		{"--points 5x1", []string{`"5x1"`, "bytes"}},
+		{"--points 5x99999999", []string{`"5x99999999"`, "bytes"}},
+		{"--points 5xa", []string{`"5xa"`, "NxBYTES"}},
 		{"--only open,everything", []string{`"everything"`, "fairness"}},
 		{"--url http://h/ws", []string{"http://h/ws", "ws://"}},
 		{"--url ws://h/ws?user=a", []string{"user"}},
-		{"--url ws://h/ws --serve", []string{"--serve", "--url"}},
 		{"--url ws://h/ws --binary x", []string{"--binary"}},
 		{"--pid 1", []string{"--pid", "--url"}},
 		{"--url ws://h/ws --admin h:1", []string{"--admin", "http://"}},
 		{"--prefix a{b}", []string{"--prefix", "braces"}},
-		{"--curve size", []string{"--curve", "size=N"}},
-		{"--curve depth=1,2", []string{"--curve", "connections=N"}},
-		{"--curve size=2,1", []string{"--curve", "larger"}},
-		{"--curve size=5", []string{"--curve", "two"}},
-		{"--curve size=1,x", []string{`"x"`}},
-		{"--curve connections=1,99999999", []string{"--connections 99999999"}},
 		{"more", []string{`"more"`}},
+		{"--nonsense", nil},
 	} {
 		_, err := parseOptions(strings.Fields(c.args), io.Discard)
 		if err == nil {
@@ -46,22 +41,15 @@ func TestBadOptionsAreNamedWithWhatIsAllowed(t *testing.T) {
 			}
 		}
 	}
-	if _, err := parseOptions([]string{"--nonsense"}, io.Discard); err == nil {
-		t.Error("an unknown flag: no error")
-	}
 }
 
 func TestDefaultsAndPoints(t *testing.T) {
-	o, err := parseOptions(strings.Fields("--url ws://h:1/ws --curve size=16,1024"), io.Discard)
+	o, err := parseOptions(strings.Fields("--url ws://h:1/ws --points 16,20x1024"), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.redis != "127.0.0.1:6379" || o.connections != 10_000 || o.size != 128 || !o.does("flat") {
+	if want := []point{{16, 128}, {20, 1024}}; o.redis != "127.0.0.1:6379" || !o.does("flat") || !slices.Equal(o.points, want) {
 		t.Errorf("options %+v", o)
-	}
-	points := o.curve.points(o)
-	if len(points) != 2 || points[0].size != 16 || points[1].size != 1024 || points[1].connections != o.connections {
-		t.Errorf("points %+v", points)
 	}
 }
 
@@ -83,35 +71,34 @@ func TestTheTargetKeepsItsQuery(t *testing.T) {
 }
 
 func TestLargeMessagesLowerTheLoad(t *testing.T) {
-	o := options{connections: 10_000, size: 128}
-	small := newPlan(o)
-	if small.broadcasts != 100 || small.flat != 300_000 || len(small.rates) != 3 || small.broadcastRate != 6 {
-		t.Errorf("plan for 128 bytes: %+v", small)
+	names := func(p plan) (s []string) {
+		for _, l := range p.loads {
+			s = append(s, l.name)
+		}
+		return s
 	}
-	o.size = 65536
-	large := newPlan(o)
-	if each := float64(o.size); float64(large.broadcasts)*each > 256<<10 || float64(large.flat)*each > 1e9 || large.broadcastRate*each*1e4 > 1e9 {
-		t.Errorf("plan for 64 KiB: %+v: too much", large)
+	small := newPlan(point{10_000, 128}, false)
+	want := []string{"100 broadcasts at once", "6 broadcasts/s", "200 pushes/s", "2,000 pushes/s", "10,000 pushes/s", "pushes flat out", "2,000 pushes/s beside 3 broadcasts/s"}
+	if got := names(small); !slices.Equal(got, want) || small.loads[5].count != flatPushes {
+		t.Errorf("loads for 128 bytes: %q, want %q", got, want)
 	}
-	if large.broadcasts < 1 || large.flat < 1 || len(large.rates) < 1 || count(large.broadcastRate, large.phase) < 2 {
-		t.Errorf("plan for 64 KiB: %+v: nothing left", large)
+	large := newPlan(point{10_000, 65536}, false)
+	for _, l := range large.loads {
+		l = l.lasting(time.Second)
+		bytes := 65536 * float64(l.receipts(10_000))
+		if l.count < 1 || l.rate == 0 && bytes > 4e9 || l.rate > 1 && bytes > 1e9 {
+			t.Errorf("for 64 KiB: %+v", l)
+		}
 	}
 }
 
-func TestTheSeedShufflesWhoseTurnItIs(t *testing.T) {
-	order := func(seed uint64) []int {
-		return turns(options{connections: 100, seed: seed}, rand.New(rand.NewPCG(seed, seed)))
-	}
-	opened := order(0)
-	if !slices.IsSorted(opened) || len(opened) != 100 {
-		t.Errorf("seed 0: %v, want as opened", opened)
-	}
-	shuffled := order(7)
-	if slices.IsSorted(shuffled) || !slices.Equal(shuffled, order(7)) {
-		t.Errorf("seed 7: %v, want a shuffled order that can be repeated", shuffled)
+func TestShufflingGivesEveryoneOneTurn(t *testing.T) {
+	opened, shuffled := turns(100, false), turns(100, true)
+	if !slices.IsSorted(opened) || slices.IsSorted(shuffled) {
+		t.Errorf("as opened %v, shuffled %v", opened, shuffled)
 	}
 	slices.Sort(shuffled)
 	if !slices.Equal(shuffled, opened) {
-		t.Error("seed 7: not everyone has one turn")
+		t.Error("not everyone has one turn")
 	}
 }

@@ -4,17 +4,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pushpod/internal/resp"
 )
 
 const (
-	window    = 1000      // PUBLISHes under way at once, flat out
-	chunk     = 256 << 10 // bytes written at once, about
-	slowRedis = 30 * time.Second
+	window     = 1000      // PUBLISHes under way at once, flat out
+	chunk      = 256 << 10 // bytes written at once, about
+	flatLimit  = 2 * time.Minute
+	pacedSpare = 30 * time.Second // beyond twice the time that a rate takes
 )
 
 // publisher PUBLISHes over one connection and reads the answers as they come.
@@ -39,176 +41,130 @@ func newPublisher(ctx context.Context, s redisServer) (*publisher, error) {
 
 func (p *publisher) close() { p.c.close() }
 
-// pacer spreads messages evenly: the i-th is due i/rate seconds after start.
+// pacer spreads messages evenly: the i-th is due i/rate seconds after start. With a
+// rate of 0 all are due at once.
 type pacer struct {
 	start int64   // Unix ns
 	rate  float64 // messages/s
 }
 
-func (p pacer) due(i int) int64 { return p.start + int64(float64(i)/p.rate*1e9) }
-
-// reached is how many messages are due by now.
-func (p pacer) reached(now int64) int {
-	n := max(0, int(float64(now-p.start)/1e9*p.rate))
-	for n > 0 && p.due(n-1) > now { // floating point may be one off, either way
-		n--
+func (p pacer) due(i int) int64 {
+	if p.rate == 0 {
+		return p.start
 	}
-	for p.due(n) <= now {
-		n++
-	}
-	return n
+	return p.start + int64(float64(i)/p.rate*1e9)
 }
 
-// abreast is how many PUBLISHes are under way at once in a paced stretch: one,
-// as from a producer that waits for each answer, and twice as many whenever
-// that has been too slow for the pace (a Redis far away).
-type abreast struct {
-	n    int
-	last int64 // when it was last looked whether n is enough, Unix ns
+// inflight bounds how many PUBLISHes may be without an answer at a rate: one, as from
+// a producer that waits for each answer, and twice as many whenever that is too slow
+// for the pace (a Redis far away).
+type inflight struct {
+	limit int
+	last  int64 // when the limit was last looked at, Unix ns
 }
 
 const (
-	mostAbreast = 100
+	maxInflight = 100
 	behind      = 5 * time.Millisecond  // behind the pace; a stall of the machine may be longer,
 	lookEvery   = 50 * time.Millisecond // but is made up for by then
 )
 
 // late tells when the next message was due; now and due are Unix ns.
-func (a *abreast) late(now, due int64) {
-	if time.Duration(now-a.last) < lookEvery {
+func (f *inflight) late(now, due int64) {
+	if time.Duration(now-f.last) < lookEvery {
 		return
 	}
-	a.last = now
+	f.last = now
 	if time.Duration(now-due) > behind {
-		a.n = min(2*a.n, mostAbreast)
+		f.limit = min(2*f.limit, maxInflight)
 	}
 }
 
-// paced publishes count messages at rate messages/s, evenly, and waits for all
-// answers. Where it is late it sends what is due as fast as Redis answers, and
-// at last without waiting for that: it never lowers the rate because Redis or
-// the pod is slow. It gives up after twice the time and half a minute.
-func (p *publisher) paced(ctx context.Context, rate float64, count int, next message) error {
-	pace := pacer{start: time.Now().UnixNano(), rate: rate}
-	end := time.Now().Add(2*time.Duration(float64(count)/rate*1e9) + slowRedis)
-	most := abreast{1, pace.start}
-	for i := 0; i < count; {
-		if err := p.alive(ctx, end); err != nil {
-			return err
+// publish publishes what l says, and waits for all answers. At a rate it sends what is
+// due; where it is late, as fast as Redis answers, and at last without waiting for
+// that: it never lowers the rate because Redis or the pod is slow. It fails where that
+// takes too long.
+func (p *publisher) publish(ctx context.Context, l load, next message) error {
+	ctx, cancel := context.WithTimeout(ctx, l.limit())
+	defer cancel()
+	pace := pacer{time.Now().UnixNano(), l.rate}
+	most := inflight{limit: 1, last: pace.start}
+	if l.rate == 0 {
+		most.limit = window
+	}
+	for i := 0; i < l.count || p.waiting > 0; {
+		if ctx.Err() != nil {
+			return fmt.Errorf("bench: publish: %d PUBLISHes without an answer: %w", p.waiting, ctx.Err())
 		}
 		now := time.Now().UnixNano()
-		most.late(now, pace.due(i))
-		due := min(pace.reached(now), count, i+most.n-p.waiting)
-		if due <= i {
+		if l.rate > 0 && i < l.count {
+			most.late(now, pace.due(i))
+		}
+		p.buf = p.buf[:0]
+		for ; i < l.count && p.waiting < most.limit && pace.due(i) <= now && len(p.buf) < chunk; i++ {
+			p.buf = next(p.buf, i, now)
+			p.waiting++
+		}
+		err := error(nil)
+		if len(p.buf) > 0 {
+			err = p.flush(ctx)
+		} else {
 			pause := time.Duration(pace.due(i) - now)
-			if p.waiting >= most.n {
-				pause = max(pause, lookEvery)
+			if i == l.count || p.waiting == most.limit {
+				pause = lookEvery
 			}
-			// Answers are read in the pause, as they come.
-			if poll(p.c.fd, unix.POLLIN, pause) != 0 {
-				if err := p.answers(); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		p.buf = p.buf[:0]
-		for ; i < due && len(p.buf) < chunk; i++ {
-			p.buf = next(p.buf, i, now)
-			p.waiting++
-		}
-		if err := p.flush(ctx, end); err != nil {
-			return err
-		}
-	}
-	return p.drain(ctx, 0, end)
-}
-
-// flat publishes count messages as fast as Redis takes them, and waits for all
-// answers, within limit.
-func (p *publisher) flat(ctx context.Context, count int, limit time.Duration, next message) error {
-	end := time.Now().Add(limit)
-	for i := 0; i < count; {
-		if err := p.drain(ctx, window-1, end); err != nil {
-			return err
-		}
-		p.buf = p.buf[:0]
-		now := time.Now().UnixNano()
-		for ; i < count && p.waiting < window && len(p.buf) < chunk; i++ {
-			p.buf = next(p.buf, i, now)
-			p.waiting++
-		}
-		if err := p.flush(ctx, end); err != nil {
-			return err
-		}
-	}
-	return p.drain(ctx, 0, end)
-}
-
-func (p *publisher) alive(ctx context.Context, end time.Time) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if time.Now().After(end) {
-		return fmt.Errorf("bench: publishing takes too long; %d PUBLISHes without an answer", p.waiting)
-	}
-	return nil
-}
-
-// flush writes the buffer, and reads answers while Redis takes no more: it
-// stops reading from a client that doesn't.
-func (p *publisher) flush(ctx context.Context, end time.Time) error {
-	for b := p.buf; len(b) > 0; {
-		n, err := write(p.c.fd, b)
-		b = b[n:]
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, errWouldBlock) {
-			return fmt.Errorf("bench: write to Redis: %w", err)
-		}
-		if err := p.alive(ctx, end); err != nil {
-			return err
-		}
-		if poll(p.c.fd, unix.POLLIN|unix.POLLOUT, 100*time.Millisecond)&unix.POLLIN != 0 {
-			if err := p.answers(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// drain reads answers until at most rest are missing.
-func (p *publisher) drain(ctx context.Context, rest int, end time.Time) error {
-	for p.waiting > rest {
-		if err := p.alive(ctx, end); err != nil {
-			return err
-		}
-		if poll(p.c.fd, unix.POLLIN, 100*time.Millisecond) != 0 {
-			if err := p.answers(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// answers reads what has arrived.
-func (p *publisher) answers() error {
-	for p.waiting > 0 {
-		r, err := p.c.next()
-		if errors.Is(err, errWouldBlock) {
-			return nil
-		}
-		if err == nil {
-			err = r.err("PUBLISH")
+			err = p.answers(unix.POLLIN, pause)
 		}
 		if err != nil {
 			return err
 		}
-		p.waiting--
-		p.receivers += r.number
 	}
 	return nil
+}
+
+// limit is how long publishing may take.
+func (l load) limit() time.Duration {
+	if l.rate == 0 {
+		return flatLimit
+	}
+	return 2*time.Duration(float64(l.count)/l.rate*1e9) + pacedSpare
+}
+
+// flush writes the buffer. It reads answers while Redis takes no more, since Redis
+// stops to read from a client that doesn't.
+func (p *publisher) flush(ctx context.Context) error {
+	for b := p.buf; len(b) > 0 && ctx.Err() == nil; {
+		n, err := send(p.c.fd, b)
+		if err == unix.EAGAIN {
+			err = p.answers(unix.POLLIN|unix.POLLOUT, lookEvery)
+		}
+		if err != nil {
+			return fmt.Errorf("bench: write to Redis: %w", err)
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// answers waits for one of the events, and reads what has arrived.
+func (p *publisher) answers(events int16, wait time.Duration) error {
+	poll(p.c.fd, events, wait)
+	for p.waiting > 0 {
+		err := p.c.next()
+		if err == unix.EAGAIN {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("bench: PUBLISH: %w", err)
+		}
+		p.waiting--
+		p.receivers += p.c.Int
+	}
+	return nil
+}
+
+// appendPublish appends PUBLISH of a message to a channel.
+func appendPublish(dst []byte, channel string, message []byte) []byte {
+	dst = append(dst, "*3\r\n$7\r\nPUBLISH\r\n"...)
+	return resp.AppendString(resp.AppendString(dst, channel), message)
 }

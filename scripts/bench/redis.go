@@ -4,40 +4,54 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/netip"
+	"net"
+	"os"
+	"regexp"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pushpod/internal/resp"
 )
 
-const redisTimeout = 5 * time.Second
+const (
+	redisTimeout = 5 * time.Second
+	maxReply     = 2 << 20 // bytes of a string, elements of an array
+)
 
 // redisServer is where Redis is, and how to log in.
 type redisServer struct {
-	addr     netip.AddrPort
+	addr     string // host:port
 	username string
 	password string // empty: no AUTH
 }
 
 // redisClient is one connection to Redis. One goroutine uses it at a time.
 type redisClient struct {
-	fd  int
-	in  []byte // read and not yet parsed: in[off:n]
-	off int
-	n   int
-	r   reply
+	file *os.File // keeps fd open
+	fd   int
+	in   []byte // read and not yet parsed: in[off:n]
+	off  int
+	n    int
+	resp.Reader
 }
 
 // connect dials Redis and logs in.
 func (s redisServer) connect(ctx context.Context) (*redisClient, error) {
-	fd, err := dial(ctx, s.addr, redisTimeout)
+	d := net.Dialer{Timeout: redisTimeout}
+	conn, err := d.DialContext(ctx, "tcp", s.addr)
 	if err != nil {
 		return nil, fmt.Errorf("bench: reach Redis: %w", err)
 	}
-	c := &redisClient{fd: fd, in: make([]byte, 64<<10)}
+	defer conn.Close()
+	f, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		return nil, fmt.Errorf("bench: reach Redis: %w", err)
+	}
+	c := &redisClient{file: f, fd: int(f.Fd()), in: make([]byte, 64<<10), Reader: resp.Reader{MaxString: maxReply, MaxFields: maxReply}}
 	login := []string{"PING"}
 	switch {
 	case s.username != "":
@@ -45,93 +59,92 @@ func (s redisServer) connect(ctx context.Context) (*redisClient, error) {
 	case s.password != "":
 		login = []string{"AUTH", s.password}
 	}
-	if _, err := c.do(ctx, login...); err != nil {
+	if err := c.do(ctx, login...); err != nil {
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *redisClient) close() { _ = unix.Close(c.fd) }
-
-// do sends one command and waits for its reply, which is valid until the next
-// one is read.
-func (c *redisClient) do(ctx context.Context, args ...string) (*reply, error) {
-	end := time.Now().Add(redisTimeout)
-	if err := c.send(ctx, appendCommand(nil, args...), end); err != nil {
-		return nil, err
+// version is the name and the version of the server, such as "Redis 7.0.15".
+func (s redisServer) version(ctx context.Context) (string, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return "", err
 	}
-	for {
-		r, err := c.next()
-		switch {
-		case err == nil:
-			return r, r.err(args[0])
-		case !errors.Is(err, errWouldBlock):
-			return nil, err
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case time.Now().After(end):
-			return nil, fmt.Errorf("bench: Redis did not answer %s within %v", args[0], redisTimeout)
-		}
-		poll(c.fd, unix.POLLIN, 100*time.Millisecond)
+	defer c.close()
+	if err := c.do(ctx, "INFO", "server"); err != nil {
+		return "", err
 	}
+	// Valkey names both, itself last.
+	found := regexp.MustCompile(`(?:redis|valkey)_version:\S+`).FindAllString(string(c.Fields[0]), -1)
+	if len(found) == 0 {
+		return "Redis of an unknown version", nil
+	}
+	return strings.NewReplacer("redis_version:", "Redis ", "valkey_version:", "Valkey ").Replace(found[len(found)-1]), nil
 }
 
-// send writes all of b.
-func (c *redisClient) send(ctx context.Context, b []byte, end time.Time) error {
-	for len(b) > 0 {
-		n, err := write(c.fd, b)
-		b = b[n:]
+func (c *redisClient) close() { _ = c.file.Close() }
+
+// do sends one command and waits for its reply, which is then in the fields of the
+// Reader.
+func (c *redisClient) do(ctx context.Context, args ...string) error {
+	command := resp.AppendCommand(nil, args...)
+	if n, err := send(c.fd, command); err != nil || n < len(command) {
+		return fmt.Errorf("bench: write %s to Redis: sent %d bytes of %d: %w", args[0], n, len(command), err)
+	}
+	for end := time.Now().Add(redisTimeout); ; poll(c.fd, unix.POLLIN, clientTick) {
+		err := c.next()
 		switch {
 		case err == nil:
-			continue
-		case !errors.Is(err, errWouldBlock):
-			return fmt.Errorf("bench: write to Redis: %w", err)
+			return nil
+		case err != unix.EAGAIN:
+			return fmt.Errorf("bench: %s: %w", args[0], err)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case time.Now().After(end):
-			return errors.New("bench: Redis takes no more commands")
+			return fmt.Errorf("bench: Redis did not answer %s within %v", args[0], redisTimeout)
 		}
-		poll(c.fd, unix.POLLOUT, 100*time.Millisecond)
 	}
-	return nil
 }
 
-// next returns the next reply that has arrived, or errWouldBlock.
-func (c *redisClient) next() (*reply, error) {
+// next takes the next reply that has arrived, which is then in the fields of the
+// Reader; it fails with EAGAIN where there is none, and where Redis answers an error.
+func (c *redisClient) next() error {
 	for {
-		if c.off < c.n {
-			taken, err := parseReply(c.in[c.off:c.n], &c.r)
-			if err != nil {
-				return nil, err
-			}
-			if taken > 0 {
-				c.off += taken
-				return &c.r, nil
-			}
+		taken, err := c.Parse(c.in[c.off:c.n])
+		c.off += taken
+		switch {
+		case err != nil:
+			return err
+		case c.Skip > 0:
+			return fmt.Errorf("a reply of Redis is longer than %d bytes", maxReply)
+		case taken > 0:
+			return c.Err()
 		}
-		c.makeRoom()
-		n, err := read(c.fd, c.in[c.n:])
-		if err != nil {
-			if errors.Is(err, errWouldBlock) {
-				return nil, errWouldBlock
-			}
-			return nil, fmt.Errorf("bench: read from Redis: %w", err)
+		if err := c.fill(); err != nil {
+			return err
 		}
-		if n == 0 {
-			return nil, fmt.Errorf("bench: Redis closed the connection: %w", io.ErrUnexpectedEOF)
-		}
-		c.n += n
 	}
 }
 
-// makeRoom moves what is not parsed to the front, and grows the buffer where
-// one reply fills it; parseReply bounds that.
-func (c *redisClient) makeRoom() {
-	copy(c.in, c.in[c.off:c.n])
-	c.n -= c.off
+// fill reads what is there behind what is not yet parsed. The buffer grows where
+// one reply fills it, which the Reader bounds.
+func (c *redisClient) fill() error {
+	c.n = copy(c.in, c.in[c.off:c.n])
 	c.off = 0
 	if c.n == len(c.in) {
 		c.in = append(c.in, make([]byte, len(c.in))...)
 	}
+	n, err := receive(c.fd, c.in[c.n:])
+	switch {
+	case err == unix.EAGAIN:
+		return err
+	case err != nil:
+		return fmt.Errorf("read from Redis: %w", err)
+	case n == 0:
+		return fmt.Errorf("the connection was closed by Redis: %w", io.ErrUnexpectedEOF)
+	}
+	c.n += n
+	return nil
 }

@@ -2,7 +2,30 @@
 
 package main
 
-import "time"
+import "fmt"
+
+// report is what one run of this tool found.
+type report struct {
+	Command string        `json:"command"`
+	Machine string        `json:"machine"`
+	Redis   string        `json:"redis"`
+	Quick   bool          `json:"quick"`
+	Points  []pointReport `json:"points"`
+}
+
+type pointReport struct {
+	point
+	Rows []row `json:"rows"`
+}
+
+// row is one figure, and the limit beside it where there is one.
+type row struct {
+	Measure string   `json:"measure"`
+	Unit    unit     `json:"unit"`
+	Value   float64  `json:"value"`
+	Limit   *float64 `json:"limit,omitempty"`
+	LimitIs string   `json:"limit_is,omitempty"`
+}
 
 // unit is what a figure is counted in. JSON has the base unit; the table
 // scales it.
@@ -15,30 +38,6 @@ const (
 	percent   unit = "%"
 	number    unit = ""
 )
-
-// row is one figure, and the limit beside it where there is one.
-type row struct {
-	Stage   string   `json:"stage"`
-	Measure string   `json:"measure"`
-	Unit    unit     `json:"unit"`
-	Value   float64  `json:"value"`
-	Limit   *float64 `json:"limit,omitempty"`
-	LimitIs string   `json:"limit_is,omitempty"`
-
-	// Where the row goes in a curve: the picture, and the line in it.
-	chart  string
-	series string
-}
-
-// point is all that was measured in one setting.
-type point struct {
-	Connections int    `json:"connections"`
-	Size        int    `json:"size"`
-	Machine     string `json:"machine"`
-	Seed        uint64 `json:"seed"`
-	Quick       bool   `json:"quick"`
-	Rows        []row  `json:"rows"`
-}
 
 // limit is a figure that the machine sets; nothing where it was not taken.
 type limit struct {
@@ -53,38 +52,45 @@ func (r row) against(l limit) row {
 	return r
 }
 
-// drawn puts the row in a picture.
-func (r row) drawn(chart, series string) row {
-	r.chart, r.series = chart, series
-	return r
-}
-
-// figures is what one stretch of load gave.
-type figures struct {
-	unheard  int           // messages that Redis had no subscriber for
-	expected uint64        // receipts
-	took     time.Duration // from the first PUBLISH to the last receipt
-	cpu      time.Duration // of the server; 0 where it is not known
-	got      received
-}
-
-func (f figures) lost() uint64 {
-	return f.expected - min(f.got.n, f.expected)
-}
-
-// cpuEach is the server's CPU time for each receipt, in seconds.
-func (f figures) cpuEach() float64 {
-	return f.cpu.Seconds() / float64(max(f.got.n, 1))
-}
-
-// rate is receipts per second.
-func (f figures) rate() float64 {
-	return float64(f.got.n) / max(f.took.Seconds(), 1e-9)
-}
-
-func (f figures) age(q float64) float64 {
-	if q == 1 {
-		return time.Duration(f.got.age.max).Seconds()
+// addLoad adds the rows of one load: what it cost the server, how fast it was, how
+// late, and what was lost.
+func (m *measurement) addLoad(l load, f figures, framesPerWrite float64) {
+	bare, hasBare := m.limits.bare[l.name]
+	redis, hasRedis := m.limits.redis[l.name]
+	// of is the limit that a figure of one of them sets, if that was taken.
+	of := func(has bool, f figures, is string, figure func(figures) float64) limit {
+		if !has {
+			return limit{}
+		}
+		return limit{figure(f), is}
 	}
-	return f.got.age.quantile(q).Seconds()
+	late, hasLate, lateIs := redis, hasRedis && l.rate > 0, redisLimit
+	each, fast := "push", of(hasRedis, redis, redisLimit, figures.rate)
+	if l.kind == broadcast {
+		late, hasLate, lateIs = bare, hasBare, writeLimit
+		each, fast = "delivery", of(hasBare, bare, writeLimit, figures.rate)
+	}
+	if m.setting.server.known() && l.beside == 0 {
+		m.add(row{Measure: l.name + ": server CPU per " + each, Unit: seconds, Value: f.cpuEach()}.against(of(hasBare, bare, writeLimit, figures.cpuEach)))
+	}
+	if l.rate == 0 {
+		m.add(row{Measure: l.name + ": deliveries", Unit: perSecond, Value: f.rate()}.against(fast))
+		if m.setting.metrics.known() {
+			m.add(row{Measure: l.name + ": frames per write", Value: framesPerWrite})
+		}
+	}
+	for _, p := range []float64{50, 99, 100} {
+		at := func(f figures) float64 { return f.ageAt(p) }
+		name := fmt.Sprintf("p%g", p)
+		if p == 100 {
+			name = "max"
+		}
+		m.add(row{Measure: l.name + ": PUBLISH to receipt, " + name, Unit: seconds, Value: at(f)}.against(of(hasLate, late, lateIs, at)))
+	}
+	if lost := f.expected - min(f.n, f.expected); lost > 0 {
+		m.add(row{Measure: l.name + ": LOST", Value: float64(lost)})
+	}
+	if f.unheard > 0 {
+		m.add(row{Measure: l.name + ": PUBLISHes while Redis had cut the pod off", Value: float64(f.unheard)})
+	}
 }

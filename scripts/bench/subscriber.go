@@ -4,7 +4,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -27,13 +27,19 @@ func subscribe(ctx context.Context, s redisServer, channel string) (*subscriber,
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.do(ctx, "SUBSCRIBE", channel); err != nil {
+	if err := c.do(ctx, "SUBSCRIBE", channel); err != nil {
 		c.close()
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	b := &subscriber{c: c, tally: new(tally), cancel: cancel}
-	b.wg.Go(func() { b.err = b.run(ctx) })
+	b := &subscriber{c: c, tally: newTally(), cancel: cancel}
+	b.wg.Go(func() {
+		for b.err == nil && ctx.Err() == nil {
+			if poll(c.fd, unix.POLLIN, clientTick) != 0 {
+				b.err = b.receive()
+			}
+		}
+	})
 	return b, nil
 }
 
@@ -45,37 +51,20 @@ func (b *subscriber) close() error {
 	return b.err
 }
 
-func (b *subscriber) run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if poll(b.c.fd, unix.POLLIN, 100*time.Millisecond) == 0 {
-			continue
-		}
-		if err := b.receive(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // receive tallies what has arrived.
 func (b *subscriber) receive() error {
 	b.tally.mu.Lock()
 	defer b.tally.mu.Unlock()
-	now := time.Now().UnixNano()
 	for {
-		before := b.c.off
-		r, err := b.c.next()
-		if errors.Is(err, errWouldBlock) {
+		err := b.c.next()
+		if err == unix.EAGAIN {
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("bench: subscriber: %w", err)
 		}
-		if b.c.off < before { // it was read just now
-			now = time.Now().UnixNano()
-		}
-		if len(r.fields) == 3 { // "message", channel, data
-			b.tally.add(r.fields[2], now)
+		if len(b.c.Fields) == 3 { // "message", channel, data
+			b.tally.add(b.c.Fields[2], time.Now().UnixNano())
 		}
 	}
 }

@@ -1,0 +1,146 @@
+package conn
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWithoutUpgradeTheSameIsAnsweredAsHTTP(t *testing.T) {
+	overAll(t, func(t *testing.T, o Options) {
+		s := startServer(t, o)
+		c := s.dial(t)
+		c.send([]byte("GET /ws?user=u HTTP/1.1\r\nHost: x\r\nOrigin: http://good\r\n\r\n"))
+		h := c.wantRefusal(426)
+		if h["access-control-allow-origin"] != "http://good" || h["access-control-allow-credentials"] != "true" || h["vary"] != "Origin" || h["connection"] != "close, Upgrade" {
+			t.Fatalf("header %v", h)
+		}
+		c = s.dial(t)
+		c.send([]byte("GET /ws?user=u&user=v HTTP/1.1\r\nHost: x\r\nOrigin: http://bad\r\n\r\n"))
+		if h := c.wantRefusal(400); h["access-control-allow-origin"] != "" {
+			t.Fatalf("header %v", h)
+		}
+	})
+}
+
+func TestASlowHandshakeIsTimedOut(t *testing.T) {
+	overAll(t, func(t *testing.T, o Options) {
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.HandshakeTimeout = 300 * time.Millisecond })
+		c := s.dial(t)
+		c.send([]byte("GET /ws?user=u HTTP/1.1\r\nHost: x\r\n"))
+		c.wantRefusal(408)
+		s.dial(t).wantEOF("nothing was sent, nothing is answered")
+		eventually(t, "both have timed out", func() bool { return s.Stats().Ended[CauseTimeout] == 2 })
+		if st := s.Stats(); len(st.Handshakes) != 1 || st.Handshakes[408] != 1 {
+			t.Fatalf("the silent one is counted: %v", st.Handshakes)
+		}
+	})
+}
+
+func TestBalancersAreToldWhetherThePodIsReady(t *testing.T) {
+	for notReady, want := range map[bool]string{false: "HTTP/1.1 200 OK", true: "HTTP/1.1 503 Service Unavailable"} {
+		s := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.notReady = notReady })
+		x := s.connect("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		if !strings.HasPrefix(string(x.got), want) || !x.finished {
+			t.Errorf("answered %q", x.got)
+		}
+		x.end()
+		if st := s.Stats(); len(st.Handshakes) != 0 || len(s.hub.refused) != 0 || st.Pending != 0 || !x.closed {
+			t.Errorf("it counts as a handshake: %+v, %v", st.Handshakes, s.hub.refused)
+		}
+	}
+}
+
+func TestEachRefusalIsToldCountedAndSent(t *testing.T) {
+	origin := "Origin: http://good\r\n"
+	for name, tc := range map[string]struct {
+		status int
+		origin string // that is told
+		allow  bool   // pages of origin may read it
+		do     func(s *fakeServer) *fakeSocket
+	}{
+		"no request": {400, "", false, func(s *fakeServer) *fakeSocket { return s.connect("\x16\x03\x01\x02\n\n") }},
+		"too large a header": {431, "", false, func(s *fakeServer) *fakeSocket {
+			return s.connect(request("?user=u", origin, "X: "+strings.Repeat("x", 1000)+"\r\n"))
+		}},
+		"too large a header that does not end": {431, "", false, func(s *fakeServer) *fakeSocket {
+			return s.connect("GET /ws?user=u HTTP/1.1\r\nX: " + strings.Repeat("x", 1000))
+		}},
+		"a problem": {404, "http://good", true, func(s *fakeServer) *fakeSocket {
+			return s.connect("GET /other HTTP/1.1\r\nHost: x\r\n" + origin + "\r\n")
+		}},
+		"by Admit": {403, "http://bad", false, func(s *fakeServer) *fakeSocket {
+			s.hub.check = func(*Request) *Refusal { return &Refusal{Status: 403, Error: "forbidden", Reason: "no"} }
+			return s.connect(request("?user=u", "Origin: http://bad\r\n"))
+		}},
+		"by Answer": {503, "http://good", true, func(s *fakeServer) *fakeSocket {
+			s.hub.hold = make(chan struct{})
+			x := s.connect(request("?user=u", origin))
+			s.push(s.t, Push{}, "waits", "u")
+			flushAll(s.d)
+			a := Answer{Conn: s.hub.told("u").conn, Refusal: &Refusal{Status: 503, Error: "unavailable", Reason: "Redis"}}
+			s.Answer(a, a) // once is enough
+			close(s.hub.hold)
+			s.hub.pending.Wait() // which accepts it: too late
+			return x
+		}},
+		"too late": {408, "", false, func(s *fakeServer) *fakeSocket {
+			x := s.connect("GET /ws")
+			for i := 0; i < 60 && !x.finished; i++ { // a byte now and then buys no time
+				x.arrive("x")
+				s.tick(1)
+			}
+			return x
+		}},
+		"too many connections": {503, "", false, func(s *fakeServer) *fakeSocket {
+			s.open("one")
+			return s.connect(request("?user=two"))
+		}},
+		"more before the answer than may wait": {400, "http://good", true, func(s *fakeServer) *fakeSocket {
+			s.hub.hold = make(chan struct{})
+			x := s.connect(request("?user=u", origin) + strings.Repeat("x", 400))
+			if x.arrive(strings.Repeat("x", 600)); len(x.got) > 0 {
+				s.t.Errorf("refused within the bound: %q", x.got)
+			}
+			x.arrive("x")
+			close(s.hub.hold)
+			s.hub.pending.Wait()
+			return x
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newFakeServer(t, Options{MaxConns: 1, Settings: Settings{MaxHeader: 1000, QueueBytes: 1000}})
+			x := tc.do(s)
+			if got, want := s.hub.refused, []string{fmt.Sprint(tc.status, " ", tc.origin, " 192.0.2.1")}; !slices.Equal(got, want) {
+				t.Errorf("told %q, want %q", got, want)
+			}
+			if got := s.Stats().Handshakes[tc.status]; got != 1 {
+				t.Errorf("%d are counted", got)
+			}
+			if got := string(x.got); !strings.HasPrefix(got, fmt.Sprint("HTTP/1.1 ", tc.status, " ")) || strings.Contains(got, "Allow-Origin: http://good") != tc.allow {
+				t.Errorf("sent %q", got)
+			}
+			if !x.finished || x.closed {
+				t.Errorf("sending is finished: %v, the socket closed: %v", x.finished, x.closed)
+			}
+			s.tick(20)
+			u := s.hub.told("u")
+			if !x.closed || u.conn != nil && (!u.closed || u.why != CauseRefused) {
+				t.Errorf("after 2 s the socket is closed: %v, the owner told: %v, %v", x.closed, u.closed, u.why)
+			}
+		})
+	}
+}
+
+func TestThereIsRoomAgainOnceAConnectionHasGone(t *testing.T) {
+	s := newFakeServer(t, Options{MaxConns: 1})
+	one := s.open("one")
+	if x := s.connect(request("?user=two")); !strings.Contains(string(x.got), "\r\nRetry-After: ") {
+		t.Errorf("answered %q", x.got)
+	}
+	s.tick(20) // the refused one has gone
+	one.end()
+	s.open("two")
+}

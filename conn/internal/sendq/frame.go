@@ -1,0 +1,74 @@
+package sendq
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+// Frame is one encoded frame on its way to any number of queues, which share
+// its bytes. Nothing of it changes once it is in a queue.
+type Frame struct {
+	Bytes    []byte
+	Expires  int64  // Unix ms; 0: never
+	At       int64  // when it was published, Unix ms; 0: not known
+	Collapse string // a newer frame with this key takes its place; "": none does
+	Closes   bool   // it ends with a close frame
+	Control  bool   // it is no message: in no book, never dropped or collapsed
+
+	holds atomic.Int32
+	class *sync.Pool // nil: it is not used again
+}
+
+// Retain notes one more holder. It may be called by a holder, from any goroutine.
+func (f *Frame) Retain() { f.holds.Add(1) }
+
+// Release notes one holder less; without any, the frame's memory is used again.
+// It may be called from any goroutine, once for each hold.
+func (f *Frame) Release() {
+	switch n := f.holds.Add(-1); {
+	case n < 0:
+		panic("sendq: a frame was released more often than it was held")
+	case n == 0 && f.class != nil:
+		f.Collapse = ""
+		f.class.Put(f)
+	}
+}
+
+// late reports whether it is too late to write f.
+func (f *Frame) late(now int64) bool { return f.Expires != 0 && f.Expires < now }
+
+// NewFrame returns a frame in memory of its own, held once by the caller.
+func NewFrame(b []byte) *Frame {
+	f := &Frame{Bytes: b}
+	f.holds.Store(1)
+	return f
+}
+
+// Frames makes frames, in memory that is used again. The zero value is ready;
+// it may be used from any goroutine.
+type Frames struct {
+	classes [mostClass - leastClass + 1]sync.Pool // by the power of two that holds the frame
+}
+
+const (
+	leastClass = 8  // 256 B
+	mostClass  = 20 // 1 MiB; what is larger is left to the collector
+)
+
+// New returns a frame with room for n bytes and none in it, held once by the caller.
+func (p *Frames) New(n int) *Frame {
+	class := max(bits.Len(uint(max(n, 1)-1)), leastClass)
+	if class > mostClass {
+		return NewFrame(make([]byte, 0, n))
+	}
+	pool := &p.classes[class-leastClass]
+	f, _ := pool.Get().(*Frame)
+	if f == nil {
+		f = &Frame{Bytes: make([]byte, 0, 1<<class), class: pool}
+	}
+	f.Bytes = f.Bytes[:0]
+	f.Expires, f.At, f.Collapse, f.Closes, f.Control = 0, 0, "", false, false
+	f.holds.Store(1)
+	return f
+}

@@ -1,0 +1,120 @@
+package conn
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	renewJitter  = 10 // percent
+	maxAgeJitter = 10
+)
+
+// startClocks sets what is due for a connection that has become open.
+func (c *Conn) startClocks() {
+	o := c.loop.settings()
+	w := c.loop.wheel
+	now := w.Now()
+	c.pingAt = now + firstPeriod(w.Ticks(c.Ping()))
+	c.renewAt, c.endAt = 0, 0
+	if o.Renew > 0 {
+		c.renewAt = now + firstPeriod(w.Ticks(o.Renew))
+	}
+	if o.MaxAge > 0 {
+		c.endAt = now + spread(w.Ticks(o.MaxAge), maxAgeJitter)
+	}
+	c.schedule()
+}
+
+// firstPeriod draws from the second half of a period: connections that came at the
+// same time are then due at different times.
+func firstPeriod(period uint32) uint32 { return period/2 + rand.Uint32N(period/2+1) }
+
+// spread is n ticks, up to percent more or less.
+func spread(n, percent uint32) uint32 {
+	by := n * percent / 100
+	return max(1, n-by+rand.Uint32N(2*by+1))
+}
+
+// schedule has the wheel look at c when something is due for it.
+func (c *Conn) schedule() {
+	due := c.pingAt
+	for _, at := range [...]uint32{c.renewAt, c.endAt} {
+		if at != 0 && (due == 0 || at < due) {
+			due = at
+		}
+	}
+	c.loop.wheel.Set(c.slot, due)
+}
+
+// onDue does all that is due for c.
+func (c *Conn) onDue() {
+	now := c.loop.wheel.Now()
+	if c.endAt != 0 && c.endAt <= now {
+		c.endAt = 0
+		c.onEnd()
+	}
+	if c.pingAt != 0 && c.pingAt <= now {
+		c.onPing(now)
+	}
+	// Not for one that has just ended: it would come back into presence.
+	if c.state == stateOpen && c.renewAt != 0 && c.renewAt <= now {
+		c.renewAt = now + spread(c.loop.wheel.Ticks(c.loop.settings().Renew), renewJitter)
+		c.owner.Renew()
+	}
+	if c.state != stateClosed {
+		c.schedule()
+	}
+}
+
+// onEnd is called when a state has lasted as long as it may.
+func (c *Conn) onEnd() {
+	switch c.state {
+	case stateHandshaking:
+		c.handshakeTimeout()
+	case stateOpen:
+		if c.has(flagCloseWaits) {
+			c.closeNow()
+			return
+		}
+		c.beginClose(CodeGoingAway, Retry(0, time.Second), CauseServer) // conn.max_age
+	case stateClosing, stateRefused:
+		c.end(c.cause)
+	}
+}
+
+// handshakeTimeout ends a handshake that takes too long: without a word where
+// nothing was sent.
+func (c *Conn) handshakeTimeout() {
+	if len(c.in.buf) == 0 {
+		c.end(CauseTimeout)
+		return
+	}
+	c.cause = CauseTimeout
+	c.refuse(&Refusal{Status: 408, Error: "timeout", Reason: "the request was not complete in " + c.loop.settings().HandshakeTimeout.String()})
+}
+
+// onPing sends a ping, or looks whether anything has come since the last one.
+func (c *Conn) onPing(now uint32) {
+	if c.state != stateOpen {
+		c.pingAt = 0
+		return
+	}
+	o := c.loop.settings()
+	if c.has(flagPinged) {
+		if c.has(flagAwaiting) {
+			c.end(CauseDead)
+			return
+		}
+		c.clear(flagPinged)
+		next := c.pingAt - c.loop.wheel.Ticks(o.PingTimeout) + c.loop.wheel.Ticks(c.Ping())
+		if next > now {
+			c.pingAt = next
+			return
+		}
+	}
+	c.set(flagPinged | flagAwaiting)
+	c.pingAt = now + c.loop.wheel.Ticks(o.PingTimeout)
+	c.loop.pings++
+	c.sendControl(c.loop.codec.ping(c.has(flagAppPing)))
+}

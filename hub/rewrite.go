@@ -1,0 +1,64 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"pushpod/internal/backoff"
+)
+
+// Rewrite has all presence entries rewritten, soon and paced: Redis may have
+// lost them, or others may have removed them. It may be called from anywhere, and
+// never blocks.
+func (h *Hub) Rewrite() {
+	select {
+	case h.rewrites <- struct{}{}:
+	default: // it is asked for already
+	}
+}
+
+// rewriter rewrites whenever it is asked to, until ctx ends.
+func (h *Hub) rewriter(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.rewrites:
+		}
+		for !h.rewrite(ctx) && ctx.Err() == nil {
+			backoff.Sleep(ctx, h.opts.Redis.Probe)
+		}
+	}
+}
+
+// rewrite renews all entries, paced, the pod's score first.
+func (h *Hub) rewrite(ctx context.Context) (done bool) {
+	const atOnce, between = 500, 10 * time.Millisecond
+	sessions := h.registry.all()
+	if len(sessions) == 0 {
+		return true
+	}
+	beat, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
+	defer cancel()
+	if h.pods.Beat(beat) != nil {
+		return false // the heartbeat says so in the log
+	}
+	for i, s := range sessions {
+		h.presence.Renew(s.entry())
+		if i%atOnce == atOnce-1 {
+			backoff.Sleep(ctx, between)
+		}
+	}
+	h.log.Info().Int("connections", len(sessions)).Msg("presence entries rewritten")
+	return ctx.Err() == nil
+}
+
+// heal has those presence entries of a user removed that name this pod and are
+// not held by it.
+func (h *Hub) heal(user string) {
+	if h.status.inConflict() {
+		return // they may be the other instance's
+	}
+	h.heals.Add(1)
+	h.presence.Heal(user, h.registry.holds)
+}

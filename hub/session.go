@@ -1,0 +1,50 @@
+package hub
+
+import (
+	"net/netip"
+	"strings"
+
+	"pushpod/conn"
+	"pushpod/presence"
+)
+
+// session is the hub's side of one connection: whose it is, and whatever the hub
+// keeps for it. It is the connection's owner (conn.Owner): its methods are called
+// with the connection's loop locked. There may be a million of them, so its size
+// matters (a test says how large it may be).
+type session struct {
+	// Static.
+	hub    *Hub
+	conn   *conn.Conn
+	user   string
+	uuid   presence.UUID
+	remote [16]byte // as IPv6
+
+	next *session // the user's next older one; guarded by registry.mu
+	mark uint32   // the last message addressed to it; owned by the router
+}
+
+func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
+	return &session{hub: h, conn: c, user: strings.Clone(user), uuid: h.pods.NewUUID(), remote: remote.As16()}
+}
+
+// address is the client's address.
+func (s *session) address() netip.Addr { return netip.AddrFrom16(s.remote).Unmap() }
+
+// entry is what presence has of it.
+func (s *session) entry() presence.Entry { return presence.Entry{User: s.user, UUID: s.uuid} }
+
+// Renew renews the entry.
+func (s *session) Renew() { s.hub.presence.Renew(s.entry()) }
+
+// Closed forgets the session.
+func (s *session) Closed(why conn.Cause) {
+	h := s.hub
+	h.gate.leave(s.address())
+	if h.registry.remove(s) {
+		_ = h.presence.Unregister(s.entry(), nil) // closed: the entry expires by itself
+	}
+	if e := h.log.Debug(); e.Enabled() {
+		e.Str("user", s.user).Str("uuid", presence.FormatUUID(s.uuid)).Stringer("reason", why).Msg("connection closed")
+	}
+}

@@ -1,0 +1,121 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"pushpod/hub/source"
+	"pushpod/internal/backoff"
+	"pushpod/internal/resp"
+	"pushpod/redisconn"
+)
+
+// role says what a channel means to the router.
+type role uint8
+
+const (
+	roleOwn role = iota // the pod's own: its probe comes on it, and a user without a connection is a miss
+	roleAll             // every pod's
+)
+
+// channel is one that the pod subscribes to.
+type channel struct {
+	name string
+	role role
+}
+
+// channels are all that the pod subscribes to, over one connection: to lose it is
+// one gap.
+func (h *Hub) channels() []channel {
+	return []channel{
+		{h.opts.Keys.PodChannel(h.opts.Pod), roleOwn},
+		{h.opts.Keys.AllChannel(), roleAll},
+	}
+}
+
+// keepSubscribed keeps the pod subscribed until ctx ends, and counts the gaps.
+func (h *Hub) keepSubscribed(ctx context.Context) {
+	const first, most = 50 * time.Millisecond, 2 * time.Second
+	for failures := 1; ; failures++ {
+		was, err := h.subscription(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if was.proved {
+			failures = 1
+		}
+		if was.confirmed {
+			h.gaps.Add(1)
+			h.log.Error().Err(err).Msg("subscription lost; messages published until the pod is subscribed again are lost")
+		} else {
+			h.log.Warn().Err(err).Msg("can't subscribe, will try again")
+		}
+		backoff.Sleep(ctx, backoff.After(failures+1, first, most))
+	}
+}
+
+// reached says how far a subscription has come.
+type reached struct {
+	confirmed bool // Redis has confirmed all channels
+	proved    bool // and a probe has come back
+}
+
+// subscription subscribes once, and reads until it ends.
+func (h *Hub) subscription(ctx context.Context) (reached, error) {
+	socket, err := h.subscribe(ctx)
+	if err != nil {
+		return reached{}, err
+	}
+	src := source.New(socket, &h.spare)
+	defer src.Close()
+	defer context.AfterFunc(ctx, src.End)()
+	s := newSubscriber(src, h.router, h.channels(), h.opts.Redis.MaxEnvelope)
+
+	// The prober ends the subscription where it can't be proved.
+	proving, stop := context.WithCancel(ctx)
+	var prober sync.WaitGroup
+	var unproved error
+	prober.Go(func() {
+		if unproved = h.prove(proving, s.confirmed); unproved != nil {
+			src.End()
+		}
+	})
+	err = s.run()
+	stop()
+	prober.Wait()
+	if unproved != nil {
+		err = unproved
+	}
+	was := reached{confirmed: s.open <= 0}
+	h.status.update(func(st *status) {
+		was.proved = st.proved
+		st.subscribed, st.proved = false, false
+	})
+	return was, err
+}
+
+// subscribe dials Redis and asks for the channels.
+func (h *Hub) subscribe(ctx context.Context) (net.Conn, error) {
+	timeout := h.opts.Redis.Timeout
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c, err := redisconn.Dial(ctx, h.opts.Redis.Client)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"SUBSCRIBE"}
+	for _, ch := range h.channels() {
+		args = append(args, ch.name)
+	}
+	if err = c.SetWriteDeadline(time.Now().Add(timeout)); err == nil {
+		_, err = c.Write(resp.AppendCommand(nil, args...))
+	}
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	return c, nil
+}

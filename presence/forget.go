@@ -1,0 +1,64 @@
+package presence
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// forgotten pods a heartbeat, at most: a crowd of them is no emergency.
+const forgetAtOnce = 8
+
+// forget removes the pods that have been dead for very long, by whoever notices.
+// A pod that lives after all comes back with its next heartbeat.
+func (p *Pods) forget(ctx context.Context) {
+	now := p.opt.Now()
+	p.mu.Lock()
+	gone := p.seen.forgettable(now, 10*p.opt.Lease+p.opt.TTL, forgetAtOnce)
+	delete(gone, p.channel)
+	p.mu.Unlock()
+	for channel, score := range gone {
+		if err := p.forgetOne(ctx, channel, score); err != nil {
+			p.opt.Log.Debug().Err(err).Str("channel", channel).Msg("can't remove a dead pod from push:pods")
+			return
+		}
+	}
+}
+
+var errMoved = errors.New("presence: score has changed")
+
+// forgetOne removes a pod's score, unless it has changed, and its description.
+// A nil score is an absent one.
+func (p *Pods) forgetOne(ctx context.Context, channel string, score *float64) error {
+	key := p.opt.Keys.Pods()
+	err := p.opt.Client.Watch(ctx, func(tx *redis.Tx) error {
+		now, err := tx.ZScore(ctx, key, channel).Result()
+		switch {
+		case errors.Is(err, redis.Nil):
+			if score == nil {
+				return nil
+			}
+			return errMoved
+		case err != nil:
+			return err
+		case score == nil || *score != now:
+			return errMoved
+		}
+		return transaction(ctx, tx, []any{"zrem", key, channel})
+	}, key)
+	switch {
+	case errors.Is(err, errMoved), errors.Is(err, redis.TxFailedErr):
+		return nil // another time
+	case err != nil:
+		return err
+	}
+	if err := p.opt.Client.HDel(ctx, p.opt.Keys.PodsInfo(), channel).Err(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.stats.Removed++
+	p.mu.Unlock()
+	p.opt.Log.Info().Str("channel", channel).Msg("dead pod removed from push:pods")
+	return nil
+}

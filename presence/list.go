@@ -1,0 +1,67 @@
+package presence
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Pod is one member of push:pods.
+type Pod struct {
+	Channel string
+	Address string        // as in the channel; empty where that is not a pod's
+	Beat    int64         // its score: last heartbeat, Unix ms by Redis's TIME
+	Age     time.Duration // since then, by Redis's TIME
+	Info    Info          // zero where it has none
+}
+
+// ListPods reads all pods from Redis (TIME, ZRANGE, HGETALL), sorted by
+// channel. It judges none of them: that takes having watched them for a lease,
+// as a Pods does.
+func ListPods(ctx context.Context, c redis.UniversalClient, k Keys) ([]Pod, error) {
+	pipe := c.Pipeline()
+	scores := pipe.ZRangeWithScores(ctx, k.Pods(), 0, -1)
+	infos := pipe.HGetAll(ctx, k.PodsInfo())
+	clock := pipe.Time(ctx)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("presence: list pods: %w", err)
+	}
+	now, described := clock.Val().UnixMilli(), parseInfos(infos.Val())
+	pods := make([]Pod, 0, len(scores.Val()))
+	for channel, score := range byChannel(scores.Val()) {
+		address, _ := k.PodAddress(channel)
+		pods = append(pods, Pod{
+			Channel: channel, Address: address, Beat: int64(score),
+			Age: time.Duration(now-int64(score)) * time.Millisecond, Info: described[channel],
+		})
+	}
+	slices.SortFunc(pods, func(a, b Pod) int { return strings.Compare(a.Channel, b.Channel) })
+	return pods, nil
+}
+
+func byChannel(scores []redis.Z) map[string]float64 {
+	m := make(map[string]float64, len(scores))
+	for _, z := range scores {
+		if channel, ok := z.Member.(string); ok {
+			m[channel] = z.Score
+		}
+	}
+	return m
+}
+
+// parseInfos leaves out what is not a pod's JSON: it tells nothing.
+func parseInfos(read map[string]string) map[string]Info {
+	m := make(map[string]Info, len(read))
+	for channel, text := range read {
+		var info Info
+		if json.Unmarshal([]byte(text), &info) == nil {
+			m[channel] = info
+		}
+	}
+	return m
+}
