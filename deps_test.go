@@ -20,6 +20,8 @@ func TestImports(t *testing.T) {
 		yaml      = "go.yaml.in/yaml"
 		miniredis = "github.com/alicebob/miniredis"
 		zerolog   = "github.com/rs/zerolog"
+		jwt       = "github.com/golang-jwt/jwt"
+		jwkset    = "github.com/MicahParks/jwkset"
 	)
 	rules := []struct {
 		imported string
@@ -37,6 +39,8 @@ func TestImports(t *testing.T) {
 		{"pushpod/internal/resp", []string{"hub", "scripts/bench"}, "everyone else speaks to Redis by its client library"},
 		{"pushpod/redisconn", []string{".", "cli", "hub", "presence"}, "what needs no Redis does not reach it"},
 		{"pushpod/hub", []string{".", "admin", "hub"}, "the hub ties the others, who do not know it"},
+		{jwt, []string{"auth"}, "one package believes tokens"},
+		{jwkset, []string{"auth"}, "one package believes tokens"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
@@ -74,6 +78,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 	}{
 		".":                      {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
 		"admin":                  {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
+		"auth":                   {[]string{"internal/json"}, "who a client is depends on no connection and no Redis"},
 		"cli":                    {[]string{"clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":             {nil, "others copy it into their own programs"},
 		"config":                 {nil, "it is plain structs that main copies"},
