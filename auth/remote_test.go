@@ -2,6 +2,9 @@ package auth
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +71,8 @@ func TestUnknownKeyIsFetched(t *testing.T) {
 	wantRefused(t, v, sign(t, "EdDSA", `{"alg":"EdDSA","kid":"a"}`, goodClaims, p.ed25519), ErrKey)
 	wantRefused(t, v, es256(t, "a")+"AA", ErrSignature)
 	wantRefused(t, v, sign(t, "HS256", `{"alg":"HS256","kid":"b"}`, goodClaims, []byte(pemOf(t, p.p256))), ErrSignature)
+	other, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	wantRefused(t, v, sign(t, "ES256", `{"alg":"ES256"}`, goodClaims, other), ErrSignature)
 	if n := e.asked.Load(); n != first {
 		t.Errorf("asked %d times more for what is known", n-first)
 	}
@@ -231,6 +236,9 @@ func TestWhatIsSaidOfTheEndpointShowsNoURL(t *testing.T) {
 		if err := checkURL(address); err == nil || strings.Contains(err.Error(), "password") {
 			t.Errorf("%q: %v", address, err)
 		}
+	}
+	if to, _ := http.NewRequest(http.MethodGet, "http://keys.example/", nil); v.remote.client.CheckRedirect(to, nil) == nil {
+		t.Error("it may lead to where anybody between can name keys")
 	}
 	for _, address := range []string{"https://keys.example/", "http://localhost:1/", "http://[::1]:1/k"} {
 		if err := checkURL(address); err != nil {
