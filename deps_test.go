@@ -76,10 +76,10 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                      {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		".":                      {[]string{"admin", "auth", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
 		"admin":                  {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
 		"auth":                   {[]string{"internal/json"}, "who a client is depends on no connection and no Redis"},
-		"cli":                    {[]string{"clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
+		"cli":                    {[]string{"auth", "clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":             {nil, "others copy it into their own programs"},
 		"config":                 {nil, "it is plain structs that main copies"},
 		"conn":                   {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/sendq", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
@@ -91,7 +91,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn/internal/wire":     {nil, "frames and close codes are bytes alone"},
 		"e2e":                    {nil, "it sees pods from outside only"},
 		"embedded":               {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                    {[]string{"conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
+		"hub":                    {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
 		"hub/source":             {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
 		"internal/backoff":       {nil, "it is time alone"},
 		"internal/json":          {nil, "it is a grammar alone"},

@@ -80,3 +80,8 @@ func subprotocol(field string) (string, bool) {
 	}
 	return "", false
 }
+
+// HeaderFields are the header fields that Find looks at.
+func HeaderFields() []string {
+	return []string{"Authorization", "Cookie", "Sec-WebSocket-Protocol"}
+}

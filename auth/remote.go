@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,11 +83,6 @@ func checkURL(address string) error {
 		return nil
 	}
 	return errors.New("a JWKS endpoint must be an https URL, or an http one on loopback")
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 // run fetches the keys, at once and again, until ctx ends.

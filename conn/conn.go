@@ -65,6 +65,7 @@ const (
 	flagPeerClosed                   // the peer's close frame has been seen
 	flagCloseNext                    // registering: a message that closes it is queued
 	flagCloseWaits                   // open: a close waits for answers that are owed
+	flagExpires                      // open: endAt is when the client's token expires
 )
 
 func (c *Conn) has(f flags) bool { return c.flags&f != 0 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"pushpod/conn/internal/httphead"
@@ -118,6 +119,21 @@ type Answer struct {
 	Conn    *Conn
 	Welcome []byte   // it is accepted, and this is its first message, a text
 	Refusal *Refusal // or it is refused
+
+	// Lasts is after what time an accepted connection is closed with CodeExpired;
+	// 0: never.
+	Lasts time.Duration
+}
+
+// Decide calls f with the loop locked, as Admit is called, where the connection waits
+// for the answer to its request; for an Admitter that decides later. It may be called
+// from any goroutine, without a loop locked.
+func (c *Conn) Decide(f func()) {
+	c.loop.lock()
+	defer c.loop.unlock()
+	if c.state == stateRegistering {
+		f()
+	}
 }
 
 // answersAtOnce bounds for how many answers a loop's lock is held.
@@ -151,20 +167,20 @@ func (l *Loop) answer(row []Answer, answered []bool) {
 		case a.Refusal != nil:
 			c.refuse(a.Refusal)
 		default:
-			c.accept(a.Welcome)
+			c.accept(a.Welcome, a.Lasts)
 		}
 	}
 }
 
 // accept sends the answer with the welcome, and then what waits.
-func (c *Conn) accept(welcome []byte) {
+func (c *Conn) accept(welcome []byte, lasts time.Duration) {
 	l := c.loop
 	h, early := c.in.handshake, c.in.buf
 	l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
 	l.scratch = l.codec.text(l.scratch, welcome)
 	c.dropHalf()
 	l.handshakes[http.StatusSwitchingProtocols]++
-	c.opened()
+	c.opened(lasts)
 	if c.out != nil {
 		c.out.First(&l.pool, bytes.Clone(l.scratch))
 		c.flushPromptly()
@@ -181,11 +197,11 @@ func (c *Conn) accept(welcome []byte) {
 }
 
 // opened makes a pending connection open.
-func (c *Conn) opened() {
+func (c *Conn) opened(lasts time.Duration) {
 	c.loop.pending--
 	c.loop.open++
 	c.state = stateOpen
-	c.startClocks()
+	c.startClocks(lasts)
 }
 
 // refuse refuses the handshake.

@@ -10,8 +10,12 @@ const (
 	maxAgeJitter = 10
 )
 
-// startClocks sets what is due for a connection that has become open.
-func (c *Conn) startClocks() {
+// longest bounds how far ahead something may be due: ticks are counted in 32 bits.
+const longest = 5 * 365 * 24 * time.Hour
+
+// startClocks sets what is due for a connection that has become open, and that may
+// last for so long; 0: for ever.
+func (c *Conn) startClocks(lasts time.Duration) {
 	o := c.loop.settings()
 	w := c.loop.wheel
 	now := w.Now()
@@ -22,6 +26,10 @@ func (c *Conn) startClocks() {
 	}
 	if o.MaxAge > 0 {
 		c.endAt = now + spread(w.Ticks(o.MaxAge), maxAgeJitter)
+	}
+	if expires := now + w.Ticks(min(lasts, longest)); lasts > 0 && (c.endAt == 0 || expires < c.endAt) {
+		c.endAt = expires
+		c.set(flagExpires)
 	}
 	c.schedule()
 }
@@ -75,6 +83,10 @@ func (c *Conn) onEnd() {
 	case stateOpen:
 		if c.has(flagCloseWaits) {
 			c.closeNow()
+			return
+		}
+		if c.has(flagExpires) {
+			c.beginClose(CodeExpired, "token expired", CauseServer)
 			return
 		}
 		c.beginClose(CodeGoingAway, Retry(0, time.Second), CauseServer) // conn.max_age
