@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -100,6 +102,21 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: Access-Control-Allow-Origin %q", name, got)
 		}
 	}
+
+	for target, reason := range map[string]string{"/ws?refuse=close": "a token is missing", "/ws?refuse=close&token=x": "the token is malformed"} {
+		conn, err := net.Dial("tcp", p.listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(settle))
+		_, _ = io.WriteString(conn, upgradeRequest(target, "Sec-WebSocket-Protocol: pushpod.v1"))
+		got, _ := io.ReadAll(conn) // it ends by itself
+		_ = conn.Close()
+		if text := string(got); !strings.HasPrefix(text, "HTTP/1.1 101 ") || !strings.Contains(text, "pushpod.v1") || !strings.HasSuffix(text, "\x0f\xa1"+reason) {
+			t.Errorf("%s: %q, want a close frame with 4001 %s", target, text, reason)
+		}
+	}
+	p.wantMetric("refusals by a close frame count as what they are", 6, "pushpod_handshakes_total", "result", "401")
 
 	carol := keyFile(t, keys, "carol")
 	eventually(t, "the new key is read", 10*time.Second, func() (bool, any) {
