@@ -27,11 +27,16 @@ func (c *Conn) startClocks(lasts time.Duration) {
 	if o.MaxAge > 0 {
 		c.endAt = now + spread(w.Ticks(o.MaxAge), maxAgeJitter)
 	}
-	if expires := now + w.Ticks(min(lasts, longest)); lasts > 0 && (c.endAt == 0 || expires < c.endAt) {
-		c.endAt = expires
-		c.set(flagExpires)
-	}
+	c.expireIn(lasts)
 	c.schedule()
+}
+
+// expireIn sets when the connection expires; 0: never.
+func (c *Conn) expireIn(d time.Duration) {
+	c.expireAt = 0
+	if d > 0 {
+		c.expireAt = c.loop.wheel.Now() + c.loop.wheel.Ticks(min(d, longest))
+	}
 }
 
 // firstPeriod draws from the second half of a period: connections that came at the
@@ -47,7 +52,7 @@ func spread(n, percent uint32) uint32 {
 // schedule has the wheel look at c when something is due for it.
 func (c *Conn) schedule() {
 	due := c.pingAt
-	for _, at := range [...]uint32{c.renewAt, c.endAt} {
+	for _, at := range [...]uint32{c.renewAt, c.endAt, c.expireAt} {
 		if at != 0 && (due == 0 || at < due) {
 			due = at
 		}
@@ -61,6 +66,10 @@ func (c *Conn) onDue() {
 	if c.endAt != 0 && c.endAt <= now {
 		c.endAt = 0
 		c.onEnd()
+	}
+	if c.expireAt != 0 && c.expireAt <= now {
+		c.expireAt = 0
+		c.beginClose(CodeExpired, "token expired", CauseServer)
 	}
 	if c.pingAt != 0 && c.pingAt <= now {
 		c.onPing(now)
@@ -83,10 +92,6 @@ func (c *Conn) onEnd() {
 	case stateOpen:
 		if c.has(flagCloseWaits) {
 			c.closeNow()
-			return
-		}
-		if c.has(flagExpires) {
-			c.beginClose(CodeExpired, "token expired", CauseServer)
 			return
 		}
 		c.beginClose(CodeGoingAway, Retry(0, time.Second), CauseServer) // conn.max_age

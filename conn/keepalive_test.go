@@ -72,6 +72,19 @@ func TestAConnectionEndsWithItsToken(t *testing.T) {
 			}
 		})
 	}
+	for _, again := range []time.Duration{0, time.Minute} { // a fresh one comes in time
+		x := last(2*time.Second, 0)
+		x.s.tick(10)
+		x.c.Last(again)
+		if x.s.tick(30); len(x.got) > 0 {
+			t.Errorf("a fresh token for %v: %q", again, x.got)
+		}
+		x.c.Last(time.Second)
+		x.s.tick(12)
+		if x.want("a shorter one", closeOf(CodeExpired, "token expired")); x.closed {
+			t.Error("it is closed without the peer's answer")
+		}
+	}
 	x := last(time.Hour, 2*time.Second)
 	if x.s.tick(30); closeFrom(x.got, CodeGoingAway) != 0 {
 		t.Errorf("its age before its token: %q", x.got)

@@ -208,7 +208,7 @@ func (a *answers) add(one conn.Answer) { a.list = append(a.list, one) }
 func (a *answers) welcome(s *session, text func([]byte, *session) []byte) {
 	from := len(a.texts)
 	a.texts = text(a.texts, s)
-	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:], Lasts: s.lasts()})
+	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:], Lasts: lasts(s.expires)})
 }
 
 func (a *answers) send(s *conn.Server) {

@@ -24,7 +24,7 @@ type session struct {
 	next *session // the user's next older one; guarded by registry.mu
 	mark uint32   // the last message addressed to it; owned by the router
 
-	expires uint32 // when the user's token does, in Unix seconds; 0: never. Static once it is registered
+	expires uint32 // when the token of its handshake does, in Unix seconds; 0: never. Static once it is registered
 }
 
 func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
@@ -34,12 +34,13 @@ func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
 // address is the client's address.
 func (s *session) address() netip.Addr { return netip.AddrFrom16(s.remote).Unmap() }
 
-// lasts is how long the connection may last, at least a millisecond; 0: for ever.
-func (s *session) lasts() time.Duration {
-	if s.expires == 0 {
+// lasts is how long a connection may last that expires at that time, in Unix seconds: at
+// least a millisecond; 0: for ever.
+func lasts(expires uint32) time.Duration {
+	if expires == 0 {
 		return 0
 	}
-	return max(time.Millisecond, time.Until(time.Unix(int64(s.expires), 0)))
+	return max(time.Millisecond, time.Until(time.Unix(int64(expires), 0)))
 }
 
 // entry is what presence has of it.

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -50,18 +51,19 @@ func notVerified(err error) *conn.Refusal {
 	return unauthorized(err.Error())
 }
 
-// unverified is a handshake whose token takes long to verify. Its session has no user
-// yet and is not in the registry.
+// unverified is a token that takes long to verify: of a handshake, whose session has no
+// user yet and is not in the registry, or of a frame.
 type unverified struct {
 	session *session
 	token   string
-	upgrade bool
+	upgrade bool   // of a handshake: it asks for a WebSocket
+	id      []byte // of a frame; nil: of a handshake
 }
 
 // verifyLater has a token verified off the loops.
 func (h *Hub) verifyLater(s *session, token string, upgrade bool) *conn.Refusal {
 	select {
-	case h.unverified <- unverified{s, strings.Clone(token), upgrade}:
+	case h.unverified <- unverified{session: s, token: strings.Clone(token), upgrade: upgrade}:
 		return nil
 	default:
 		return unavailable("too many tokens wait to be verified")
@@ -84,16 +86,31 @@ func (h *Hub) verifyTokens(ctx context.Context) {
 			return
 		case u := <-h.unverified:
 			all.Go(func() {
-				h.verify(ctx, u)
+				h.verified(ctx, u)
 				<-slots
 			})
 		}
 	}
 }
 
-// verify verifies a token, and goes on with the handshake.
-func (h *Hub) verify(ctx context.Context, u unverified) {
+// verified verifies a token, and goes on with what it is for.
+func (h *Hub) verified(ctx context.Context, u unverified) {
 	identity, err := h.opts.Tokens.Verify(ctx, u.token)
+	if u.id == nil {
+		h.handshake(u, identity, err)
+		return
+	}
+	code, reason := u.session.mayRefresh(identity, err)
+	if code == "" {
+		u.session.conn.Last(lasts(expiry(identity.Expires)))
+	} else {
+		h.rejected.Add(1)
+	}
+	u.session.conn.Answer(receipt(u.id, code, reason))
+}
+
+// handshake goes on with a handshake whose token was verified.
+func (h *Hub) handshake(u unverified, identity auth.Identity, err error) {
 	var refusal *conn.Refusal
 	s := u.session
 	switch {
@@ -111,4 +128,45 @@ func (h *Hub) verify(ctx context.Context, u unverified) {
 	if refusal != nil {
 		h.server.Answer(conn.Answer{Conn: s.conn, Refusal: refusal})
 	}
+}
+
+// refresh takes a fresh token of the connection's user. Its loop is locked.
+func (s *session) refresh(f *clientFrame) {
+	h, token := s.hub, string(f.token)
+	switch {
+	case f.id == nil || f.token == nil:
+		s.reject(f.id, errorBadFrame, "a token frame needs an id and a token")
+	case h.opts.Tokens.Cheap(token):
+		identity, err := h.opts.Tokens.Verify(context.Background(), token) // does not wait
+		if code, reason := s.mayRefresh(identity, err); code != "" {
+			s.reject(f.id, code, reason)
+			return
+		}
+		s.conn.LastLocked(lasts(expiry(identity.Expires)))
+		s.conn.SendLocked(receipt(f.id, "", ""))
+	case len(h.unverified) < maxUnverified/2: // the others are for handshakes
+		select {
+		case h.unverified <- unverified{session: s, token: token, id: bytes.Clone(f.id)}:
+			s.conn.OweLocked()
+			return
+		default:
+		}
+		fallthrough
+	default:
+		s.reject(f.id, errorUnavailable, "too many tokens wait to be verified")
+	}
+}
+
+// mayRefresh says why a token is not taken in place of the one before, as a receipt
+// does; "": it is.
+func (s *session) mayRefresh(identity auth.Identity, err error) (code, reason string) {
+	switch {
+	case errors.Is(err, auth.ErrUnavailable):
+		return errorUnavailable, err.Error()
+	case err != nil:
+		return errorNotAllowed, err.Error()
+	case identity.User != s.user:
+		return errorNotAllowed, "the token is of another user"
+	}
+	return "", ""
 }

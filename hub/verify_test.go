@@ -263,3 +263,49 @@ func TestTokensWhoseKeysCannotBeFetchedAreUnavailable(t *testing.T) {
 	h.Set("Origin", "http://127.0.0.1:3000")
 	p.wantNoToken(h, http.StatusForbidden, "origin")
 }
+
+func TestFreshTokenKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	p := startTokenPod(t, i, nil)
+	until := func(user string, exp int64) string { return hsToken(t, map[string]any{"sub": user, "exp": exp}) }
+	soon := time.Now().Unix() + 4
+	c := p.wantToken("alice", bearer(until("alice", soon)))
+	d := p.wantToken("alice", bearer(until("alice", soon)))
+	token := func(c *wsClient, frame, want string) {
+		t.Helper()
+		c.send(frame)
+		if f := c.next("an answer to " + frame); f.Status+f.Error != want {
+			t.Errorf("%.60s: %s, want %q", frame, f.Raw, want)
+		}
+	}
+	frame := func(token string) string { return `{"type":"token","id":"1","token":"` + token + `"}` }
+	for text, want := range map[string]string{
+		frame(until("bob", inAnHour())):             "rejectednot_allowed",
+		frame(until("alice", 1)):                    "rejectednot_allowed",
+		frame("x"):                                  "rejectednot_allowed",
+		frame(i.token(t, "bob", time.Hour)):         "rejectednot_allowed",
+		frame(i.token(t, "alice", time.Hour) + "A"): "rejectednot_allowed",
+		`{"type":"token","id":"1"}`:                 "rejectedbad_frame",
+		`{"type":"token","token":"x"}`:              "bad_frame",
+		`{"type":"token","id":"1","token":7}`:       "rejectedbad_frame",
+	} {
+		token(c, text, want)
+	}
+	token(c, frame(i.token(t, "alice", time.Hour)), "accepted")
+	token(d, frame(until("alice", inAnHour())), "accepted")
+	time.Sleep(time.Until(time.Unix(soon, 0)) + 500*time.Millisecond)
+	for _, one := range []*wsClient{c, d} { // after the first token's time
+		token(one, frame(until("alice", time.Now().Unix()+2)), "accepted")
+		one.wantClosed(4000, "token expired")
+	}
+}
+
+func TestTokenFramesAreForThoseWhoCameByToken(t *testing.T) {
+	t.Parallel()
+	c := startPod(t, set{}).connect("alice")
+	c.send(`{"type":"token","id":"1","token":"x"}`)
+	if f := c.next("an answer"); f.Error != errorUnknownType {
+		t.Errorf("%s", f.Raw)
+	}
+}
