@@ -170,6 +170,9 @@ func TestRefusalsByACloseFrame(t *testing.T) {
 			s := newFakeServer(t, Options{})
 			s.hub.check = func(*Request) *Refusal { return c.refusal }
 			x := s.connect(request(c.query, c.more))
+			if plain := s.connect("GET /ws" + c.query + " HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(string(plain.got), fmt.Sprint("HTTP/1.1 ", c.refusal.Status)) {
+				t.Errorf("a plain GET: %q", plain.got)
+			}
 			head, frame, _ := strings.Cut(string(x.got), "\r\n\r\n")
 			if c.code == 0 {
 				if !strings.HasPrefix(head, "HTTP/1.1 4") {
@@ -191,10 +194,10 @@ func TestRefusalsByACloseFrame(t *testing.T) {
 					t.Errorf("retry after %s ms", ms)
 				}
 			}
-			if got := s.Stats(); got.Handshakes[c.refusal.Status] != 1 || got.Handshakes[101] != 0 {
+			if got := s.Stats(); got.Handshakes[c.refusal.Status] != 2 || got.Handshakes[101] != 0 {
 				t.Errorf("counted as %v", got.Handshakes)
 			}
-			if !x.finished || len(s.hub.refused) != 1 {
+			if !x.finished || len(s.hub.refused) != 2 {
 				t.Errorf("sending is finished: %v, told: %q", x.finished, s.hub.refused)
 			}
 			if s.tick(21); !x.closed {
