@@ -20,6 +20,8 @@ func TestImports(t *testing.T) {
 		yaml      = "go.yaml.in/yaml"
 		miniredis = "github.com/alicebob/miniredis"
 		zerolog   = "github.com/rs/zerolog"
+		jwt       = "github.com/golang-jwt/jwt"
+		jwkset    = "github.com/MicahParks/jwkset"
 	)
 	rules := []struct {
 		imported string
@@ -37,6 +39,8 @@ func TestImports(t *testing.T) {
 		{"pushpod/internal/resp", []string{"hub", "scripts/bench"}, "everyone else speaks to Redis by its client library"},
 		{"pushpod/redisconn", []string{".", "cli", "hub", "presence"}, "what needs no Redis does not reach it"},
 		{"pushpod/hub", []string{".", "admin", "hub"}, "the hub ties the others, who do not know it"},
+		{jwt, []string{"auth"}, "one package believes tokens"},
+		{jwkset, []string{"auth"}, "one package believes tokens"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
@@ -72,9 +76,10 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                      {[]string{"admin", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		".":                      {[]string{"admin", "auth", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
 		"admin":                  {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
-		"cli":                    {[]string{"clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
+		"auth":                   {[]string{"internal/json"}, "who a client is depends on no connection and no Redis"},
+		"cli":                    {[]string{"auth", "clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":             {nil, "others copy it into their own programs"},
 		"config":                 {nil, "it is plain structs that main copies"},
 		"conn":                   {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/sendq", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
@@ -86,7 +91,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn/internal/wire":     {nil, "frames and close codes are bytes alone"},
 		"e2e":                    {nil, "it sees pods from outside only"},
 		"embedded":               {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                    {[]string{"conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
+		"hub":                    {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
 		"hub/source":             {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
 		"internal/backoff":       {nil, "it is time alone"},
 		"internal/json":          {nil, "it is a grammar alone"},

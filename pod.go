@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/admin"
+	"pushpod/auth"
 	"pushpod/config"
 	"pushpod/conn"
 	"pushpod/embedded"
@@ -43,6 +44,7 @@ type pod struct {
 	once     redis.UniversalClient // does not: for what may not
 	pods     *presence.Pods
 	store    *presence.Store
+	tokens   *auth.Verifier // nil: auth.mode none
 	hub      *hub.Hub
 	server   *conn.Server
 	admin    *admin.Server
@@ -59,6 +61,9 @@ func (p *pod) run(ctx context.Context) error {
 		return err
 	}
 	defer p.closeRedis()
+	if err := p.readKeys(); err != nil {
+		return err
+	}
 	p.build()
 	if err := p.listen(ctx); err != nil {
 		return err
@@ -85,6 +90,9 @@ func (p *pod) serve(ctx context.Context) error {
 		}
 	})
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
+	if p.tokens != nil {
+		others.Go(func() { p.tokens.Run(hubCtx) })
+	}
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
@@ -313,11 +321,15 @@ func (p *pod) build() {
 			PerIP:               c.Limits.PerIP,
 			HandshakesPerSecond: c.Limits.HandshakesPerSecond,
 		},
+		Origins:        auth.NewOrigins(c.Auth.Origins),
+		Tokens:         p.tokens,
+		Cookie:         c.Auth.Cookie,
 		SpareProcessor: os.Getenv("GOMAXPROCS") == "", // what it says is left alone
 		Log:            p.log,
 	})
 	p.server = conn.New(conn.Options{
 		Admitter: p.hub,
+		Headers:  auth.HeaderFields(),
 		IOUring:  c.Conn.IOUring == "auto",
 		Now:      p.pods.NowMs,
 		Settings: conn.Settings{
@@ -342,6 +354,36 @@ func (p *pod) build() {
 		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats}),
 	)
 	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
+}
+
+// readKeys makes what verifies tokens, where they are asked for.
+func (p *pod) readKeys() (err error) {
+	a := &p.cfg.Auth
+	if a.Mode != "jwt" {
+		return nil
+	}
+	p.tokens, err = auth.New(auth.Options{
+		Secret:     auth.Secret(a.HMACSecret),
+		SecretOld:  auth.Secret(a.HMACSecretOld),
+		KeysFile:   a.KeysFile,
+		JWKSURL:    a.JWKSURL,
+		Issuer:     a.Issuer,
+		Audience:   a.Audience,
+		Leeway:     a.Leeway,
+		RequireExp: a.RequireExp,
+		ValidID:    func(id string) bool { return presence.ValidUser(id) == nil },
+		Log: func(what string, err error) {
+			level := zerolog.InfoLevel
+			if err != nil {
+				level = zerolog.WarnLevel
+			}
+			p.log.WithLevel(level).Err(err).Msg(what)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("auth.mode jwt: %w", err)
+	}
+	return nil
 }
 
 func policy(name string) conn.Policy {

@@ -13,7 +13,7 @@ type deps struct {
 }
 
 // Commands returns the commands to add to the root: push, connect, presence,
-// pods, functions, config and version. The version is the program's own, as
+// pods, functions, token, config and version. The version is the program's own, as
 // `pushpod version` prints it.
 //
 // The root must have SilenceErrors and SilenceUsage set. Its owner prints the error and
@@ -29,6 +29,7 @@ func (d deps) commands() []*cobra.Command {
 		d.newPresenceCommand(),
 		d.newPodsCommand(),
 		d.newFunctionsCommand(),
+		d.newTokenCommand(),
 		d.newConfigCommand(),
 		d.newVersionCommand(),
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"regexp"
@@ -25,6 +26,7 @@ import (
 
 type connectOptions struct {
 	url, ping   string
+	token       string
 	count       int
 	noReconnect bool
 	asJSON      bool
@@ -70,6 +72,7 @@ Exit status 1: the pod refused the connection, or closed it for good.`,
 	}
 	cmd.Flags().StringVar(&o.url, "url", "ws://127.0.0.1:8080/ws", "the pod's endpoint")
 	cmd.Flags().StringVar(&o.ping, "ping", "", "app or app,SECONDS (15-300): the pod pings with text frames")
+	cmd.Flags().StringVar(&o.token, "token", "", "token of the user, where the pod asks for one; sent as Authorization: Bearer")
 	cmd.Flags().IntVar(&o.count, "count", 0, "end after this number of messages; 0: never")
 	cmd.Flags().BoolVar(&o.noReconnect, "no-reconnect", false, "end with exit status 1 when the connection ends")
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON on stderr too, for scripts")
@@ -115,8 +118,12 @@ func runConnect(cmd *cobra.Command, o connectOptions, user string, atTerminal bo
 	defer context.AfterFunc(ctx, stop)()
 
 	t := &terminal{count: o.count, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), asJSON: o.asJSON}
+	header := http.Header{}
+	if o.token != "" {
+		header.Set("Authorization", "Bearer "+o.token)
+	}
 	c, err := client.New(client.Options{
-		URL: o.url, User: user, Ping: o.ping, NoReconnect: o.noReconnect,
+		URL: o.url, User: user, Ping: o.ping, Header: header, NoReconnect: o.noReconnect,
 		OnFrame: t.print, OnMessage: t.counted,
 		OnConnect: t.connected, OnDisconnect: t.ended, OnRetry: t.retrying,
 	})

@@ -284,6 +284,22 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
+func TestConnectSendsTheToken(t *testing.T) {
+	got := make(chan string, 1)
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer refusing.Close()
+	r := run(t, nil, "connect", "alice", "--token", "a.b.c", "--url", "ws"+strings.TrimPrefix(refusing.URL, "http"))
+	if r.code != 1 || strings.Contains(r.stderr, "a.b.c") {
+		t.Errorf("%+v", r)
+	}
+	if field := <-got; field != "Bearer a.b.c" {
+		t.Errorf("Authorization: %s", field)
+	}
+}
+
 func TestConnectSaysGoodbyeOnASignal(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		url := playPod(t, func(p podSide) {

@@ -32,8 +32,19 @@ type Pod struct {
 
 // Auth is the section `auth`: who a client is.
 type Auth struct {
-	Mode     string // "none"
+	Mode     string // "none" or "jwt"
 	Insecure bool   // allows mode "none" where Listen is not on loopback
+
+	HMACSecret    string   // at least 32 bytes; "": none
+	HMACSecretOld string   // likewise
+	KeysFile      string   // "": none
+	JWKSURL       string   // https, or http on loopback; "": none
+	Issuer        string   // "": any
+	Audience      []string // nil: any
+	Leeway        time.Duration
+	RequireExp    bool
+	Cookie        string   // "": none
+	Origins       []string // nil: the same host
 }
 
 // Redis is the section `redis`.

@@ -81,12 +81,35 @@ func keys() []key {
 			"This pod's unique name among all pods; it subscribes to the channel push:pod:ADDRESS. By default $POD_IP with the port of listen; without POD_IP, "+
 				"the address of listen if that is on loopback. Otherwise, and if the port of listen is 0, it must be given.").derivedAs("127.0.0.1:8080"),
 
-		newKey("auth.mode", "none", func(c *Config) *string { return &c.Auth.Mode }, oneOf([]string{"none"}, map[string]string{
-			"jwt":    "comes with a later version; this one has only none",
-			"header": "comes with a later version; this one has only none",
-		}), "How clients prove who they are. With none a client is who it says in ?user=ID, so none is allowed only if listen is on loopback or auth.insecure is on."),
+		newKey("auth.mode", "none", func(c *Config) *string { return &c.Auth.Mode }, oneOf([]string{"none", "jwt"}, map[string]string{
+			"header": "comes with a later version; this one has none and jwt",
+		}), "How clients prove who they are. With none a client is who it says in ?user=ID, so none is allowed only if listen is on loopback or auth.insecure is on. "+
+			"With jwt a client is the sub of a signed token, which stands in Authorization: Bearer, in auth.cookie, among the subprotocols (pushpod.v1, bearer.TOKEN) or in ?token=, looked for in this order. "+
+			"A connection is closed with 4000 when its token expires."),
 		newKey("auth.insecure", "off", func(c *Config) *bool { return &c.Auth.Insecure }, onOff(),
 			"Allow auth.mode none although listen is not on loopback. Anyone who can connect can be any user: use it only behind something that authenticates."),
+
+		newKey("auth.hmac_secret", "", func(c *Config) *string { return &c.Auth.HMACSecret }, hmacSecret(),
+			"Secret with which tokens are signed by HS256, HS384 or HS512. Better given in the environment than in a file. No log line or error shows it.").kept(),
+		newKey("auth.hmac_secret_old", "", func(c *Config) *string { return &c.Auth.HMACSecretOld }, hmacSecret(),
+			"Secret that is accepted too, while auth.hmac_secret is being replaced.").kept(),
+		newKey("auth.keys_file", "", func(c *Config) *string { return &c.Auth.KeysFile }, text(4096, ""),
+			"File with the keys that verify tokens: a JSON Web Key Set, or public keys and certificates in PEM. It is read again when it changes; if it can't be used then, the keys that are known stay."),
+		newKey("auth.jwks_url", "", func(c *Config) *string { return &c.Auth.JWKSURL }, jwksURL(),
+			"Where the issuer of tokens publishes its keys (a JSON Web Key Set). Keys are cached, and fetched again for a token that names an unknown one, once a second at most. "+
+				"While they can't be fetched, the keys that are known stay, and tokens that name others get 503."),
+		newKey("auth.issuer", "", func(c *Config) *string { return &c.Auth.Issuer }, text(1024, ""),
+			"What iss of a token must be. If empty, it may be anything."),
+		newKey("auth.audience", "", func(c *Config) *[]string { return &c.Auth.Audience }, textList(),
+			"Of which aud of a token must name one. If empty, it may be anything: then a token that was issued for another service of the same issuer is good here too."),
+		newKey("auth.leeway", "0s", func(c *Config) *time.Duration { return &c.Auth.Leeway }, duration(0, 5*time.Minute, false),
+			"By how much the clock of the issuer may differ: a token is good for so long before its nbf and after its exp."),
+		newKey("auth.require_exp", "on", func(c *Config) *bool { return &c.Auth.RequireExp }, onOff(),
+			"Refuse tokens that never expire."),
+		newKey("auth.cookie", "", func(c *Config) *string { return &c.Auth.Cookie }, cookieName(),
+			"Name of a cookie in which a token may stand. If empty, there is none."),
+		newKey("auth.origins", "", func(c *Config) *[]string { return &c.Auth.Origins }, origins(),
+			"Origins whose pages may connect. In a host name * stands for one or more characters, dots too; null stands for itself. If empty, pages of the host that they connect to may, on whatever port."),
 
 		newKey("redis.addresses", "", func(c *Config) *[]string { return &c.Redis.Addresses }, redisAddresses(),
 			"The Redis that pods and producers share. If empty, the pod starts an embedded Redis for trying out: it keeps nothing, and is for one pod only."),

@@ -62,6 +62,9 @@ func (l *loader) check(c Config) {
 	if l.sound("listen", "admin.listen") && sameSocket(c.Listen, c.Admin.Listen) {
 		l.conflict("admin.listen", "is the address of listen", "another address or port")
 	}
+	if a := c.Auth; a.Mode == "jwt" && a.HMACSecret == "" && a.KeysFile == "" && a.JWKSURL == "" && l.sound("auth.mode", "auth.hmac_secret", "auth.keys_file", "auth.jwks_url") {
+		l.conflict("auth.mode", "there is nothing by which tokens are verified", "jwt together with auth.hmac_secret, auth.keys_file or auth.jwks_url")
+	}
 	l.checkCredentials(c)
 }
 

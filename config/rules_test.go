@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -94,4 +95,17 @@ func TestRuleBetweenKeysIsLeftAloneWhereAKeyIsWrong(t *testing.T) {
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_CONN_PING=x"}}, "conn.ping")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=x"}}, "listen")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_INSECURE=x", "PUSHPOD_LISTEN=:1", "POD_IP=10.0.0.1"}}, "auth.insecure")
+}
+
+func TestTokensNeedSomethingToVerifyThemBy(t *testing.T) {
+	secret := strings.Repeat("s", leastSecret)
+	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt"}}, "auth.mode", `"jwt" (PUSHPOD_AUTH_MODE)`, "auth.jwks_url")
+	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_HMAC_SECRET_OLD=" + secret}}, "auth.mode")
+	for _, by := range []string{"HMAC_SECRET=" + secret, "KEYS_FILE=/keys", "JWKS_URL=http://[::1]:1/", "JWKS_URL=http://localhost/"} {
+		c := wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_" + by, "PUSHPOD_LISTEN=:8080", "POD_IP=10.0.0.1"}})
+		if c.Auth.Mode != "jwt" || !c.Auth.RequireExp {
+			t.Errorf("%s: %+v", by[:4], c.Auth.Mode)
+		}
+	}
+	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_HMAC_SECRET=short"}}, "auth.hmac_secret", "(hidden)", "too short")
 }

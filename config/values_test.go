@@ -13,8 +13,18 @@ var wrong = map[string][]string{
 	"admin.listen":                 {"9090", "''", "'http://127.0.0.1:9090'", "'127.0.0.1:9090/'"},
 	"admin.pprof":                  {"1", "'yes'", "''", "[]"},
 	"pod.address":                  {"pod-1", "''", "10.0.0.1:0", "':8080'", "0.0.0.0:8080", "'[::]:8080'", "'a{b}:80'", "7"},
-	"auth.mode":                    {"jwt", "header", "None", "''", "false", "[none]"},
+	"auth.mode":                    {"header", "None", "JWT", "''", "false", "[none]"},
 	"auth.insecure":                {"2", "sure", "{}"},
+	"auth.hmac_secret":             {"topsecret", "1", "[topsecret]", `"` + strings.Repeat("x", 31) + `"`, `"` + strings.Repeat("x", 40) + `\n"`, `"` + strings.Repeat("x", 4097) + `"`},
+	"auth.hmac_secret_old":         {"topsecret", "{a: b}"},
+	"auth.keys_file":               {"7", "[a]", `"a\nb"`},
+	"auth.jwks_url":                {"keys.example.com", "'http://keys.example.com/'", "'https://'", "'file:///etc/keys'", "'http://127.0.0.1.example.com'", "'https://%zz'", "7"},
+	"auth.issuer":                  {"7", `"a\nb"`, `"` + strings.Repeat("x", 1025) + `"`},
+	"auth.audience":                {"7", "[1]", "'a,'", `["a\tb"]`},
+	"auth.leeway":                  {"-1s", "6m", "5", "off"},
+	"auth.require_exp":             {"1", "maybe"},
+	"auth.cookie":                  {"7", "'a b'", "'a=b'", "'a;b'", "ü"},
+	"auth.origins":                 {"'*'", "example.com", "'https://example.com/'", "'https://*:*'", "'https://a@b'", "[null]", "'https://'", "'https://.example.com'", "'https://a,'", "7"},
 	"redis.addresses":              {"6379", "localhost", "[1]", "[[a]]", "['a:1', 'b:2']", "'a:1,b:2'", "'a:1,'", "[':6379']", "'redis://a:1'", "{a: 1}", "a:0"},
 	"redis.embedded_listen":        {"6379", "'x:y'"},
 	"redis.sentinel_master":        {"mymaster", "1"},
@@ -77,8 +87,8 @@ func TestLineNamesTheValueAsItWasWritten(t *testing.T) {
 	for text, want := range map[string]string{
 		"conn: {ping: 0s}": `config: conn.ping: "0s" (FILE:1); allowed: a duration with its unit, such as 30s, from 1s to 1h`,
 		"redis: {db: -1}":  `config: redis.db: -1 (FILE:1); allowed: a whole number from 0 to 65,535`,
-		"auth: {mode: jwt}": `config: auth.mode: "jwt" (FILE:1): comes with a later version; this one has only none; ` +
-			`allowed: none`,
+		"auth: {mode: header}": `config: auth.mode: "header" (FILE:1): comes with a later version; this one has none and jwt; ` +
+			`allowed: none or jwt`,
 		"redis: {addresses: [a:1, b:2]}": `config: redis.addresses: ["a:1", "b:2"] (FILE:1): this version supports one standalone Redis; ` +
 			`several addresses (a Cluster) come with a later one; allowed: nothing (an embedded Redis), or one host:port, such as 10.0.3.1:6379`,
 	} {

@@ -43,7 +43,7 @@ func (c *Conn) closeBy(f *sendq.Frame, cause Cause) {
 	}
 	c.loop.closes[c] = waitingClose{f, cause}
 	c.set(flagCloseWaits)
-	c.pingAt, c.renewAt = 0, 0
+	c.pingAt, c.renewAt, c.expireAt = 0, 0, 0
 	c.endAt = c.loop.after(closeTimeout)
 	c.schedule()
 }
@@ -78,7 +78,7 @@ func (c *Conn) dropClose() {
 func (c *Conn) closing(cause Cause) {
 	c.state, c.cause = stateClosing, cause
 	c.endAt = c.loop.after(closeTimeout)
-	c.pingAt, c.renewAt = 0, 0
+	c.pingAt, c.renewAt, c.expireAt = 0, 0, 0
 	c.schedule()
 }
 

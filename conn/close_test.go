@@ -28,7 +28,8 @@ var closes = map[string]func(x *fakeSocket) Code{
 		flushAll(x.s.d)
 		return 4700
 	},
-	"max age": func(x *fakeSocket) Code { x.s.tick(40); return CodeGoingAway },
+	"a token that expires": func(x *fakeSocket) Code { x.c.Last(time.Second); x.s.tick(12); return CodeExpired },
+	"max age":              func(x *fakeSocket) Code { x.s.tick(40); return CodeGoingAway },
 	"a wrong frame": func(x *fakeSocket) Code {
 		x.arrive(string(raw(0x82, true, []byte{1}, "a")))
 		return wire.CodeUnsupported

@@ -13,6 +13,7 @@ type Code = wire.Code
 // The codes that the owner of a connection closes with.
 const (
 	CodeGoingAway = wire.CodeGoingAway // the pod leaves, or the connection is too old
+	CodeExpired   = wire.CodeExpired   // the client needs a fresh token
 	CodeReplaced  = wire.CodeReplaced  // replaced by a newer connection of its user
 )
 

@@ -25,7 +25,7 @@ type Conn struct {
 	seen  uint32       // position in the log of messages for everyone
 
 	// Due times, in ticks of the loop; 0: none.
-	pingAt, renewAt, endAt uint32
+	pingAt, renewAt, endAt, expireAt uint32
 
 	// Frame rate: a bucket of frames, in 1/1000, and when it was last filled.
 	bucket   int32
@@ -105,6 +105,22 @@ func (c *Conn) Answer(text []byte) {
 	c.SendLocked(text)
 	if c.owed == 0 && c.has(flagCloseWaits) {
 		c.closeNow()
+	}
+}
+
+// Last says for how long from now on the connection may last, in place of what was
+// said before: then it is closed with CodeExpired. 0: for ever.
+func (c *Conn) Last(d time.Duration) {
+	c.loop.lock()
+	defer c.loop.unlock()
+	c.LastLocked(d)
+}
+
+// LastLocked is Last for use in an Owner.
+func (c *Conn) LastLocked(d time.Duration) {
+	if c.state == stateOpen {
+		c.expireIn(d)
+		c.schedule()
 	}
 }
 

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"pushpod/conn/internal/httphead"
+	"pushpod/conn/internal/wire"
 )
 
 // handshake is what the answer to a request needs of it.
@@ -19,6 +21,7 @@ type handshake struct {
 	allowed     bool   // pages of origin may read a refusal
 	key         [24]byte
 	subprotocol bool
+	byClose     bool // it wants to be refused by a close frame, which a page can read (?refuse=close)
 }
 
 // handshakeInput gathers the request's head, whose end may come with frames
@@ -61,6 +64,8 @@ func (c *Conn) request(head string) {
 	// The owner may act on the connection before this returns.
 	copy(h.key[:], r.Key)
 	h.subprotocol = r.Subprotocol
+	how, _ := r.Query.Get("refuse")
+	h.byClose = r.Upgrade && how == "close"
 	h.origin = strings.Clone(r.Origin)
 	c.seen = l.everyone.end
 	c.state = stateRegistering
@@ -78,10 +83,10 @@ func (c *Conn) request(head string) {
 // health answers a balancer, whose connection is no handshake.
 func (c *Conn) health() {
 	if !c.loop.srv.opts.Admitter.Ready() {
-		c.answer("", &Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "not ready"})
+		c.answer(&handshake{}, &Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "not ready"})
 		return
 	}
-	c.answer("", &Refusal{Status: http.StatusOK})
+	c.answer(&handshake{}, &Refusal{Status: http.StatusOK})
 }
 
 // readPing reads ?ping=app or ?ping=app,SECONDS.
@@ -118,6 +123,21 @@ type Answer struct {
 	Conn    *Conn
 	Welcome []byte   // it is accepted, and this is its first message, a text
 	Refusal *Refusal // or it is refused
+
+	// Lasts is after what time an accepted connection is closed with CodeExpired;
+	// 0: never.
+	Lasts time.Duration
+}
+
+// Decide calls f with the loop locked, as Admit is called, where the connection waits
+// for the answer to its request; for an Admitter that decides later. It may be called
+// from any goroutine, without a loop locked.
+func (c *Conn) Decide(f func()) {
+	c.loop.lock()
+	defer c.loop.unlock()
+	if c.state == stateRegistering {
+		f()
+	}
 }
 
 // answersAtOnce bounds for how many answers a loop's lock is held.
@@ -151,20 +171,20 @@ func (l *Loop) answer(row []Answer, answered []bool) {
 		case a.Refusal != nil:
 			c.refuse(a.Refusal)
 		default:
-			c.accept(a.Welcome)
+			c.accept(a.Welcome, a.Lasts)
 		}
 	}
 }
 
 // accept sends the answer with the welcome, and then what waits.
-func (c *Conn) accept(welcome []byte) {
+func (c *Conn) accept(welcome []byte, lasts time.Duration) {
 	l := c.loop
 	h, early := c.in.handshake, c.in.buf
 	l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
 	l.scratch = l.codec.text(l.scratch, welcome)
 	c.dropHalf()
 	l.handshakes[http.StatusSwitchingProtocols]++
-	c.opened()
+	c.opened(lasts)
 	if c.out != nil {
 		c.out.First(&l.pool, bytes.Clone(l.scratch))
 		c.flushPromptly()
@@ -181,34 +201,31 @@ func (c *Conn) accept(welcome []byte) {
 }
 
 // opened makes a pending connection open.
-func (c *Conn) opened() {
+func (c *Conn) opened(lasts time.Duration) {
 	c.loop.pending--
 	c.loop.open++
 	c.state = stateOpen
-	c.startClocks()
+	c.startClocks(lasts)
 }
 
 // refuse refuses the handshake.
 func (c *Conn) refuse(r *Refusal) {
 	l := c.loop
-	origin := ""
+	var h handshake // a copy: what is half-read is given back before the answer is written
 	if c.in != nil {
-		h := &c.in.handshake
-		if h.allowed {
-			origin = h.origin
-		}
+		h = c.in.handshake
 		l.srv.opts.Admitter.Refused(netip.AddrFrom16(h.remote).Unmap(), h.origin, r)
 	}
 	l.handshakes[r.Status]++
 	if c.cause == CausePeer { // no other was named
 		c.cause = CauseRefused
 	}
-	c.answer(origin, r)
+	c.answer(&h, r)
 }
 
-// answer sends an HTTP answer, which the pages of origin may read, and ends the
-// connection once the peer has read it, or after 2 s.
-func (c *Conn) answer(origin string, r *Refusal) {
+// answer sends an HTTP answer, or a close frame, and ends the connection once the peer
+// has read it, or after 2 s.
+func (c *Conn) answer(h *handshake, r *Refusal) {
 	l := c.loop
 	l.pending--
 	c.dropUnseen()
@@ -218,6 +235,32 @@ func (c *Conn) answer(origin string, r *Refusal) {
 	c.pingAt, c.renewAt = 0, 0
 	c.endAt = l.after(refuseTimeout)
 	c.schedule()
-	l.scratch = r.Append(l.scratch[:0], origin)
+	code, reason := refusalCode(r)
+	switch {
+	case h.byClose && code != wire.CodeNone:
+		l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
+		l.scratch = l.codec.closing(l.scratch, code, reason)
+	case h.allowed:
+		l.scratch = r.Append(l.scratch[:0], h.origin)
+	default:
+		l.scratch = r.Append(l.scratch[:0], "")
+	}
 	c.sendControl(l.scratch)
+}
+
+// refusalCode is the code and reason of a close that stands for a refusal; CodeNone:
+// none does.
+func refusalCode(r *Refusal) (Code, string) {
+	after := time.Duration(max(1, r.RetryAfter)) * time.Second
+	switch r.Status {
+	case http.StatusUnauthorized:
+		return wire.CodeUnauthorized, r.Reason
+	case http.StatusForbidden:
+		return wire.CodeForbidden, r.Reason
+	case http.StatusTooManyRequests:
+		return wire.CodeTooMany, Retry(after, 2*after)
+	case http.StatusServiceUnavailable:
+		return wire.CodeUnavailable, Retry(after, 2*after)
+	}
+	return wire.CodeNone, ""
 }

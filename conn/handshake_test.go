@@ -3,9 +3,12 @@ package conn
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"pushpod/conn/internal/wire"
 )
 
 func TestWithoutUpgradeTheSameIsAnsweredAsHTTP(t *testing.T) {
@@ -143,4 +146,63 @@ func TestThereIsRoomAgainOnceAConnectionHasGone(t *testing.T) {
 	s.tick(20) // the refused one has gone
 	one.end()
 	s.open("two")
+}
+
+// Browsers hide the status of a handshake that is refused, but not a close code.
+func TestRefusalsByACloseFrame(t *testing.T) {
+	for name, c := range map[string]struct {
+		query, more string
+		refusal     *Refusal
+		code        Code // 0: the HTTP answer
+		reason      string
+	}{
+		"401":               {"?refuse=close", "", &Refusal{Status: 401, Reason: "who?"}, wire.CodeUnauthorized, "who?"},
+		"403":               {"?refuse=close", "Origin: http://bad\r\n", &Refusal{Status: 403, Reason: "no"}, wire.CodeForbidden, "no"},
+		"429":               {"?refuse=close", "", &Refusal{Status: 429, RetryAfter: 5}, wire.CodeTooMany, "retry_ms="},
+		"503":               {"?refuse=close", "", &Refusal{Status: 503}, wire.CodeUnavailable, "retry_ms="},
+		"a subprotocol":     {"?refuse=close", "Sec-WebSocket-Protocol: x, pushpod.v1\r\n", &Refusal{Status: 401}, wire.CodeUnauthorized, ""},
+		"400":               {"?refuse=close", "", &Refusal{Status: 400}, 0, ""},
+		"not asked for":     {"?user=u", "", &Refusal{Status: 401}, 0, ""},
+		"asked otherwise":   {"?refuse=open", "", &Refusal{Status: 401}, 0, ""},
+		"a wrong handshake": {"?refuse=close", "Sec-WebSocket-Version: 13\r\n", &Refusal{Status: 401}, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newFakeServer(t, Options{})
+			s.hub.check = func(*Request) *Refusal { return c.refusal }
+			x := s.connect(request(c.query, c.more))
+			if plain := s.connect("GET /ws" + c.query + " HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(string(plain.got), fmt.Sprint("HTTP/1.1 ", c.refusal.Status)) {
+				t.Errorf("a plain GET: %q", plain.got)
+			}
+			head, frame, _ := strings.Cut(string(x.got), "\r\n\r\n")
+			if c.code == 0 {
+				if !strings.HasPrefix(head, "HTTP/1.1 4") {
+					t.Errorf("answered %q", head)
+				}
+				return
+			}
+			h, _ := wire.ParseHeader([]byte(frame))
+			if !strings.HasPrefix(head, "HTTP/1.1 101 ") || strings.Contains(head, "pushpod.v1") != strings.Contains(c.more, "pushpod.v1") || h.OpCode != wire.OpClose || int(h.Total()) != len(frame) {
+				t.Fatalf("answered %q", x.got)
+			}
+			code, _ := wire.ParseClose([]byte(frame)[h.Size:])
+			reason := frame[h.Size+2:]
+			if code != c.code || !strings.HasPrefix(reason, c.reason) {
+				t.Errorf("closed with %d %q", code, reason)
+			}
+			if ms, retry := strings.CutPrefix(reason, "retry_ms="); retry {
+				if n, err := strconv.Atoi(ms); err != nil || n < 1000*max(1, c.refusal.RetryAfter) {
+					t.Errorf("retry after %s ms", ms)
+				}
+			}
+			if got := s.Stats(); got.Handshakes[c.refusal.Status] != 2 || got.Handshakes[101] != 0 {
+				t.Errorf("counted as %v", got.Handshakes)
+			}
+			if !x.finished || len(s.hub.refused) != 2 {
+				t.Errorf("sending is finished: %v, told: %q", x.finished, s.hub.refused)
+			}
+			if s.tick(21); !x.closed {
+				t.Error("it is open after 2 s")
+			}
+		})
+	}
 }

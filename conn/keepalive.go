@@ -10,8 +10,12 @@ const (
 	maxAgeJitter = 10
 )
 
-// startClocks sets what is due for a connection that has become open.
-func (c *Conn) startClocks() {
+// longest bounds how far ahead something may be due: ticks are counted in 32 bits.
+const longest = 5 * 365 * 24 * time.Hour
+
+// startClocks sets what is due for a connection that has become open, and that may
+// last for so long; 0: for ever.
+func (c *Conn) startClocks(lasts time.Duration) {
 	o := c.loop.settings()
 	w := c.loop.wheel
 	now := w.Now()
@@ -23,7 +27,16 @@ func (c *Conn) startClocks() {
 	if o.MaxAge > 0 {
 		c.endAt = now + spread(w.Ticks(o.MaxAge), maxAgeJitter)
 	}
+	c.expireIn(lasts)
 	c.schedule()
+}
+
+// expireIn sets when the connection expires; 0: never.
+func (c *Conn) expireIn(d time.Duration) {
+	c.expireAt = 0
+	if d > 0 {
+		c.expireAt = c.loop.wheel.Now() + c.loop.wheel.Ticks(min(d, longest))
+	}
 }
 
 // firstPeriod draws from the second half of a period: connections that came at the
@@ -39,7 +52,7 @@ func spread(n, percent uint32) uint32 {
 // schedule has the wheel look at c when something is due for it.
 func (c *Conn) schedule() {
 	due := c.pingAt
-	for _, at := range [...]uint32{c.renewAt, c.endAt} {
+	for _, at := range [...]uint32{c.renewAt, c.endAt, c.expireAt} {
 		if at != 0 && (due == 0 || at < due) {
 			due = at
 		}
@@ -53,6 +66,10 @@ func (c *Conn) onDue() {
 	if c.endAt != 0 && c.endAt <= now {
 		c.endAt = 0
 		c.onEnd()
+	}
+	if c.expireAt != 0 && c.expireAt <= now {
+		c.expireAt = 0
+		c.beginClose(CodeExpired, "token expired", CauseServer)
 	}
 	if c.pingAt != 0 && c.pingAt <= now {
 		c.onPing(now)

@@ -66,6 +66,7 @@ type fakeHub struct {
 	hold     chan struct{} // where set, the answer comes when it is closed
 	echo     bool
 	owes     bool // each message is owed an answer
+	lasts    time.Duration
 	notReady bool
 	pending  sync.WaitGroup
 
@@ -119,7 +120,7 @@ func (f *fakeHub) Admit(c *Conn, r *Request) (Owner, *Refusal) {
 		if f.hold != nil {
 			<-f.hold
 		}
-		c.loop.srv.Answer(Answer{Conn: c, Welcome: []byte(welcome)})
+		c.loop.srv.Answer(Answer{Conn: c, Welcome: []byte(welcome), Lasts: f.lasts})
 	})
 	return o, nil
 }

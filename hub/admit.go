@@ -5,9 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -78,35 +76,58 @@ func (g *gate) leave(ip netip.Addr) {
 	}
 }
 
+// claim says whose a connection shall be.
+type claim struct {
+	user    string
+	expires uint32 // Unix seconds; 0: never
+	token   string // not verified yet, in place of a user; "": none
+}
+
 // Admit decides about a handshake, and registers a new session; see
 // conn.Admitter.
 func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
-	r.AllowOrigin = r.Origin != "" && sameHost(r.Origin, r.Host)
+	r.AllowOrigin = r.Origin != "" && h.opts.Origins.Allow(r.Origin, r.Host)
 	if r.Problem != nil {
 		return nil, r.Problem
 	}
-	user, refusal := h.who(r)
+	claim, refusal := h.who(r)
+	waits := claim.token != ""
 	if refusal == nil {
 		refusal = h.open()
 	}
 	if refusal == nil {
-		refusal = h.gate.enter(r.Remote, r.Upgrade)
+		refusal = h.gate.enter(r.Remote, r.Upgrade || waits)
 	}
-	if refusal == nil && !r.Upgrade {
-		refusal = &conn.Refusal{Status: http.StatusUpgradeRequired, Error: "upgrade_required", Reason: "this request would be let in: connect with a WebSocket"}
+	if refusal == nil && !r.Upgrade && !waits {
+		refusal = wouldBeLetIn()
 	}
 	if refusal != nil {
 		return nil, refusal
 	}
-	s := newSession(h, c, user, r.Remote)
+	s := newSession(h, c, claim.user, r.Remote)
+	s.expires = claim.expires
+	if waits {
+		refusal = h.verifyLater(s, claim.token, r.Upgrade)
+	} else {
+		refusal = h.register(s)
+	}
+	if refusal != nil {
+		h.gate.leave(r.Remote)
+		return nil, refusal
+	}
+	return s, nil
+}
+
+// register makes a session known, here and in Redis, which answers later. Its
+// connection's loop is locked.
+func (h *Hub) register(s *session) *conn.Refusal {
 	// It is in the registry before it is in Redis, so that no push misses it.
 	h.registry.add(s)
 	if err := h.presence.Register(s.entry(), func(r presence.Registered) { h.registered(s, r) }); err != nil {
 		h.registry.remove(s)
-		h.gate.leave(r.Remote)
-		return nil, unavailable("this pod is leaving")
+		return unavailable("this pod is leaving")
 	}
-	return s, nil
+	return nil
 }
 
 // Ready reports whether the pod is ready; see conn.Admitter.
@@ -187,7 +208,7 @@ func (a *answers) add(one conn.Answer) { a.list = append(a.list, one) }
 func (a *answers) welcome(s *session, text func([]byte, *session) []byte) {
 	from := len(a.texts)
 	a.texts = text(a.texts, s)
-	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:]})
+	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:], Lasts: lasts(s.expires)})
 }
 
 func (a *answers) send(s *conn.Server) {
@@ -220,40 +241,21 @@ func (h *Hub) appendWelcome(b []byte, s *session) []byte {
 }
 
 // who says whose connection a request asks for.
-func (h *Hub) who(r *conn.Request) (user string, _ *conn.Refusal) {
+func (h *Hub) who(r *conn.Request) (claim, *conn.Refusal) {
 	if r.Origin != "" && !r.AllowOrigin {
-		return "", &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
+		return claim{}, &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
+	}
+	if h.opts.Tokens != nil {
+		return h.whoByToken(r)
 	}
 	user, given := r.Query.Get("user")
 	if !given {
-		return "", &conn.Refusal{Status: http.StatusUnauthorized, Error: "unauthorized", Reason: "who connects? ?user=ID is missing"}
+		return claim{}, unauthorized("who connects? ?user=ID is missing")
 	}
 	if err := presence.ValidUser(user); err != nil {
-		return "", &conn.Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: err.Error()}
+		return claim{}, &conn.Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: err.Error()}
 	}
-	return user, nil
-}
-
-// sameHost reports whether a page's origin has the host that it connects to, on
-// whatever port. All names of this machine's loopback are one host.
-func sameHost(origin, host string) bool {
-	o, err := url.Parse(origin)
-	if err != nil || o.Scheme != "http" && o.Scheme != "https" {
-		return false
-	}
-	h, err := url.Parse("//" + host)
-	if err != nil || o.Hostname() == "" {
-		return false
-	}
-	return strings.EqualFold(o.Hostname(), h.Hostname()) || loopback(o.Hostname()) && loopback(h.Hostname())
-}
-
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return claim{user: user}, nil
 }
 
 // open says whether new connections are taken now.
@@ -262,6 +264,14 @@ func (h *Hub) open() *conn.Refusal {
 		return unavailable(p)
 	}
 	return nil
+}
+
+func wouldBeLetIn() *conn.Refusal {
+	return &conn.Refusal{Status: http.StatusUpgradeRequired, Error: "upgrade_required", Reason: "this request would be let in: connect with a WebSocket"}
+}
+
+func unauthorized(reason string) *conn.Refusal {
+	return &conn.Refusal{Status: http.StatusUnauthorized, Error: "unauthorized", Reason: reason}
 }
 
 func unavailable(reason string) *conn.Refusal {

@@ -7,6 +7,7 @@ const (
 	errorBadFrame    = "bad_frame"
 	errorUnknownType = "unknown_type"
 	errorRate        = "rate"
+	errorNotAllowed  = "not_allowed"
 	errorUnavailable = "unavailable"
 )
 
@@ -16,6 +17,8 @@ type clientFrame struct {
 	kind []byte
 	id   []byte // as it stands, with its quotes; nil: none, or not a good one
 	data []byte // nil: none
+
+	token []byte // nil: none
 
 	hasKind, hasID, hasData bool
 }
@@ -56,6 +59,12 @@ func (f *clientFrame) member(name, value []byte) (reason string) {
 			return "data stands twice"
 		}
 		f.hasData, f.data = true, value
+	case "token":
+		text, ok := json.String(value)
+		if f.token != nil || !ok {
+			return "token must be a string, once"
+		}
+		f.token = text
 	}
 	return ""
 }
@@ -75,6 +84,8 @@ func (s *session) Message(text []byte, limited bool) {
 		if f.id != nil {
 			s.conn.SendLocked(receipt(f.id, "", ""))
 		}
+	case string(f.kind) == "token" && s.hub.opts.Tokens != nil:
+		s.refresh(&f)
 	case string(f.kind) == "pong": // conn knows already that the peer is alive
 	default:
 		s.reject(f.id, errorUnknownType, "the types are request, ping and pong")

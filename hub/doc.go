@@ -34,6 +34,7 @@
 //	envelope.go      what a message may say
 //	route.go         from an envelope to its sessions
 //	admit.go         who is let in
+//	verify.go        whose a token is, where that takes long
 //	session.go       one connection's side of the hub
 //	clientframe.go   what a client may say
 //	uplink.go        from a client to the stream

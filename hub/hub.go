@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"pushpod/auth"
 	"pushpod/conn"
 	"pushpod/hub/source"
 	"pushpod/presence"
@@ -44,7 +45,8 @@ var (
 	_ conn.Owner    = (*session)(nil)
 )
 
-// Options configures a [Hub]. All but Limits and SpareProcessor are required.
+// Options configures a [Hub]. All but Limits, SpareProcessor
+// and what says who may connect are required.
 type Options struct {
 	Pod      string // the pod's address
 	Keys     presence.Keys
@@ -56,6 +58,9 @@ type Options struct {
 	UplinkMaxLength int64
 	MaxMessage      int // of a client, for the welcome
 	Limits          Limits
+	Origins         auth.Origins   // which pages may connect
+	Tokens          *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
+	Cookie          string         // in which a token may be; "": in none
 	// SpareProcessor allows one processor more (GOMAXPROCS) while messages come in
 	// quick succession; see package source.
 	SpareProcessor bool
@@ -95,6 +100,8 @@ type Hub struct {
 	rewrites chan struct{} // capacity 1: all entries are to be rewritten
 	refusals chan refused  // to be logged
 
+	unverified chan unverified // handshakes whose tokens take long to verify
+
 	gaps, rejected, heals atomic.Uint64
 	probeFailures         atomic.Uint64
 }
@@ -111,6 +118,8 @@ func New(o Options) *Hub {
 		log:      o.Log,
 		rewrites: make(chan struct{}, 1),
 		refusals: make(chan refused, 16),
+
+		unverified: make(chan unverified, maxUnverified),
 	}
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
@@ -141,6 +150,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	// Requests that wait when ctx ends still get their answer.
 	running.Go(func() { h.uplink.run(ctx) })
 	running.Go(func() { h.logRefusals(ctx) })
+	running.Go(func() { h.verifyTokens(ctx) })
 
 	if err := h.pods.Claim(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -3,6 +3,7 @@ package hub
 import (
 	"net/netip"
 	"strings"
+	"time"
 
 	"pushpod/conn"
 	"pushpod/presence"
@@ -22,6 +23,8 @@ type session struct {
 
 	next *session // the user's next older one; guarded by registry.mu
 	mark uint32   // the last message addressed to it; owned by the router
+
+	expires uint32 // when the token of its handshake does, in Unix seconds; 0: never. Static once it is registered
 }
 
 func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
@@ -30,6 +33,15 @@ func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
 
 // address is the client's address.
 func (s *session) address() netip.Addr { return netip.AddrFrom16(s.remote).Unmap() }
+
+// lasts is how long a connection may last that expires at that time, in Unix seconds: at
+// least a millisecond; 0: for ever.
+func lasts(expires uint32) time.Duration {
+	if expires == 0 {
+		return 0
+	}
+	return max(time.Millisecond, time.Until(time.Unix(int64(expires), 0)))
+}
 
 // entry is what presence has of it.
 func (s *session) entry() presence.Entry { return presence.Entry{User: s.user, UUID: s.uuid} }
