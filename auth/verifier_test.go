@@ -559,8 +559,8 @@ func BenchmarkVerifyHS256(b *testing.B) {
 	v := newVerifier(b, func(o *Options) { o.Issuer = "https://issuer.example"; o.Audience = []string{"pushpod"} })
 	token := hs256(b, hsHeader, `{"sub":"alice","iss":"https://issuer.example","aud":"pushpod","iat":1799999000,"exp":1800000060,"jti":"0a1b2c3d"}`)
 	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := v.Verify(context.Background(), token); err != nil {
+	for b.Loop() { // as a handshake asks
+		if _, err := v.Verify(context.Background(), token); err != nil || !v.Cheap(token) {
 			b.Fatal(err)
 		}
 	}
