@@ -69,8 +69,13 @@ func (w *world) pass(d time.Duration) {
 }
 
 func (w *world) client(addr string) redis.UniversalClient {
+	return w.clientWithin(addr, testTimeout)
+}
+
+// clientWithin returns a client that gives each answer so much time.
+func (w *world) clientWithin(addr string, timeout time.Duration) redis.UniversalClient {
 	c := redisconn.NewClient(redisconn.Options{
-		Addresses: []string{addr}, Timeout: testTimeout, NoRetry: true,
+		Addresses: []string{addr}, Timeout: timeout, NoRetry: true,
 	})
 	w.t.Cleanup(func() { _ = c.Close() })
 	return c
