@@ -273,13 +273,9 @@ func TestConnectionsThatComeAndGoAreAllUnregistered(t *testing.T) {
 	}
 }
 
-// takenPods are Pods whose address is taken.
-type takenPods struct{ Pods }
-
-func (takenPods) Claim(context.Context) error { return presence.ErrAddressTaken }
-
 func TestRunEndsWhereTheAddressIsTaken(t *testing.T) {
-	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Pods: takenPods{}, Log: zerolog.Nop()})
+	taken := &madePods{claim: func() error { return presence.ErrAddressTaken }}
+	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Pods: taken, Log: zerolog.Nop()})
 	ended := make(chan error, 1)
 	go func() { ended <- h.Run(context.Background()) }()
 	select {
