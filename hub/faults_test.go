@@ -3,11 +3,9 @@ package hub
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,14 +55,8 @@ func TestAForeignProbeIsAConflict(t *testing.T) {
 
 func TestALostSubscriptionIsOneGapAndPresenceIsRewritten(t *testing.T) {
 	t.Parallel()
-	var rewrites atomic.Uint64
-	p := startPod(t, set{hub: func(o *Options) {
-		o.Log = zerolog.New(io.Discard).Hook(zerolog.HookFunc(func(_ *zerolog.Event, _ zerolog.Level, message string) {
-			if message == "presence entries rewritten" {
-				rewrites.Add(1)
-			}
-		}))
-	}})
+	var log logLines
+	p := startPod(t, set{hub: func(o *Options) { o.Log = zerolog.New(&log) }})
 	a := p.connect("alice")
 	for n := uint64(1); n <= 3; n++ {
 		p.feed.Refuse(true)
@@ -82,8 +74,10 @@ func TestALostSubscriptionIsOneGapAndPresenceIsRewritten(t *testing.T) {
 		a.want("1")
 	}
 	time.Sleep(3 * testProbe) // further probes rewrite nothing
-	if gaps, n := p.Hub.Stats().Gaps, rewrites.Load(); gaps != 3 || n != 3 {
-		t.Errorf("%d gaps and %d rewrites after 3 losses", gaps, n)
+	gaps, told, rewrites := p.Hub.Stats().Gaps, log.count("subscription lost"), log.count("presence entries rewritten")
+	// The rewrite at the start finds alice where it comes late.
+	if gaps != 3 || told != 3 || rewrites < 3 || rewrites > 4 {
+		t.Errorf("%d gaps, of which %d are logged, and %d rewrites after 3 losses", gaps, told, rewrites)
 	}
 }
 
