@@ -304,6 +304,7 @@ func (n *node) linkFailed(err error) {
 	}
 	if giveUp {
 		n.q.failJoining(now, cause)
+		n.q.failExams(cause)
 		n.q.dropStaying()
 	}
 }

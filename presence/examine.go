@@ -100,6 +100,13 @@ func (q *queue) postpone(e *exam, giveUp bool, cause error) {
 	}
 }
 
+// failExams gives up the registrations that wait for an examination.
+func (q *queue) failExams(cause error) {
+	for q.exams.len() > 0 {
+		q.postpone(q.takeExam(&q.exams), true, cause)
+	}
+}
+
 // examine judges the hashes that a batch has read. Where a pod in one of them
 // seems dead, the scores are read anew first: after the hash.
 func (n *node) examine(ctx context.Context) {

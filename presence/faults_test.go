@@ -170,6 +170,9 @@ func TestRefusedWritesAreToldOfAndHeal(t *testing.T) {
 			w.want("renewed", "alice", s.channel, held)
 			w.want("removed", "bob", s.channel)
 			w.want("registered at last", "carol", s.channel, newcomer)
+			if err := s.Err(); err != nil {
+				t.Errorf("Err = %v after writes that succeeded", err)
+			}
 		})
 	}
 }
@@ -418,22 +421,27 @@ func TestExpiryFollowsTheServer(t *testing.T) {
 	young.mini.SetTTL(young.keys.User("alice"), 20*time.Second)
 	proxy.Retarget(young.addr)
 	s.renewAndWait(a)
-	s.mustRegister(b)
+	notWhole := func() error {
+		if ttl := young.mini.TTL(young.keys.User("alice")); ttl != 0 {
+			return fmt.Errorf("it does in %v", ttl)
+		}
+		return nil
+	}
+	eventually(t, "renewals alone take the key's own expiry off", func() error {
+		s.renewAndWait(a)
+		return notWhole()
+	})
 	if !s.Stats().PerFieldExpiry {
 		t.Fatal("the new server expires fields")
 	}
+	s.mustRegister(b)
 	// One of another pod's, that died during the upgrade.
 	orphan := entry("alice")
 	young.put(orphan, s.channel)
 	young.mini.SetTTL(young.keys.User("alice"), 20*time.Second)
 	s.renewAndWait(a, b)
 	s.idle()
-	eventually(t, "the key does not expire any more", func() error {
-		if ttl := young.mini.TTL(young.keys.User("alice")); ttl != 0 {
-			return fmt.Errorf("it does in %v", ttl)
-		}
-		return nil
-	})
+	eventually(t, "the key does not expire any more", notWhole)
 	young.pass(25 * time.Second)
 	young.want("the key's old expiry is over", "alice", s.channel, a, b, orphan)
 	s.renewAndWait(a)
@@ -474,6 +482,36 @@ func TestUnknownCommandFallsBackAtAnyTime(t *testing.T) {
 	}
 	w.pass(testTTL + time.Second)
 	w.want("and expiring", "alice", s.channel)
+}
+
+// Whether fields may be made to expire again is tried by making one expire.
+func TestRefusedFieldExpiryIsToldOfUntilItEnds(t *testing.T) {
+	t.Parallel()
+	w := miniWorld(t)
+	var refuses atomic.Bool
+	client := w.client(w.addr)
+	client.AddHook(hook(func(cmds []redis.Cmder, send func() error) error {
+		if refuses.Load() && carry(cmds, "hexpire") {
+			return answer(cmds, refusal("NOPERM hexpire is not for this user"))
+		}
+		return send()
+	}))
+	s := w.store("a:1", func(o *presence.Options) { o.Client = client })
+	held := entry("alice")
+	s.mustRegister(held)
+	refuses.Store(true)
+	s.Renew(held)
+	eventually(t, "the store says why it cannot renew", s.failsWith("NOPERM"))
+	for range 100 { // several attempts
+		if err := s.Err(); !contains(err, "NOPERM") {
+			t.Fatalf("Err = %v while the fault lasts", err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	refuses.Store(false)
+	eventually(t, "it is healed by itself", s.Err)
+	s.renewAndWait(held)
+	w.want("renewed", "alice", s.channel, held)
 }
 
 // vanishing is a hook that makes HEXPIRE unknown once gone is set.

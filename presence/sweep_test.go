@@ -73,6 +73,11 @@ func TestDeadPodsEntriesDoNotCount(t *testing.T) {
 		w.put(entry("alice"), w.keys.PodChannel("gone:1"))
 		w.put(entry("alice"), w.keys.PodChannel("gone:2"))
 		w.put(presence.Entry{User: "alice", UUID: presence.NewUUID(q.Started() - 1)}, q.Channel())
+		// Of a predecessor alone, beside no dead pod's.
+		w.put(presence.Entry{User: "bob", UUID: presence.NewUUID(q.Started() - 1)}, q.Channel())
+		w.put(presence.Entry{User: "bob", UUID: presence.NewUUID(q.Started() - 2)}, q.Channel())
+		s.mustRegister(entry("bob"))
+		s.mustRegister(entry("bob"))
 		living := entry("alice")
 		w.put(living, q.Channel())
 		s.mustRegister(entry("alice"))
