@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,31 @@ func TestALostSubscriptionIsOneGapAndPresenceIsRewritten(t *testing.T) {
 	if gaps != 3 || told != 3 || rewrites < 3 || rewrites > 4 {
 		t.Errorf("%d gaps, of which %d are logged, and %d rewrites after 3 losses", gaps, told, rewrites)
 	}
+}
+
+// It runs before those that are parallel: they open and close descriptors too.
+func TestALostSubscriptionLeavesNoDescriptorOpen(t *testing.T) {
+	descriptors := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(all)
+	}
+	p := startPod(t, set{})
+	const losses, others = 20, 10
+	lose := func() {
+		gaps := p.Hub.Stats().Gaps
+		p.feed.Cut()
+		p.eventually("the loss is noticed", func() bool { return p.Hub.Stats().Gaps > gaps })
+		p.wantReady()
+	}
+	lose()
+	before := descriptors()
+	for range losses {
+		lose()
+	}
+	p.eventually("no more are open than before", func() bool { return descriptors() < before+others })
 }
 
 // TestASubscriptionThatIsLostAtOnceIsNotAskedForAtOnce: a Redis that drops its
