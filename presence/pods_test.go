@@ -387,8 +387,7 @@ func TestDeathsAreJudgedByChange(t *testing.T) {
 	})
 }
 
-// Fault 13b, scaled down: Redis stands still for longer than a lease under
-// three pods, all of which have entries of one user.
+// Redis stands still for longer than a lease. Three pods have entries of one user.
 func TestStalledRedisMakesNoPodCallAnotherDead(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
@@ -496,8 +495,7 @@ func TestPodsLongDeadAreRemovedAndLivingOnesNot(t *testing.T) {
 	})
 }
 
-// Fault 30: the time that counts is the monotonic clock's and Redis's, and a
-// jump of Redis's is no harm either.
+// Only the monotonic clock and Redis's count, and Redis's may jump.
 func TestClockThatJumpsIsHarmless(t *testing.T) {
 	w := miniWorld(t)
 	p, q := w.pods("a:1", nil), w.pods("b:1", nil)
