@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"pushpod/conn"
 	"pushpod/internal/backoff"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 func TestAForeignProbeIsAConflict(t *testing.T) {
@@ -290,6 +292,32 @@ func TestConnectionsThatComeAndGoAreAllUnregistered(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestRunWaitsForWhatItHasStarted(t *testing.T) {
+	var began, ended atomic.Bool
+	pods := &madePods{claim: func() error { return nil }, run: func(ctx context.Context) {
+		began.Store(true)
+		<-ctx.Done()
+		time.Sleep(100 * time.Millisecond)
+		ended.Store(true)
+	}}
+	h := New(Options{
+		Pod: testPod, Keys: presence.NewKeys("push:"), Pods: pods, Log: zerolog.Nop(),
+		Redis: Redis{Client: redisconn.Options{Addresses: []string{"127.0.0.1:1"}}, Timeout: time.Second},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	runs := make(chan error, 1)
+	go func() { runs <- h.Run(ctx) }()
+	for end := time.Now().Add(patience); !began.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("there is no heartbeat")
+		}
+	}
+	cancel()
+	if err := <-runs; err != nil || !ended.Load() {
+		t.Errorf("Run returned %v; its heartbeat has ended: %v", err, ended.Load())
 	}
 }
 

@@ -277,6 +277,27 @@ func TestACloseComesBehindTheReceiptsOfWhatWasTaken(t *testing.T) {
 	}
 }
 
+func TestARequestBeyondWhatMayWaitIsUnavailable(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	c := p.connect("alice")
+	p.once.Stall(true)
+	c.request("in flight", "1")
+	p.eventually("it is in flight", func() bool { s := p.Hub.Stats(); return s.UplinkWrites == 1 && s.UplinkWaiting == 0 })
+	s := p.registry.all()[0]
+	waits := 0
+	for p.uplink.add(s, []byte(`"waits"`), []byte("1")) {
+		waits++
+	}
+	c.request("one too many", "1")
+	if id, why := c.receipt(); id != "one too many" || why != errorUnavailable {
+		t.Errorf("receipt %q %q", id, why)
+	}
+	p.once.Stall(false)
+	answered := func() bool { s := p.Hub.Stats(); return s.UplinkAccepted+s.UplinkFailed == uint64(waits+1) }
+	p.eventually("all others are answered", answered)
+}
+
 func TestTooManyWaitingRequestsAreRefusedAtOnce(t *testing.T) {
 	u := &uplink{wake: make(chan struct{}, 1)}
 	data := make([]byte, 1<<20)
