@@ -209,7 +209,8 @@ func TestASilentSubscriptionIsNoticed(t *testing.T) {
 
 func TestProbesThatCannotBeSentForAMomentAreNoGap(t *testing.T) {
 	t.Parallel()
-	p := startPod(t, set{})
+	var log logLines
+	p := startPod(t, set{hub: func(o *Options) { o.Log = zerolog.New(&log) }})
 	for range 3 {
 		p.once.Refuse(true)
 		time.Sleep(testProbe + testTimeout/4)
@@ -219,6 +220,9 @@ func TestProbesThatCannotBeSentForAMomentAreNoGap(t *testing.T) {
 	p.wantReady()
 	if s := p.Hub.Stats(); s.Gaps != 0 || s.ProbeFailures != 0 {
 		t.Errorf("%d gaps, %d failed probes", s.Gaps, s.ProbeFailures)
+	}
+	if n := log.count("can't publish a probe"); n == 0 || n > 30 {
+		t.Errorf("tried in vain %d times", n)
 	}
 }
 
