@@ -348,6 +348,25 @@ func TestStoppedRedisBoundsTheWaitAndLeavesNothingBehind(t *testing.T) {
 	w.want("the held entry", "alice", s.channel, held)
 }
 
+func TestStoppingWithoutRedisTellsAllWhoWait(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	s := w.store("a:1", func(o *presence.Options) { o.TTL = time.Minute })
+	leaving := entry("alice")
+	s.mustRegister(leaving)
+	w.real.Kill()
+	gone, registered := make(chan error, 2), make(chan presence.Registered, 2)
+	s.Unregister(leaving, func(err error) { gone <- err })
+	eventually(t, "Redis is away", s.failsWith("connect"))
+	s.Register(entry("bob"), func(r presence.Registered) { registered <- r })
+	s.stop()
+	if len(gone) != 1 || len(registered) != 1 {
+		t.Fatalf("%d removals and %d registrations are answered once it has stopped", len(gone), len(registered))
+	}
+	mustBe(t, "the removal", <-gone, presence.ErrClosed)
+	mustBe(t, "the registration", (<-registered).Err, presence.ErrUnavailable)
+}
+
 func TestStoreStartsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
