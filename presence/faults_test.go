@@ -508,9 +508,11 @@ func TestRefusedFieldExpiryIsToldOfUntilItEnds(t *testing.T) {
 	t.Parallel()
 	w := miniWorld(t)
 	var refuses atomic.Bool
+	var attempts atomic.Int64
 	client := w.client(w.addr)
 	client.AddHook(hook(func(cmds []redis.Cmder, send func() error) error {
 		if refuses.Load() && carry(cmds, "hexpire") {
+			attempts.Add(1)
 			return answer(cmds, refusal("NOPERM hexpire is not for this user"))
 		}
 		return send()
@@ -519,6 +521,7 @@ func TestRefusedFieldExpiryIsToldOfUntilItEnds(t *testing.T) {
 	held := entry("alice")
 	s.mustRegister(held)
 	refuses.Store(true)
+	begun := time.Now()
 	s.Renew(held)
 	eventually(t, "the store says why it cannot renew", s.failsWith("NOPERM"))
 	for range 100 { // several attempts
@@ -526,6 +529,10 @@ func TestRefusedFieldExpiryIsToldOfUntilItEnds(t *testing.T) {
 			t.Fatalf("Err = %v while the fault lasts", err)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+	// At ever longer intervals, of which each is at least 50 ms.
+	if n, most := attempts.Load(), int64(time.Since(begun)/(50*time.Millisecond))+5; n < 2 || n > most {
+		t.Errorf("tried %d times, want %d at most", n, most)
 	}
 	refuses.Store(false)
 	eventually(t, "it is healed by itself", s.Err)
