@@ -3,17 +3,13 @@ package presence
 import (
 	"testing"
 	"time"
-
-	"pushpod/redisconn"
 )
 
 // A node that has nothing to do must not go round and round.
 func TestANodeSleepsUntilSomethingIsDue(t *testing.T) {
-	c := redisconn.NewClient(redisconn.Options{Addresses: []string{"127.0.0.1:1"}})
-	defer c.Close()
 	const pace = time.Minute
-	s := NewStore(Options{Client: c, Keys: NewKeys("push:"), Pod: "a:1", Pace: pace})
-	n, e := s.node, Entry{User: "alice", UUID: NewUUID(1)}
+	n, e := testNode(t, Options{Pace: pace}), Entry{User: "alice", UUID: NewUUID(1)}
+	s := &Store{shared: n.shared, node: n}
 	n.sent = n.now()
 	want := func(what string, at time.Duration) {
 		t.Helper()
