@@ -108,6 +108,17 @@ func (c *Conn) Answer(text []byte) {
 	}
 }
 
+// Renew calls Owner.Renew now, where the connection is open. It may be called from
+// any goroutine, without a loop locked: one that has ended, or ends meanwhile, is
+// never renewed behind its Closed.
+func (c *Conn) Renew() {
+	c.loop.lock()
+	defer c.loop.unlock()
+	if c.state == stateOpen {
+		c.owner.Renew()
+	}
+}
+
 // Last says for how long from now on the connection may last, in place of what was
 // said before: then it is closed with CodeExpired. 0: for ever.
 func (c *Conn) Last(d time.Duration) {

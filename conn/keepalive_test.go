@@ -112,3 +112,23 @@ func TestDecisionsAreForThoseWhoWait(t *testing.T) {
 		t.Error("one that has ended is decided about")
 	}
 }
+
+// What is renewed behind its end comes back into presence, and stays there.
+func TestRenewalsByRequestAreForOpenConnections(t *testing.T) {
+	hold := make(chan struct{})
+	s := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.hold = hold })
+	x := s.connect(request("?user=u"))
+	c := s.hub.told("u").conn
+	renewals := func(when string, want int) {
+		t.Helper()
+		if c.Renew(); s.hub.told("u").renewals != want {
+			t.Errorf("%s: renewed %d times, want %d", when, s.hub.told("u").renewals, want)
+		}
+	}
+	renewals("before it is accepted", 0)
+	close(hold)
+	s.hub.pending.Wait()
+	renewals("open", 1)
+	x.end()
+	renewals("ended", 1)
+}

@@ -51,7 +51,7 @@ type Owner interface {
 	Message(text []byte, limited bool)
 
 	// Renew is called every Options.Renew while the connection is open and its
-	// peer is alive.
+	// peer is alive, and for Conn.Renew.
 	Renew()
 
 	// Closed is called once, when the connection has ended for whatever reason.

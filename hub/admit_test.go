@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	client "pushpod/clients/go"
+	"pushpod/conn"
 	"pushpod/presence"
 )
 
@@ -175,4 +178,94 @@ func TestALeavingPodTakesNobody(t *testing.T) {
 	p.wantRefused("carol", http.StatusServiceUnavailable)
 	p.publish(`{"user":"alice","data":1}`)
 	a.want("1")
+}
+
+func TestBalancersAreToldWhetherThePodIsReady(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	for _, want := range []int{http.StatusOK, http.StatusServiceUnavailable} {
+		r, err := http.Get("http://" + p.server.Addr().String() + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Body.Close(); r.StatusCode != want {
+			t.Errorf("/healthz: %d, want %d", r.StatusCode, want)
+		}
+		if s := p.Hub.Stats(); s.Ready != (want == http.StatusOK) || s.Draining == s.Ready {
+			t.Errorf("%+v, where /healthz is %d", s, want)
+		}
+		p.StartDraining()
+	}
+}
+
+func TestTheWelcomeIsExact(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{conn: func(o *conn.Options) { o.Settings.Ping = 20 * time.Second }})
+	before := p.pods.NowMs()
+	c, err := p.dial("al\"ice", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wsClient{Conn: c, t: t}
+	p.clients = append(p.clients, w)
+	f := w.next("the welcome")
+	var at int64
+	if _, text, _ := strings.Cut(string(f.Raw), `"time":`); text != "" {
+		_, _ = fmt.Sscan(text, &at)
+	}
+	if at < before || at > p.pods.NowMs() {
+		t.Errorf("the welcome's time is %d", at)
+	}
+	want := fmt.Sprintf(`{"type":"welcome","uuid":"%s","user":"al\"ice","ping":20,"max_message":65536,"time":%d}`, f.UUID, at)
+	if string(f.Raw) != want {
+		t.Errorf("got %s, want %s", f.Raw, want)
+	}
+}
+
+func TestRefusedHandshakesAreLogged(t *testing.T) {
+	t.Parallel()
+	var log logLines
+	p := startPod(t, set{hub: func(o *Options) { o.Log = zerolog.New(&log) }})
+	for _, origin := range []string{"http://example.com", "http://" + strings.Repeat("x", 2*maxOrigin)} {
+		if _, err := p.dial("alice", http.Header{"Origin": {origin}}); err == nil {
+			t.Fatalf("a page of %.30s is let in", origin)
+		}
+		want := fmt.Sprintf(`"status":403,"reason":"pages of this origin may not connect","origin":"%.*s","address":"127.0.0.1"`, maxOrigin, origin)
+		p.eventually("it is logged: "+want, func() bool { return log.count(want) == 1 })
+	}
+	for range 20 {
+		p.wantHandshakeRefused("", http.StatusUnauthorized)
+	}
+	if n := log.count("handshake refused"); n > 12 { // three a second
+		t.Errorf("%d lines", n)
+	}
+}
+
+func TestAClosedStoreLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{hub: func(o *Options) { o.Presence = closedPresence{o.Presence} }})
+	p.wantHandshakeRefused("alice", http.StatusServiceUnavailable)
+	if n, in := p.Len(), p.atTheGate(); n != 0 || in != 0 {
+		t.Errorf("%d connections are held, %d counted", n, in)
+	}
+}
+
+// closedPresence takes nothing more.
+type closedPresence struct{ Presence }
+
+func (closedPresence) Register(presence.Entry, func(presence.Registered)) error {
+	return presence.ErrClosed
+}
+
+// The store has removed the entry, where there was any.
+func TestARefusedConnectionIsForgottenAtOnce(t *testing.T) {
+	p := newVoidPod(t, 0, conn.Options{Loops: 1})
+	p.connectVoid(0)
+	p.presence.answerWith(presence.Registered{Err: presence.ErrTooMany})
+	if p.Len() != 0 || p.CountUser(voidUser(0)) != 0 {
+		t.Error("it is held")
+	}
+	if n := p.presence.unregistered.Load(); n != 0 {
+		t.Errorf("unregistered %d times", n)
+	}
 }

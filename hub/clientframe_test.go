@@ -31,6 +31,8 @@ func TestClientFrames(t *testing.T) {
 		{`{"type":"a","type":"a","id":"a"}`, false, "", `"a"`, ""},
 		{`{"id":"a","data":1}`, false, "", `"a"`, ""},
 		{`{"type":"request","id":"a","data":1,"data":1}`, false, "", `"a"`, ""},
+		{`{"type":"token","id":"a","token":"t","token":"t"}`, false, "", `"a"`, ""},
+		{`{"type":"token","id":"a","token":1}`, false, "", `"a"`, ""},
 		{`{"type":"request","id":"a","data":01}`, false, "", "", ""},
 		{`{"type":"request","id":"a"} x`, false, "", "", ""},
 		{`{"type":"ping",}`, false, "", "", ""}, {`{}`, false, "", "", ""}, {` `, false, "", "", ""}, {`null`, false, "", "", ""},

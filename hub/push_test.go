@@ -85,13 +85,17 @@ func TestUnknownMembersAreNamedInTheLogWithoutTheirValue(t *testing.T) {
 	var log strings.Builder
 	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Log: zerolog.New(&log)})
 	h.Attach(conn.New(conn.Options{Admitter: h, Loops: 1}))
+	if h.router.route(roleAll, []byte(`{"all":true,"data":1}`)); log.Len() > 0 {
+		t.Errorf("the log of a good envelope: %s", &log)
+	}
+	whole, long := strings.Repeat("x", 64), strings.Repeat("é", 100)
 	for range 100 {
-		h.router.route(roleAll, []byte(`{"usr":"hunter2","data":1,"`+strings.Repeat("é", 100)+`":"hunter2","\n\"":0}`))
+		h.router.route(roleAll, []byte(`{"usr":"hunter2","data":1,"`+long+`":"hunter2","\n\"":0,"`+whole+`":0}`))
 	}
-	if n := h.router.unknown.Load(); n != 300 {
-		t.Errorf("%d unknown members, want 300", n)
+	if n := h.router.unknown.Load(); n != 400 {
+		t.Errorf("%d unknown members, want 400", n)
 	}
-	if want := `"members":["usr","` + strings.Repeat("é", 32) + `…","\n\""]`; !strings.Contains(log.String(), want) {
+	if want := `"members":["usr","` + strings.Repeat("é", 32) + `…","\n\"","` + whole + `"]`; !strings.Contains(log.String(), want) {
 		t.Errorf("the log lacks %s:\n%s", want, &log)
 	}
 	if strings.Contains(log.String(), "hunter2") || strings.Count(log.String(), "unknown") > 6 {
@@ -120,17 +124,25 @@ func TestMissesAreCountedAndHealed(t *testing.T) {
 
 	// Whose UUID it is, is not known: counted only. On the common channel a
 	// user of whom nothing is held is no miss; a UUID is.
+	p.publish(`{"to":"` + a.uuid + `","of":"alice","data":"no miss"}`)
+	a.want(`"no miss"`)
 	gone = p.stale("carol")
 	p.publish(`{"to":"` + gone + `","data":3}`)
 	p.publishAll(`{"user":"carol","data":4}`)
 	p.publishAll(`{"to":"` + gone + `","data":5}`)
-	p.wantBooks(2, 4, 0)
+	p.wantBooks(3, 4, 0)
+	// Each counts once, wherever it stands.
+	another := presence.FormatUUID(presence.NewUUID(1))
+	p.publish(`{"to":["` + gone + `","` + another + `","` + gone + `"],"data":6}`)
+	p.wantBooks(3, 6, 0)
 	if p.entries("carol")[gone] == "" {
 		t.Error("an entry was removed, of a user who was not named")
 	}
 	if s := p.Hub.Stats(); s.Heals != 2 {
 		t.Errorf("%d heals, want 2", s.Heals)
 	}
+	p.publish(`{"user":["dave","erin","dave"],"data":7}`)
+	p.wantBooks(3, 8, 0)
 	p.untidy = true
 }
 

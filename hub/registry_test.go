@@ -83,7 +83,12 @@ func TestTheConsistencyCheckSeesWhatIsWrong(t *testing.T) {
 		"not by UUID":                func(r *registry) { r.byUUID.remove(r.uuid(presence.UUID{1})) },
 		"not by user":                func(r *registry) { r.byUser.remove(r.user([]byte("alice"))) },
 		"another one under its UUID": func(r *registry) { r.byUUID.replace(r.uuid(presence.UUID{1}), newOne("alice", 1)) },
-		"in a slot of another hash":  func(r *registry) { r.uuid(presence.UUID{2}).uuid = presence.UUID{3} },
+		"under another's name": func(r *registry) {
+			for s := r.user([]byte("alice")); s != nil; s = s.next {
+				s.user = "bob"
+			}
+		},
+		"in a slot of another hash": func(r *registry) { r.uuid(presence.UUID{2}).uuid = presence.UUID{3} },
 	} {
 		r := newRegistry()
 		r.add(newOne("alice", 1))

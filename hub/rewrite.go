@@ -31,7 +31,8 @@ func (h *Hub) rewriter(ctx context.Context) {
 	}
 }
 
-// rewrite renews all entries, paced, the pod's score first.
+// rewrite renews all entries, paced, the pod's score first. Those of connections that
+// end meanwhile are passed over: nobody would remove them again.
 func (h *Hub) rewrite(ctx context.Context) (done bool) {
 	const atOnce, between = 500, 10 * time.Millisecond
 	sessions := h.registry.all()
@@ -44,7 +45,7 @@ func (h *Hub) rewrite(ctx context.Context) (done bool) {
 		return false // the heartbeat says so in the log
 	}
 	for i, s := range sessions {
-		h.presence.Renew(s.entry())
+		s.conn.Renew()
 		if i%atOnce == atOnce-1 {
 			backoff.Sleep(ctx, between)
 		}

@@ -131,6 +131,7 @@ func TestSubscriberEndsWithWhatRedisSays(t *testing.T) {
 		message("a", stray(0)) + "*-2\r\n":                        "malformed",
 		"*2\r\n$7\r\nmessage\r\n$1\r\na\r\n":                      "malformed",
 		"*2\r\n$4\r\npong\r\n$1001\r\n":                           "malformed",
+		"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n$1001\r\n":           "malformed",
 		">3\r\n$7\r\nmessage\r\n":                                 "malformed", // RESP3 is not spoken
 		"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$9999999999999999\r\n": "malformed",
 	} {
@@ -138,6 +139,154 @@ func TestSubscriberEndsWithWhatRedisSays(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", stream, err, want)
 		}
+	}
+}
+
+// script is a source that is asked for one part after the other, and told whether the
+// reader would wait.
+type script func(wait bool) (part string, err error)
+
+func (f script) Read(b []byte, wait bool) (int, error) {
+	part, err := f(wait)
+	return copy(b, part), err
+}
+func (script) End()   {}
+func (script) Close() {}
+
+// runScript has a void pod read the script to its end.
+func (p *voidPod) runScript(t *testing.T, f script) {
+	t.Helper()
+	s := newSubscriber(f, p.router, p.channels(), 1<<20)
+	if err := s.run(); err != io.EOF {
+		t.Errorf("the subscriber ends with %v", err)
+	}
+}
+
+// Redis is looked at between two slices of a fan-out, and nothing is left to be
+// written while the subscriber waits.
+func TestAPushPassesALargeFanOut(t *testing.T) {
+	const conns = 500
+	p := newVoidPod(t, conns, conn.Options{Loops: 1})
+	reads := 0
+	p.runScript(t, func(wait bool) (string, error) {
+		written := p.server.Stats().Written
+		switch reads++; {
+		case reads == 1:
+			return message(p.keysAll(), `{"all":true,"data":1}`), nil
+		case reads == 2:
+			if wait || written == conns {
+				t.Errorf("read again after %d of %d are written, waiting: %v", written, conns, wait)
+			}
+			return message(p.keysAll(), `{"user":"`+voidUser(7)+`","data":2}`), nil
+		case !wait:
+			return "", nil
+		}
+		if written != conns+1 {
+			t.Errorf("it waits, though %d of %d are written", written, conns+1)
+		}
+		return "", io.EOF
+	})
+}
+
+func TestWhatIsReadBeforeTheEndIsWritten(t *testing.T) {
+	const conns = 500
+	p := newVoidPod(t, conns, conn.Options{Loops: 1})
+	for name, x := range map[string]struct {
+		envelope string
+		want     uint64
+	}{
+		"a fan-out": {`{"all":true,"data":1}`, conns},
+		"much":      {`{"user":"` + voidUser(7) + `","data":"` + strings.Repeat("x", drainedAt) + `"}`, 1},
+	} {
+		before := p.server.Stats().Written
+		rest := message(p.keysAll(), x.envelope)
+		p.runScript(t, func(bool) (part string, err error) {
+			if rest == "" {
+				return "", io.EOF
+			}
+			part, rest = rest, ""
+			return part, nil
+		})
+		if n := p.server.Stats().Written - before; n != x.want {
+			t.Errorf("%s: %d of %d are written", name, n, x.want)
+		}
+	}
+}
+
+func TestNothingIsReadWhileTooMuchIsOnItsWay(t *testing.T) {
+	const conns, messages, size = 300, 400, 250_000
+	p := newVoidPod(t, conns, conn.Options{Loops: 1, Settings: conn.Settings{QueueBytes: 1 << 30}})
+	stream := message(p.keysAll(), `{"all":true,"data":"`+strings.Repeat("x", size)+`"}`)
+	reads, at, full := 0, 0, 0
+	p.runScript(t, func(bool) (string, error) {
+		if p.deliverer.Full() {
+			full++
+		}
+		if at >= len(stream) {
+			at = 0
+			reads++
+		}
+		if reads == messages {
+			return "", io.EOF
+		}
+		part := stream[at:min(at+readBytes/2, len(stream))] // fits in what is free of the buffer
+		at += len(part)
+		return part, nil
+	})
+	if full > 0 {
+		t.Errorf("read %d times while too much was on its way", full)
+	}
+	if n := p.server.Stats().Written; n != conns*messages {
+		t.Errorf("%d of %d are written", n, conns*messages)
+	}
+}
+
+func TestTheRoomOfALargeMessageIsGivenBack(t *testing.T) {
+	p := newVoidPod(t, 1, conn.Options{Loops: 1})
+	s := newSubscriber(nil, p.router, p.channels(), 1<<20)
+	rest := message(p.keysAll(), `{"all":true,"data":"`+strings.Repeat("x", 4*readBytes)+`"}`) + message(p.keysAll(), `{"all":true,"data":1}`)
+	most := 0
+	s.src = script(func(bool) (string, error) {
+		most = max(most, len(s.buf))
+		if rest == "" {
+			return "", io.EOF
+		}
+		part := rest[:min(len(rest), len(s.buf)-s.to)]
+		rest = rest[len(part):]
+		return part, nil
+	})
+	if err := s.run(); err != io.EOF || p.server.Stats().Written != 2 {
+		t.Errorf("%v, %d of 2 messages are written", err, p.server.Stats().Written)
+	}
+	if most <= readBytes || len(s.buf) != readBytes {
+		t.Errorf("the buffer had %d bytes, and has %d", most, len(s.buf))
+	}
+}
+
+func TestASubscriptionIsConfirmedOnceAllChannelsAre(t *testing.T) {
+	p := newVoidPod(t, 0, conn.Options{Loops: 1})
+	s := newSubscriber(nil, p.router, p.channels(), 1<<20)
+	confirmed := func() bool {
+		select {
+		case <-s.confirmed:
+			return true
+		default:
+			return false
+		}
+	}
+	parts := []string{subscribed, subscribed, subscribed} // the last one is one too many
+	s.src = script(func(bool) (part string, err error) {
+		if got, want := confirmed(), len(parts) < 2; got != want {
+			t.Errorf("%d are to come: confirmed is %v", len(parts), got)
+		}
+		if len(parts) == 0 {
+			return "", io.EOF
+		}
+		part, parts = parts[0], parts[1:]
+		return part, nil
+	})
+	if err := s.run(); err != io.EOF {
+		t.Error(err)
 	}
 }
 

@@ -58,7 +58,7 @@ func TestRequestsKeepTheirOrderOverManyBatches(t *testing.T) {
 			t.Fatalf("entry %d: %v", i, v)
 		}
 	}
-	if s := p.Hub.Stats(); s.UplinkAccepted != n || s.UplinkFailed != 0 || s.UplinkWrites == n {
+	if s := p.Hub.Stats(); s.UplinkAccepted != n || s.UplinkFailed != 0 || s.UplinkWrites == 0 || s.UplinkWrites == n {
 		t.Errorf("%+v", s)
 	}
 }
@@ -275,6 +275,27 @@ func TestACloseComesBehindTheReceiptsOfWhatWasTaken(t *testing.T) {
 	if taken != rate || len(p.streamed()) != rate {
 		t.Errorf("%d receipts of %d requests in the stream", taken, len(p.streamed()))
 	}
+}
+
+func TestARequestBeyondWhatMayWaitIsUnavailable(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{})
+	c := p.connect("alice")
+	p.once.Stall(true)
+	c.request("in flight", "1")
+	p.eventually("it is in flight", func() bool { s := p.Hub.Stats(); return s.UplinkWrites == 1 && s.UplinkWaiting == 0 })
+	s := p.registry.all()[0]
+	waits := 0
+	for p.uplink.add(s, []byte(`"waits"`), []byte("1")) {
+		waits++
+	}
+	c.request("one too many", "1")
+	if id, why := c.receipt(); id != "one too many" || why != errorUnavailable {
+		t.Errorf("receipt %q %q", id, why)
+	}
+	p.once.Stall(false)
+	answered := func() bool { s := p.Hub.Stats(); return s.UplinkAccepted+s.UplinkFailed == uint64(waits+1) }
+	p.eventually("all others are answered", answered)
 }
 
 func TestTooManyWaitingRequestsAreRefusedAtOnce(t *testing.T) {

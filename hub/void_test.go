@@ -20,6 +20,7 @@ import (
 type voidPod struct {
 	*Hub
 	server   *conn.Server
+	void     *conntest.Void
 	presence *countingPresence
 	sub      *subscriber
 	conns    []*session
@@ -28,11 +29,10 @@ type voidPod struct {
 // newVoidPod holds n connections of as many users.
 func newVoidPod(tb testing.TB, n int, o conn.Options) *voidPod {
 	tb.Helper()
-	p := &voidPod{presence: &countingPresence{}}
+	p := &voidPod{presence: &countingPresence{}, void: conntest.NewVoid()}
 	p.Hub = New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Presence: p.presence, Pods: nowPods{}, Log: zerolog.Nop()})
 	p.status.update(func(s *status) { s.claimed, s.subscribed, s.proved = true, true, true })
-	void := conntest.NewVoid()
-	o.Admitter, o.Network = p.Hub, void
+	o.Admitter, o.Network = p.Hub, p.void
 	p.server = conn.New(o)
 	p.Attach(p.server)
 	if err := p.server.Serve(); err != nil {
@@ -42,7 +42,7 @@ func newVoidPod(tb testing.TB, n int, o conn.Options) *voidPod {
 	p.sub = newSubscriber(nil, p.router, p.channels(), 1<<20)
 	const atOnce = 1000
 	for i := range n {
-		void.Connect("GET /ws?user=" + voidUser(i) + " HTTP/1.1\r\nHost: void\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		p.connectVoid(i)
 		if i%atOnce == 0 || i == n-1 {
 			for end := time.Now().Add(patience); p.presence.answer() < i+1; time.Sleep(100 * time.Microsecond) {
 				if time.Now().After(end) {
@@ -54,6 +54,14 @@ func newVoidPod(tb testing.TB, n int, o conn.Options) *voidPod {
 	p.conns = p.registry.all()
 	return p
 }
+
+// connectVoid has one more user connect, who waits for the answer.
+func (p *voidPod) connectVoid(i int) {
+	p.void.Connect("GET /ws?user=" + voidUser(i) + " HTTP/1.1\r\nHost: void\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+}
+
+// keysAll is the channel of all pods.
+func (p *voidPod) keysAll() string { return p.opts.Keys.AllChannel() }
 
 func voidUser(i int) string { return fmt.Sprintf("user-%07d", i) }
 
@@ -103,13 +111,17 @@ func (p *countingPresence) Register(_ presence.Entry, done func(presence.Registe
 
 // answer says of all that wait that they are registered, and returns how many
 // were told so in all.
-func (p *countingPresence) answer() int {
+func (p *countingPresence) answer() int { return p.answerWith(presence.Registered{}) }
+
+// answerWith answers all that wait, and returns how many were answered in all.
+func (p *countingPresence) answerWith(r presence.Registered) int {
 	p.mu.Lock()
 	waiting := p.waiting
 	p.waiting = nil
 	p.mu.Unlock()
 	for i, done := range waiting {
-		done(presence.Registered{More: i < len(waiting)-1})
+		r.More = i < len(waiting)-1
+		done(r)
 	}
 	p.answered += len(waiting)
 	return p.answered

@@ -263,6 +263,25 @@ func (p *pod) stale(user string) (uuid string) {
 	return uuid
 }
 
+// logLines keeps what is logged, from whichever goroutine.
+type logLines struct {
+	mu   sync.Mutex // protects following
+	text strings.Builder
+}
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// count is how often this has been logged.
+func (l *logLines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
+}
+
 // wsClient is one end user's connection.
 type wsClient struct {
 	*client.Conn

@@ -32,7 +32,7 @@ type batch struct {
 	repairs []*repair
 	exams   []*exam
 
-	// What the replies came to.
+	// Known from the replies.
 	retry   []*item
 	refusal error // the last one that is not about one user's key
 	kept    bool  // a removal was refused
@@ -109,9 +109,9 @@ func (n *node) repeatRemovals() {
 	}
 }
 
-// expire gives up the registrations whose time is as good as over, and returns
-// by when the turn must end, so that the oldest of the others is answered in
-// its time.
+// expire gives up the registrations that have waited for nearly Options.Timeout,
+// and returns by when the turn must end, so that the oldest of the others is
+// answered within it.
 func (n *node) expire(now, deadline time.Duration) (by time.Duration, expired bool) {
 	least := n.opt.Timeout / 20 // what a batch needs at least
 	n.mu.Lock()
@@ -135,9 +135,9 @@ func (n *node) expire(now, deadline time.Duration) (by time.Duration, expired bo
 	return deadline, false
 }
 
-// mend finds out whether Redis takes writes again, with a write of the same
-// kind as an entry's, to a key of the same kind, that nobody ever sees: it is
-// taken back in the same transaction. It reports whether the turn may go on.
+// mend finds out whether Redis takes writes again. It writes as for an entry, to a
+// user's key that no user has, and removes that in the same transaction, so that
+// nobody ever sees it. It reports whether the turn may go on.
 func (n *node) mend(ctx context.Context) bool {
 	key, field := n.opt.Keys.User(n.channel), FormatUUID(UUID{})
 	expire := []any{"pexpire", key, n.batch.ttlMillis}
@@ -166,7 +166,7 @@ func (n *node) mend(ctx context.Context) bool {
 	return true
 }
 
-// mended notes that writes succeed.
+// mended records that writes succeed.
 func (n *node) mended() {
 	if n.link.refusals > 0 {
 		n.setExpiry(expiryUnknown) // it may have been asked while Redis refused everything
@@ -199,8 +199,8 @@ func (n *node) build() {
 		b.cuts = append(b.cuts, len(b.text))
 		b.text = AppendUUID(b.text, it.entry.UUID)
 	}
-	// The commands have it as text: nobody looks at them any more when the next
-	// batch is built. A copy would be half of what a renewal leaves to the collector.
+	// The commands share the buffer's memory: nobody uses them any more when the
+	// next batch overwrites it. A copy would be half of the garbage of a renewal.
 	text, from := unsafe.String(unsafe.SliceData(b.text), len(b.text)), 0
 	n.guard()
 	now := n.now()
@@ -273,9 +273,10 @@ func (n *node) send(ctx context.Context) {
 	n.examine(ctx)
 }
 
-// linkFailed deals with a failure on the way to Redis: what became of the batch
-// is not known. After the first in a row all of it is tried again at once, on
-// another connection; after more, only unregistrations wait.
+// linkFailed deals with a connection that failed: what became of the batch is not
+// known. After the first failure in a row all of it is tried again at once, on
+// another connection. After more, registrations and renewals are given up, and
+// unregistrations wait.
 func (n *node) linkFailed(err error) {
 	b, now := &n.batch, n.now()
 	sent := len(b.cmds) > 0 && !isNotSent(err)
@@ -304,6 +305,7 @@ func (n *node) linkFailed(err error) {
 	}
 	if giveUp {
 		n.q.failJoining(now, cause)
+		n.q.failExams(cause)
 		n.q.dropStaying()
 	}
 }

@@ -28,7 +28,7 @@ type claim struct {
 	mine   []float64 // what this process itself has tried to write
 }
 
-// look takes in the score as read, and reports whether it has stood still for
+// look records the score that was read, and reports whether it has stood still for
 // a lease. A score that moved is another process's heartbeat. Where looks were
 // missed, the observation starts anew: a Redis that stalled, or a process that
 // did, must not take a living pod's address.
@@ -45,7 +45,7 @@ func (c *claim) look(score float64, now time.Time) (free bool, err error) {
 	return now.Sub(c.since) >= c.lease, nil
 }
 
-// write takes in that this process is about to write a score. Only the latest
+// write records that this process is about to write a score. Only the latest
 // are kept: Redis may refuse for days.
 func (c *claim) write(score float64) {
 	if len(c.mine) == claimKept {
@@ -54,13 +54,13 @@ func (c *claim) write(score float64) {
 	c.mine = append(c.mine, score)
 }
 
-// unwrite takes in that a score was certainly not written: the same milliseconds
-// may be another process's.
+// unwrite records that a score was certainly not written: another process may
+// write the same milliseconds.
 func (c *claim) unwrite(score int64) {
 	c.mine = slices.DeleteFunc(c.mine, func(s float64) bool { return s == float64(score) })
 }
 
-// broken takes in that a look failed.
+// broken records that a look failed: the observation starts anew.
 func (c *claim) broken(now time.Time) { c.since = now }
 
 // Claim makes this pod's address its own in push:pods. Where the address is

@@ -11,7 +11,7 @@ type redisClock struct {
 	rtt    time.Duration
 }
 
-// measure takes in an answer of TIME that was asked for at asked and arrived at
+// measure sets the clock by a reply to TIME, which was sent at asked and answered at
 // answered. Redis read its clock somewhere between the two, so at answered that
 // clock stood somewhere between micros and micros + the round trip. A clock of
 // ours that agrees is left alone; any other is set to the middle. So a slow

@@ -19,17 +19,18 @@
 // connection ends; unless renewed, it is gone after Options.TTL. Where the server
 // has HEXPIRE (Redis 7.4, Valkey 9), each field expires by itself, and a renewal
 // is that one command. Elsewhere the hash expires as a whole, and a renewal
-// writes the field again (HSET, PEXPIRE). Which of the two it is, the store finds
-// out by calling, after every new connection to Redis.
+// writes the field again (HSET, PEXPIRE). The store finds out which of the two it is
+// by trying, after every new connection to Redis.
 //
 // A server that is upgraded from the second kind to the first still expires the
 // hashes that it holds as a whole, with the new entries in them. For a while
 // after the change the store looks for such hashes, gives each of their fields an
 // expiry of its own, and takes the whole one off.
 //
-// Everything is sent in pipelines, one at a time, while the next one gathers. An
-// operation after a quiet time is sent at once; under load, pipelines start at a
-// pace (Options.Pace), since a round trip costs far more than an entry in it.
+// Everything is sent in pipelines (batches), one at a time; what comes meanwhile
+// waits for the next one. An operation after a quiet time is sent at once. Under
+// load a pause (Options.Pace) lies between the starts of two pipelines, since a
+// round trip costs far more than an entry in it.
 //
 // # Stale entries
 //
@@ -38,14 +39,14 @@
 // dead when its score in push:pods is absent, or has not changed for a lease by
 // the observer's own monotonic clock, while the observer's own heartbeats
 // succeeded. After a gap in those, observation starts anew, so that a Redis that
-// stalled does not make the pods kill each other. Who judges reads the hash first
-// and the scores after it; and a pod's score is written before its entries, in
+// stalled does not make the pods kill each other. Whoever judges reads the hash
+// first and the scores after it; and a pod's score is written before its entries, in
 // every pipeline that writes any.
 //
 // Stale entries do not count against Options.PerUser. Where the hash expires as
 // a whole, those beside a live entry are removed by the pods that renew one, and
-// everywhere by Heal, which the pod calls that was addressed for a connection
-// that it does not hold.
+// everywhere by Heal: a pod calls it when it gets a message for a connection that
+// it does not hold.
 //
 // # Who calls what, and when
 //

@@ -23,7 +23,7 @@ type Registered struct {
 	// caller has them closed.
 	Excess []Located
 
-	// More says that another outcome follows at once: the callbacks are called
-	// in rows, as Redis answers.
+	// More says that the callback of another registration is called right after
+	// this one: Redis answers many at once.
 	More bool
 }

@@ -41,8 +41,8 @@ var (
 	ErrLeft = errors.New("presence: pod has left")
 )
 
-// isReply tells an error that Redis sent from one of the way to it. After a
-// reply the command is known not to have been done, and the connection is good.
+// isReply reports whether Redis sent the error: then the command was not executed,
+// and the connection is good.
 func isReply(err error) bool {
 	return err != nil && asReply(err)
 }
@@ -53,7 +53,8 @@ func asReply(err error) bool {
 	return errors.As(err, &reply)
 }
 
-// isLinkError reports whether it is not known what became of the command.
+// isLinkError reports whether the connection failed, so that it is not known what
+// became of the command.
 func isLinkError(err error) bool { return err != nil && !isReply(err) }
 
 // isWrongType reports whether the key holds a value of another type: a fault of

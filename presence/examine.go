@@ -15,14 +15,15 @@ const (
 	choreRate     = 5000 // heals, sweeps and adoptions a second, at most
 )
 
-// exam is the examination of one user's hash (HGETALL): for the registrations
-// that went over the limit, to heal misses, to sweep what dead pods left, or to
-// adopt what was written when the whole key expired.
+// exam is the examination of one user's hash (HGETALL): for registrations that
+// went over the limit, or as a chore, for which nobody waits: to heal misses, to
+// sweep what dead pods left, or to adopt fields (give each an expiry of its own)
+// that were written when the hash expired as a whole.
 type exam struct {
 	user      string
 	newcomers []*item         // registrations that wait for it, in their order
-	held      func(UUID) bool // of the latest heal; nil where none was asked for
-	adopt     bool
+	held      func(UUID) bool // of the latest Heal; nil: none was asked for
+	adopt     bool            // fields that have no expiry of their own
 	reply     *redis.MapStringStringCmd
 }
 
@@ -43,8 +44,8 @@ func (s *Store) Heal(user string, held func(UUID) bool) {
 	n.queued(n.alarm.stay)
 }
 
-// chore asks for a heal, where held is not nil, for an adoption, or for no more
-// than a sweep.
+// chore asks for an examination that nobody waits for. It sweeps; where held is not
+// nil it also heals, and with adopt it also adopts.
 func (q *queue) chore(user string, held func(UUID) bool, adopt bool) {
 	if e := q.examined[user]; e != nil {
 		e.adopt = e.adopt || adopt
@@ -82,7 +83,7 @@ func (q *queue) takeExam(from *fifo[*exam]) *exam {
 	return e
 }
 
-// postpone puts an examination back whose batch failed, or gives it up.
+// postpone puts back an examination whose batch failed, or gives it up.
 func (q *queue) postpone(e *exam, giveUp bool, cause error) {
 	if giveUp {
 		for _, it := range e.newcomers {
@@ -97,6 +98,13 @@ func (q *queue) postpone(e *exam, giveUp bool, cause error) {
 	if q.examined[e.user] == nil {
 		q.examined[e.user] = e
 		q.chores.pushFront(e)
+	}
+}
+
+// failExams gives up the registrations that wait for an examination.
+func (q *queue) failExams(cause error) {
+	for q.exams.len() > 0 {
+		q.postpone(q.takeExam(&q.exams), true, cause)
 	}
 }
 
@@ -119,7 +127,7 @@ func (n *node) examine(ctx context.Context) {
 	}
 }
 
-// judges reports whether stale entries may be told from others now.
+// judges reports whether it can be said now which entries are stale.
 func (n *node) judges(ctx context.Context) bool {
 	if n.opt.Pods == nil {
 		return false

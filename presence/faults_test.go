@@ -170,6 +170,9 @@ func TestRefusedWritesAreToldOfAndHeal(t *testing.T) {
 			w.want("renewed", "alice", s.channel, held)
 			w.want("removed", "bob", s.channel)
 			w.want("registered at last", "carol", s.channel, newcomer)
+			if err := s.Err(); err != nil {
+				t.Errorf("Err = %v after writes that succeeded", err)
+			}
 		})
 	}
 }
@@ -302,6 +305,62 @@ func TestScoreIsBackBeforeTheFirstEntryIs(t *testing.T) {
 	})
 }
 
+// Who finds the score absent asks for a heartbeat, which brings the description back.
+func TestAnEmptiedRedisHasTheDescriptionBackAtOnce(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		p := w.pods("a:1", func(o *presence.PodsOptions) { o.Heartbeat = time.Hour })
+		w.keepBeating(p)
+		s := w.store("a:1", func(o *presence.Options) { o.Pods, o.TTL = p, time.Minute })
+		e := entry("alice")
+		s.mustRegister(e)
+		beats := p.Stats().Beats
+		for range 5 {
+			s.renewAndWait(e)
+		}
+		if got := p.Stats().Beats; got != beats {
+			t.Errorf("%d heartbeats for renewals, though nothing was missing", got-beats)
+		}
+		if err := w.admin.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		s.renewAndWait(e)
+		eventually(t, "the description is back", func() error {
+			return w.admin.HGet(t.Context(), w.keys.PodsInfo(), p.Channel()).Err()
+		})
+	})
+}
+
+func TestRefusedRemovalsAreNotTriedWithoutPause(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		var refuses atomic.Bool
+		var attempts atomic.Int64
+		client := w.client(w.addr)
+		client.AddHook(hook(func(cmds []redis.Cmder, send func() error) error {
+			if refuses.Load() && len(cmds) == 1 && carry(cmds, "hdel") {
+				attempts.Add(1)
+				return answer(cmds, refusal("NOPERM hdel is not for this user"))
+			}
+			return send()
+		}))
+		s := w.store("a:1", func(o *presence.Options) { o.Client, o.TTL = client, time.Minute })
+		e := entry("alice")
+		s.mustRegister(e)
+		refuses.Store(true)
+		begun := time.Now()
+		gone := make(chan error, 2)
+		s.Unregister(e, func(err error) { gone <- err })
+		time.Sleep(500 * time.Millisecond)
+		refuses.Store(false)
+		if n, most := attempts.Load(), int64(time.Since(begun)/(50*time.Millisecond))+5; n == 0 || n > most {
+			t.Errorf("tried %d times, want %d at most", n, most)
+		}
+		if err := wait(t, "the removal", gone); err != nil {
+			t.Error(err)
+		}
+		w.want("removed at last", "alice", s.channel)
+	})
+}
+
 func TestStoppedRedisBoundsTheWaitAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
@@ -343,6 +402,25 @@ func TestStoppedRedisBoundsTheWaitAndLeavesNothingBehind(t *testing.T) {
 	})
 	time.Sleep(1500 * time.Millisecond) // the doubt is over too
 	w.want("the held entry", "alice", s.channel, held)
+}
+
+func TestStoppingWithoutRedisTellsAllWhoWait(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	s := w.store("a:1", func(o *presence.Options) { o.TTL = time.Minute })
+	leaving := entry("alice")
+	s.mustRegister(leaving)
+	w.real.Kill()
+	gone, registered := make(chan error, 2), make(chan presence.Registered, 2)
+	s.Unregister(leaving, func(err error) { gone <- err })
+	eventually(t, "Redis is away", s.failsWith("connect"))
+	s.Register(entry("bob"), func(r presence.Registered) { registered <- r })
+	s.stop()
+	if len(gone) != 1 || len(registered) != 1 {
+		t.Fatalf("%d removals and %d registrations are answered once it has stopped", len(gone), len(registered))
+	}
+	mustBe(t, "the removal", <-gone, presence.ErrClosed)
+	mustBe(t, "the registration", (<-registered).Err, presence.ErrUnavailable)
 }
 
 func TestStoreStartsWithoutRedis(t *testing.T) {
@@ -418,22 +496,27 @@ func TestExpiryFollowsTheServer(t *testing.T) {
 	young.mini.SetTTL(young.keys.User("alice"), 20*time.Second)
 	proxy.Retarget(young.addr)
 	s.renewAndWait(a)
-	s.mustRegister(b)
+	notWhole := func() error {
+		if ttl := young.mini.TTL(young.keys.User("alice")); ttl != 0 {
+			return fmt.Errorf("it does in %v", ttl)
+		}
+		return nil
+	}
+	eventually(t, "renewals alone take the key's own expiry off", func() error {
+		s.renewAndWait(a)
+		return notWhole()
+	})
 	if !s.Stats().PerFieldExpiry {
 		t.Fatal("the new server expires fields")
 	}
+	s.mustRegister(b)
 	// One of another pod's, that died during the upgrade.
 	orphan := entry("alice")
 	young.put(orphan, s.channel)
 	young.mini.SetTTL(young.keys.User("alice"), 20*time.Second)
 	s.renewAndWait(a, b)
 	s.idle()
-	eventually(t, "the key does not expire any more", func() error {
-		if ttl := young.mini.TTL(young.keys.User("alice")); ttl != 0 {
-			return fmt.Errorf("it does in %v", ttl)
-		}
-		return nil
-	})
+	eventually(t, "the key does not expire any more", notWhole)
 	young.pass(25 * time.Second)
 	young.want("the key's old expiry is over", "alice", s.channel, a, b, orphan)
 	s.renewAndWait(a)
@@ -474,6 +557,43 @@ func TestUnknownCommandFallsBackAtAnyTime(t *testing.T) {
 	}
 	w.pass(testTTL + time.Second)
 	w.want("and expiring", "alice", s.channel)
+}
+
+// Whether fields may be made to expire again is tried by making one expire.
+func TestRefusedFieldExpiryIsToldOfUntilItEnds(t *testing.T) {
+	t.Parallel()
+	w := miniWorld(t)
+	var refuses atomic.Bool
+	var attempts atomic.Int64
+	client := w.client(w.addr)
+	client.AddHook(hook(func(cmds []redis.Cmder, send func() error) error {
+		if refuses.Load() && carry(cmds, "hexpire") {
+			attempts.Add(1)
+			return answer(cmds, refusal("NOPERM hexpire is not for this user"))
+		}
+		return send()
+	}))
+	s := w.store("a:1", func(o *presence.Options) { o.Client = client })
+	held := entry("alice")
+	s.mustRegister(held)
+	refuses.Store(true)
+	begun := time.Now()
+	s.Renew(held)
+	eventually(t, "the store says why it cannot renew", s.failsWith("NOPERM"))
+	for range 100 { // several attempts
+		if err := s.Err(); !contains(err, "NOPERM") {
+			t.Fatalf("Err = %v while the fault lasts", err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	// At ever longer intervals, of which each is at least 50 ms.
+	if n, most := attempts.Load(), int64(time.Since(begun)/(50*time.Millisecond))+5; n == 0 || n > most {
+		t.Errorf("tried %d times, want %d at most", n, most)
+	}
+	refuses.Store(false)
+	eventually(t, "it is healed by itself", s.Err)
+	s.renewAndWait(held)
+	w.want("renewed", "alice", s.channel, held)
 }
 
 // vanishing is a hook that makes HEXPIRE unknown once gone is set.

@@ -7,11 +7,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// forgotten pods a heartbeat, at most: a crowd of them is no emergency.
+// forgetAtOnce bounds how many pods one heartbeat removes: there is no hurry.
 const forgetAtOnce = 8
 
-// forget removes the pods that have been dead for very long, by whoever notices.
-// A pod that lives after all comes back with its next heartbeat.
+// forget removes pods that have been dead for ten leases and a TTL. All pods do so.
+// One that lives after all is back with its next heartbeat.
 func (p *Pods) forget(ctx context.Context) {
 	now := p.opt.Now()
 	p.mu.Lock()

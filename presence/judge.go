@@ -71,14 +71,14 @@ func (n *node) judgeWrite(slot *slot) (err error, back bool) {
 		err = expire
 	}
 	if isWrongType(set) && slot.form == formKey && expire == nil && slot.expire.Val() == 1 {
-		// What stands under this key is not ours, and must not expire by us.
+		// The key holds something of somebody else's, which we must not make expire.
 		n.sweeper.repairs = append(n.sweeper.repairs, &repair{user: it.entry.User, kind: fixPersist})
 	}
 	n.refused(err)
 	return err, false
 }
 
-// refused takes in an error reply. One about a single key is that key's alone.
+// refused records an error reply. One about the key's type says nothing about others.
 func (n *node) refused(err error) {
 	n.count.errors.Add(1)
 	if !isWrongType(err) {

@@ -38,9 +38,13 @@ func (k Keys) PodChannel(address string) string { return k.prefix + "pod:" + add
 // AllChannel returns the channel that every pod reads.
 func (k Keys) AllChannel() string { return k.prefix + "all" }
 
-// PodAddress returns the address in a pod's channel, and whether it is one.
+// PodAddress returns the address in a pod's channel, and whether it is one; the
+// address is empty where it is not.
 func (k Keys) PodAddress(channel string) (address string, ok bool) {
-	return strings.CutPrefix(channel, k.prefix+"pod:")
+	if address, ok = strings.CutPrefix(channel, k.prefix+"pod:"); !ok {
+		return "", false
+	}
+	return address, true
 }
 
 func (k Keys) appendUser(dst []byte, id string) []byte {

@@ -16,17 +16,17 @@ const (
 // removals are repeated, and may be forgotten.
 const settle = time.Second
 
-// link is how the way to Redis has been. Owned by the node's goroutine.
+// link is the state of the connection to Redis: what has failed, and when to try
+// again. Owned by the node's goroutine.
 //
-// A batch that failed on the way may have been received all the same, and be
-// carried out later than the next one: its bytes lie in a connection that we
-// have given up and that Redis, once it runs again, still reads. So an entry
-// written in it may come to stand after its removal. Therefore all removals from
-// such a failure on are noted, and are repeated when the link has been good for
-// a while.
+// A batch whose replies did not come may have been received all the same, and be
+// executed later than the next one: its bytes lie in a connection that we have
+// given up, and that Redis still reads once it runs again. So an entry may be
+// written behind its removal. While that is possible (doubt), removals are noted,
+// and they are repeated when the link has been good for a while.
 type link struct {
-	failures int           // in a row, of the way: not replies
-	until    time.Duration // no attempt before
+	failures int           // in a row, of the connection: Redis did not answer
+	until    time.Duration // nothing is sent before
 
 	refusals int           // in a row: Redis answered, but refused to write
 	mendAt   time.Duration // when to try whether it writes again
@@ -34,11 +34,12 @@ type link struct {
 	kept    int           // in a row: Redis refused to remove
 	leaveAt time.Duration // no removal before
 
-	doubt    bool // a batch failed that may yet be carried out
+	doubt    bool // a batch failed that may yet be executed
 	settleAt time.Duration
 	removed  []Entry // while in doubt
 }
 
+// failed records that a batch got no replies. sent says that Redis may have received it.
 func (l *link) failed(now time.Duration, sent bool) {
 	l.failures++
 	l.until = now + backoff.After(l.failures, firstBackoff, lastBackoff)
@@ -48,7 +49,7 @@ func (l *link) failed(now time.Duration, sent bool) {
 	}
 }
 
-// answered takes in that a batch got all its replies.
+// answered records that a batch got all its replies.
 func (l *link) answered(now time.Duration) {
 	if l.failures > 0 {
 		l.failures, l.until, l.mendAt, l.leaveAt = 0, 0, now, 0
@@ -58,15 +59,17 @@ func (l *link) answered(now time.Duration) {
 	}
 }
 
+// refused records that Redis answered, and refused to write.
 func (l *link) refused(now time.Duration) {
 	l.refusals++
 	l.mendAt = now + firstBackoff/2 + backoff.After(l.refusals+1, firstBackoff, lastBackoff)
 }
 
+// mended records that Redis writes again.
 func (l *link) mended() { l.refusals, l.mendAt, l.kept, l.leaveAt = 0, 0, 0, 0 }
 
-// refusedRemoval takes in that Redis refused to remove entries. Those it may
-// refuse while it writes, and the other way round: each waits for itself.
+// refusedRemoval records that Redis refused to remove entries. It may refuse that
+// and still write, or the other way round, so that each is tried again by itself.
 func (l *link) refusedRemoval(now time.Duration) {
 	l.kept++
 	l.leaveAt = now + firstBackoff/2 + backoff.After(l.kept+1, firstBackoff, lastBackoff)

@@ -26,9 +26,9 @@ type shared struct {
 // now returns the time since the store's epoch, by the monotonic clock.
 func (s *shared) now() time.Duration { return time.Since(s.epoch) }
 
-// node is all that belongs to one Redis server: what waits to be sent there, at
-// which pace, how the way to it has been, how entries expire there, and what was
-// found in its users' hashes.
+// node is all that belongs to one Redis server: what waits to be sent there, and
+// at which pace, the state of the connection to it (link), how entries expire there,
+// and what was found in its users' hashes.
 type node struct {
 	*shared
 	client redis.UniversalClient
@@ -45,7 +45,7 @@ type node struct {
 	batch   batch
 	sweeper sweeper
 	sent    time.Duration // when the last pipeline was
-	calls   []outcome     // being called
+	calls   []outcome     // whose callbacks are being called
 
 	failure atomic.Pointer[error]
 }
@@ -82,7 +82,7 @@ func (n *node) err() error {
 	return nil
 }
 
-// setErr notes how writing goes, and logs when that changes.
+// setErr records why writes fail, or nil, and logs when that changes.
 func (n *node) setErr(err error) {
 	before := n.err()
 	if err == nil {

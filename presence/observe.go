@@ -25,15 +25,15 @@ type observed struct {
 	absent bool      // not in push:pods at the last reading
 	since  time.Time // when the score, or the absence, was first seen
 	info   Info
-	told   bool // info has been read
+	told   bool // info is known
 }
 
 func newObservations(lease, maxGap time.Duration) observations {
 	return observations{lease: lease, maxGap: maxGap, pods: make(map[string]*observed)}
 }
 
-// beat takes in that a heartbeat of one's own succeeded, and returns how long
-// none had.
+// beat records that a heartbeat of one's own succeeded, and returns the time since
+// the one before.
 func (o *observations) beat(now time.Time) (away time.Duration) {
 	if o.begun {
 		away = now.Sub(o.last)
@@ -47,10 +47,10 @@ func (o *observations) beat(now time.Time) (away time.Duration) {
 	return away
 }
 
-// fail takes in that a heartbeat of one's own failed.
+// fail records that a heartbeat of one's own failed.
 func (o *observations) fail() { o.gap = true }
 
-// scores takes in a reading of push:pods.
+// scores records the members of push:pods.
 func (o *observations) scores(read map[string]float64, now time.Time) {
 	for channel, score := range read {
 		p := o.pods[channel]
@@ -68,7 +68,7 @@ func (o *observations) scores(read map[string]float64, now time.Time) {
 	}
 }
 
-// infos takes in a reading of push:pods:info. A pod that is only there is
+// infos records the fields of push:pods:info. A pod that is only there counts as
 // absent.
 func (o *observations) infos(read map[string]Info, now time.Time) {
 	for channel, info := range read {
@@ -109,8 +109,8 @@ func (o *observations) outdated(channel string, u UUID) bool {
 	return p != nil && p.told && UUIDTime(u) < p.info.Started
 }
 
-// forgettable returns the channels of pods that have been gone for longer than
-// after, at most limit of them, with the score that they were seen with.
+// forgettable returns at most limit channels of pods that have been dead for longer
+// than after, each with its last score, or nil where it is absent.
 func (o *observations) forgettable(now time.Time, after time.Duration, limit int) map[string]*float64 {
 	var found map[string]*float64
 	for channel, p := range o.pods {

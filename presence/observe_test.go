@@ -93,9 +93,21 @@ func TestObservationStartsAnewAfterAFailedHeartbeat(t *testing.T) {
 	s.want("a lease after the gap", "b", true)
 }
 
+func TestObservationStartsAnewHoweverShortTheFailureWas(t *testing.T) {
+	s := newSky(t)
+	s.beats(9*time.Second, still)
+	s.o.fail()
+	s.beats(3*time.Second, still) // the next heartbeat comes in time
+	s.want("right after it", "b", false)
+	s.beats(6*time.Second, still)
+	s.want("less than a lease after it", "b", false)
+	s.beats(6*time.Second, still)
+	s.want("a lease after it", "b", true)
+}
+
 func TestObservationStartsAnewAfterTheObserverStoodStill(t *testing.T) {
 	s := newSky(t)
-	s.beats(6*time.Second, moving())
+	s.beats(6*time.Second, still)
 	s.now = s.now.Add(20 * time.Second)
 	s.want("judged before the first heartbeat after it", "b", false)
 	s.o.scores(still(), s.now)

@@ -15,14 +15,15 @@ const (
 	joiningShare = 8
 )
 
-// alarm says when the node wakes up by itself, and when it would for an operation
-// that is queued meanwhile: most need not wake it. Guarded by node.mu.
+// alarm says until when the node sleeps, and when an operation that is queued
+// meanwhile would be due, by its kind: one that is due later need not wake it.
+// Guarded by node.mu.
 type alarm struct {
-	at      time.Duration // 0: it is awake, and looks before it sleeps
+	at      time.Duration // 0: it is awake, and looks at the queue before it sleeps
 	join    time.Duration
 	leave   time.Duration
 	stay    time.Duration
-	crowded bool // known already
+	crowded bool // the node knew it before it slept
 }
 
 // crowded reports whether so much waits that the next pipeline does not.
@@ -87,8 +88,8 @@ func (n *node) first(now time.Duration, a alarm, ending bool) time.Duration {
 	return at
 }
 
-// queued unlocks n.mu, and wakes the node where it would sleep for longer than until
-// what was just queued is due.
+// queued unlocks n.mu after something was queued that is due then. It wakes the
+// node where that would sleep for longer.
 func (n *node) queued(due time.Duration) {
 	a := &n.alarm
 	wake := a.at > due || a.at != 0 && (len(n.q.outcomes) > 0 || !a.crowded && n.crowded())

@@ -29,10 +29,10 @@ type PodsOptions struct {
 	Version string
 	Info    func() Info // asked at each heartbeat for Connections and Draining, from its goroutine; nil: zeros
 
-	// Regained is called after the first heartbeat that succeeds when none had
-	// for the length of a lease: the other pods may have taken this one for
-	// dead and removed its entries, so they should be renewed, paced. It is
-	// called from the goroutine of the heartbeat and must not block. May be nil.
+	// Regained is called when a heartbeat succeeds and the one before was a lease
+	// ago, or longer: the other pods may have taken this one for dead and removed
+	// its entries, which should be renewed, paced. It is called from the goroutine
+	// of the heartbeat and must not block. May be nil.
 	Regained func(away time.Duration)
 
 	Log zerolog.Logger
@@ -48,7 +48,7 @@ type Info struct {
 }
 
 // Pods keeps this pod's heartbeat in push:pods, watches those of the others,
-// and judges which of them are dead. It also carries Redis's clock.
+// and judges which of them are dead. It also keeps track of Redis's clock.
 //
 // Claim comes first, once; then Run, in a goroutine of its owner's, keeps the
 // heartbeat; Leave comes last. All other methods may be called from any
@@ -362,8 +362,8 @@ func (p *Pods) ownScore() (text string, ok bool) {
 	return strconv.FormatFloat(p.score, 'f', -1, 64), true
 }
 
-// missing is called by who found the own score absent: Redis has been emptied,
-// and the description is to be brought back too.
+// missing asks for a heartbeat at once. It is called where the own score was found
+// to be absent: Redis has been emptied, and lacks the description too.
 func (p *Pods) missing() {
 	select {
 	case p.kick <- struct{}{}:

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"pushpod/presence"
 )
@@ -153,6 +155,118 @@ func TestClaimWaitsForRedis(t *testing.T) {
 	}
 }
 
+func TestClaimIsTriedAtEverLongerIntervals(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	w.real.Kill()
+	var log strings.Builder // read once the claim has ended
+	p := w.unclaimed("a:1", func(o *presence.PodsOptions) { o.Log = zerolog.New(&log) })
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	mustBe(t, "claim", p.Claim(ctx), context.DeadlineExceeded)
+	if n := p.Stats().Failures; n < 2 || n > 12 {
+		t.Errorf("tried %d times in 1.5 s", n)
+	}
+	if n := strings.Count(log.String(), "can't claim"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+}
+
+// What happened to the score while a look failed is not known.
+func TestClaimWaitsForALeaseAfterALookThatFailed(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	w.score(w.keys.PodChannel("a:1"), 1)
+	client := w.client(w.addr)
+	looks, failed := 0, time.Time{}
+	client.AddHook(processHook(func(cmd redis.Cmder, send func() error) error {
+		if cmd.Name() == "zscore" {
+			if looks++; looks == 5 {
+				failed = time.Now()
+				cmd.SetErr(refusal("LOADING not now"))
+				return cmd.Err()
+			}
+		}
+		return send()
+	}))
+	var log strings.Builder
+	w.pods("a:1", func(o *presence.PodsOptions) { o.Client, o.Log = client, zerolog.New(&log) })
+	if failed.IsZero() {
+		t.Fatal("no look failed")
+	}
+	if took := time.Since(failed); took < 500*time.Millisecond {
+		t.Errorf("taken %v after a look that failed, before a lease was over", took)
+	}
+	if n := strings.Count(log.String(), "already holds this pod's address"); n != 1 {
+		t.Errorf("logged %d times that it waits", n)
+	}
+}
+
+// processHook is asked to send each command that is in no pipeline.
+type processHook func(cmd redis.Cmder, send func() error) error
+
+func (h processHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h processHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		return h(cmd, func() error { return next(ctx, cmd) })
+	}
+}
+func (h processHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestNobodyIsDeadAfterAHeartbeatOfOnesOwnThatFailed(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		fails := false
+		client := w.client(w.addr)
+		client.AddHook(hook(func(cmds []redis.Cmder, send func() error) error {
+			if fails {
+				return answer(cmds, refusal("OOM"))
+			}
+			return send()
+		}))
+		p := w.pods("a:1", func(o *presence.PodsOptions) { o.Client, o.Heartbeat = client, time.Hour })
+		never := w.keys.PodChannel("never:1")
+		if !p.Dead(never) {
+			t.Error("a pod that was never seen is not dead")
+		}
+		fails = true
+		if err := p.Beat(t.Context()); !contains(err, "OOM") || !contains(p.Err(), "OOM") {
+			t.Errorf("Beat: %v, Err: %v", err, p.Err())
+		}
+		if p.Dead(never) || p.Stats().Failures != 1 {
+			t.Errorf("dead: %v, %+v", p.Dead(never), p.Stats())
+		}
+		fails = false
+		if err := p.Beat(t.Context()); err != nil || p.Err() != nil {
+			t.Errorf("Beat: %v, Err: %v", err, p.Err())
+		}
+		if !p.Dead(never) {
+			t.Error("not dead after a heartbeat that succeeded")
+		}
+	})
+}
+
+func TestPodsAreListedInOrderWithTheirAge(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		now := w.admin.Time(t.Context()).Val()
+		for i := range 10 {
+			w.score(w.keys.PodChannel(fmt.Sprint(9-i, ":1")), float64(now.Add(-time.Duration(9-i)*time.Minute).UnixMilli()))
+		}
+		w.score("no channel of a pod's", 0)
+		pods, err := presence.ListPods(t.Context(), w.admin, w.keys)
+		if err != nil || len(pods) != 11 || pods[0].Address != "" {
+			t.Fatalf("ListPods = %+v, %v", pods, err)
+		}
+		for i, pod := range pods[1:] {
+			age := time.Duration(i) * time.Minute
+			if pod.Address != fmt.Sprint(i, ":1") || pod.Age < age-time.Millisecond || pod.Age > age+time.Minute {
+				t.Errorf("pod %d is %+v", i, pod)
+			}
+		}
+	})
+}
+
 func TestClaimEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
@@ -273,8 +387,7 @@ func TestDeathsAreJudgedByChange(t *testing.T) {
 	})
 }
 
-// Fault 13b, scaled down: Redis stands still for longer than a lease under
-// three pods, all of which have entries of one user.
+// Redis stands still for longer than a lease. Three pods have entries of one user.
 func TestStalledRedisMakesNoPodCallAnotherDead(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
@@ -356,6 +469,7 @@ func TestPodsLongDeadAreRemovedAndLivingOnesNot(t *testing.T) {
 		w.keepBeating(p)
 		w.keepBeating(q)
 		gone := w.keys.PodChannel("c:1")
+		begun := time.Now()
 		w.score(gone, 1)
 		for _, channel := range []string{gone, w.keys.PodChannel("only-info:1")} {
 			if err := w.admin.HSet(t.Context(), w.keys.PodsInfo(), channel, `{"started":1}`).Err(); err != nil {
@@ -372,14 +486,16 @@ func TestPodsLongDeadAreRemovedAndLivingOnesNot(t *testing.T) {
 			}
 			return nil
 		})
+		if took := time.Since(begun); took < 1300*time.Millisecond {
+			t.Errorf("removed after %v: ten leases and a ttl were not over", took)
+		}
 		if got := w.members(); len(got) != 2 {
 			t.Fatalf("%v are left, want the two living pods", got)
 		}
 	})
 }
 
-// Fault 30: the time that counts is the monotonic clock's and Redis's, and a
-// jump of Redis's is no harm either.
+// Only the monotonic clock and Redis's count, and Redis's may jump.
 func TestClockThatJumpsIsHarmless(t *testing.T) {
 	w := miniWorld(t)
 	p, q := w.pods("a:1", nil), w.pods("b:1", nil)

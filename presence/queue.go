@@ -15,16 +15,16 @@ const (
 	unregistering
 )
 
-// item is one operation on one entry. While it waits, it stands in queue.waiting
-// under its UUID, and no second one does: so operations of one UUID never
-// overtake each other, and a Redis that is away lets nothing pile up.
+// item is one operation on one entry. While it waits, it is in queue.waiting
+// under its UUID, and no second one is: so operations of one UUID never overtake
+// each other, and little piles up while Redis is away.
 type item struct {
 	entry   Entry
 	op      operation
 	sent    bool          // Redis may have it from an earlier attempt
 	whole   bool          // a renewal that must write the entry, not only touch it
-	repeat  bool          // an unregistration done before, repeated after a doubt
-	cleanup bool          // an unregistration that nobody asked for
+	repeat  bool          // an unregistration that was done before, repeated because of link.doubt
+	cleanup bool          // an unregistration that the store itself makes
 	queued  time.Duration // since the store's epoch
 
 	// Of a registration; may be nil. An unregistration has it where it undoes a
@@ -108,7 +108,7 @@ func (q *queue) tellRejected(it *item) {
 	}
 }
 
-// removed ends an unregistration that is not in the books any more.
+// removed ends an unregistration that does not wait any more.
 func (q *queue) removed(it *item, err error) {
 	q.tellRejected(it)
 	if it.removed != nil {
@@ -192,7 +192,8 @@ func (q *queue) putRemoval(it *item) {
 	q.removal++
 }
 
-// replace takes an item out of the books while it still stands in its queue.
+// replace takes an item out of waiting and the counts. In its fifo it stays: the
+// caller takes it out of there, or marks it as superseded.
 func (q *queue) replace(it *item) {
 	delete(q.waiting, it.entry.UUID)
 	switch it.op {
@@ -213,8 +214,8 @@ func both(first, second func(error)) func(error) {
 	return func(err error) { first(err); second(err) }
 }
 
-// again puts an item back that a batch could not finish, unless a later
-// operation on its UUID makes it needless. It reports whether it waits now.
+// again puts back an item that a batch could not finish, unless a later operation
+// on its UUID waits. It reports whether the item waits now.
 func (q *queue) again(it *item) bool {
 	if later := q.waiting[it.entry.UUID]; later != nil {
 		if it.op == unregistering && later.op == unregistering {
@@ -299,7 +300,8 @@ func (q *queue) failJoining(before time.Duration, err error) {
 	}
 }
 
-// giveUp ends a registration that is not in the books any more.
+// giveUp ends a registration that does not wait any more. An entry that Redis may
+// have is removed.
 func (q *queue) giveUp(it *item, err error) {
 	q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: err}})
 	if it.sent && q.waiting[it.entry.UUID] == nil {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"pushpod/presence"
 )
 
@@ -23,6 +25,9 @@ func TestEntryStandsBeforeItsRegistrationIsToldOf(t *testing.T) {
 		}
 		if err := s.Err(); err != nil {
 			t.Fatalf("Err = %v", err)
+		}
+		if stats := s.Stats(); stats.Registered != 50 || stats.Unregistered != 50 {
+			t.Fatalf("stats: %+v", stats)
 		}
 		if per := s.Stats().PerFieldExpiry; per != (w.mini != nil) {
 			t.Fatalf("PerFieldExpiry = %v", per)
@@ -49,6 +54,25 @@ func TestUnrenewedEntryExpiresBesideRenewedOne(t *testing.T) {
 		}
 		w.want("renewed", "alice", s.channel, kept)
 		w.want("not renewed", "bob", s.channel)
+	})
+}
+
+func TestEntryStandsForItsTTL(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		const ttl = 59*time.Second + time.Second/2 // a field's is rounded up to seconds
+		s := w.store("a:1", func(o *presence.Options) { o.TTL = ttl })
+		e := entry("alice")
+		s.mustRegister(e)
+		if w.real != nil {
+			if left := w.admin.PTTL(t.Context(), w.keys.User("alice")).Val(); left > ttl || left < ttl-patience {
+				t.Fatalf("it expires in %v", left)
+			}
+			return
+		}
+		w.pass(ttl)
+		w.want("for so long", "alice", s.channel, e)
+		w.pass(time.Second)
+		w.want("and no longer", "alice", s.channel)
 	})
 }
 
@@ -291,16 +315,19 @@ func TestHealRemovesWhatThisPodDoesNotHold(t *testing.T) {
 			}
 			return nil
 		})
+		eventually(t, "it is counted", func() error {
+			if got := s.Stats().Stale; got != 1 {
+				return fmt.Errorf("Stale = %d", got)
+			}
+			return nil
+		})
 		s.idle()
 		if n := len(w.fields("alice")); n != 3 {
 			t.Fatalf("%d fields are left, want the held one, the foreign one and the one that is none", n)
 		}
-		eventually(t, "it is counted", func() error {
-			if got := s.Stats().Stale; got != 1 {
-				return fmt.Errorf("Stale = %d, want 1", got)
-			}
-			return nil
-		})
+		if ttl := w.admin.PTTL(t.Context(), w.keys.User("alice")).Val(); w.real != nil && ttl <= 0 {
+			t.Fatalf("the hash does not expire any more: PTTL is %v", ttl)
+		}
 	})
 }
 
@@ -328,6 +355,105 @@ func TestStoppedStoreRefusesAtOnce(t *testing.T) {
 	mustBe(t, "unregister", s.Unregister(e, func(error) { t.Error("called though the store is closed") }), presence.ErrClosed)
 	s.Renew(e)
 	s.Heal("alice", func(presence.UUID) bool { return false })
+}
+
+// What is asked for before Run, or while it ends, is sent: whatever it is.
+func TestARunThatEndsAtOnceSendsWhatIsQueued(t *testing.T) {
+	for name, x := range map[string]struct{ joins, leaves, stays int }{
+		"one of each":                          {1, 1, 1},
+		"a registration, and so many removals": {3, 3, 0},
+		"renewals and registrations":           {2, 0, 2},
+		"renewals and removals":                {0, 2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := realWorld(t)
+			s := presence.NewStore(presence.Options{Client: w.client(w.addr), Keys: w.keys, Pod: "a:1", TTL: time.Minute, Timeout: testTimeout})
+			channel := w.keys.PodChannel("a:1")
+			answers := make(chan error, x.joins+x.leaves)
+			var stand []presence.Entry
+			for range x.joins {
+				e := entry("alice")
+				s.Register(e, func(r presence.Registered) { answers <- r.Err })
+				stand = append(stand, e)
+			}
+			for range x.stays {
+				e := entry("alice")
+				s.Renew(e)
+				stand = append(stand, e)
+			}
+			for range x.leaves {
+				e := entry("alice")
+				w.put(e, channel)
+				s.Unregister(e, func(err error) { answers <- err })
+			}
+			ended, end := context.WithCancel(t.Context())
+			end()
+			if err := s.Run(ended); err != nil {
+				t.Fatal(err)
+			}
+			for range cap(answers) {
+				if err := wait(t, "an outcome", answers); err != nil {
+					t.Error(err)
+				}
+			}
+			w.want("registered and renewed", "alice", channel, stand...)
+		})
+	}
+}
+
+func TestAStoreThatEndsTakesNothingMore(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	batches, goOn := make(chan bool), make(chan bool)
+	client := w.client(w.addr)
+	client.AddHook(hook(func(cmds []redis.Cmder, send func() error) error {
+		if carry(cmds, "hdel") {
+			batches <- true
+			<-goOn
+		}
+		return send()
+	}))
+	s := presence.NewStore(presence.Options{Client: client, Keys: w.keys, Pod: "a:1", Timeout: patience})
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	s.Unregister(entry("alice"), nil)
+	wait(t, "a batch", batches)
+	end()
+	s.Unregister(entry("bob"), nil) // taken: the batch is still under way
+	goOn <- true
+	wait(t, "the last batch", batches)
+	mustBe(t, "register", s.Register(entry("carol"), nil), presence.ErrClosed)
+	mustBe(t, "unregister", s.Unregister(entry("carol"), nil), presence.ErrClosed)
+	goOn <- true
+	if err := wait(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// A round trip costs far more than an entry in it.
+func TestPipelinesKeepTheirPace(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	const pace, n = 50 * time.Millisecond, 4
+	s := w.store("a:1", func(o *presence.Options) { o.Pace = pace })
+	e := entry("alice")
+	s.mustRegister(e)
+	begun := time.Now()
+	for range n {
+		s.mustRegister(entry("bob"))
+	}
+	if took := time.Since(begun); took < (n-1)*pace {
+		t.Errorf("%d registrations, each after the one before, take %v at a pace of %v", n, took, pace)
+	}
+	begun = time.Now()
+	for range n {
+		s.renewAndWait(e)
+	}
+	if took := time.Since(begun); took < (n-1)*5*pace {
+		t.Errorf("%d renewals take %v: five times that pace is enough for them", n, took)
+	}
 }
 
 func TestStoppingSendsWhatIsQueued(t *testing.T) {

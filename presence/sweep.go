@@ -22,11 +22,11 @@ const sweptUsers = 1 << 18
 type sweeper struct {
 	phase  time.Duration
 	phases uint64
-	index  uint64              // of the phase of which swept tells
+	index  uint64              // the phase that swept is about
 	swept  map[uint64]struct{} // users, by hash
 
-	crowded []crowd       // users met in the batch whose hash holds several fields
-	repairs []*repair     // to be removed
+	crowded []crowd       // met by the batch's renewals
+	repairs []*repair     // to be made
 	chores  *rate.Limiter // of heals and sweeps
 }
 
@@ -46,7 +46,7 @@ func newSweeper(o Options) sweeper {
 	}
 }
 
-// take returns up to n of the removals that wait.
+// take returns up to n of the repairs that wait.
 func (w *sweeper) take(n int) []*repair {
 	n = min(n, len(w.repairs))
 	taken := w.repairs[:n:n]
@@ -56,7 +56,8 @@ func (w *sweeper) take(n int) []*repair {
 	return taken
 }
 
-// wants reports whether it is the user's turn now, and that it has come.
+// wants reports whether the user's hash is to be read in this phase, and remembers
+// that it is.
 func (w *sweeper) wants(hash uint64, now time.Duration) bool {
 	index := uint64(now / w.phase)
 	if index != w.index {
@@ -73,8 +74,8 @@ func (w *sweeper) wants(hash uint64, now time.Duration) bool {
 	return true
 }
 
-// askSweeps asks for the sweeps that the batch's renewals gave cause to: where
-// a hash holds more fields than this pod holds connections of the user.
+// askSweeps asks for sweeps of the hashes that the batch's renewals met and that
+// hold more fields than this pod holds connections of the user.
 func (n *node) askSweeps(now time.Duration) {
 	w := &n.sweeper
 	for _, c := range w.crowded {

@@ -59,8 +59,14 @@ func TestDeadPodsFieldsAreRemovedBesideALiveOne(t *testing.T) {
 		}
 		return fmt.Errorf("%v", fields)
 	})
-	if got := s.Stats().Stale; got != 4 {
-		t.Errorf("Stale = %d, want 4", got)
+	eventually(t, "four are counted as stale", func() error {
+		if got := s.Stats().Stale; got != 4 {
+			return fmt.Errorf("Stale = %d", got)
+		}
+		return nil
+	})
+	if ttl := w.admin.PTTL(t.Context(), w.keys.User("alice")).Val(); ttl <= 0 {
+		t.Errorf("the hash does not expire any more: PTTL is %v", ttl)
 	}
 }
 
@@ -73,6 +79,11 @@ func TestDeadPodsEntriesDoNotCount(t *testing.T) {
 		w.put(entry("alice"), w.keys.PodChannel("gone:1"))
 		w.put(entry("alice"), w.keys.PodChannel("gone:2"))
 		w.put(presence.Entry{User: "alice", UUID: presence.NewUUID(q.Started() - 1)}, q.Channel())
+		// Of a predecessor alone, beside no dead pod's.
+		w.put(presence.Entry{User: "bob", UUID: presence.NewUUID(q.Started() - 1)}, q.Channel())
+		w.put(presence.Entry{User: "bob", UUID: presence.NewUUID(q.Started() - 2)}, q.Channel())
+		s.mustRegister(entry("bob"))
+		s.mustRegister(entry("bob"))
 		living := entry("alice")
 		w.put(living, q.Channel())
 		s.mustRegister(entry("alice"))

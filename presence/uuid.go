@@ -63,7 +63,7 @@ func (s *uuidSource) make(ms int64) UUID {
 	}
 	used := s.buf[len(s.buf)-s.left:]
 	copy(random[:], used)
-	clear(used[:len(random)]) // a UUID's bits are nobody's to find in memory
+	clear(used[:len(random)]) // no copy of a UUID's random bits stays in memory
 	s.left -= len(random)
 	if ms > s.ms {
 		s.ms = ms

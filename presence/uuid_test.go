@@ -42,6 +42,20 @@ func TestUUIDsAreDistinctAndSortByAge(t *testing.T) {
 	}
 }
 
+// Nobody can tell the next one from those before: 62 bits are random.
+func TestUUIDsCannotBeGuessed(t *testing.T) {
+	pods := presence.NewPods(presence.PodsOptions{})
+	seen := make(map[[8]byte]bool)
+	for range 10_000 {
+		u := pods.NewUUID()
+		random := [8]byte(u[8:])
+		if seen[random] {
+			t.Fatalf("the bits of %x stand in two UUIDs", u)
+		}
+		seen[random] = true
+	}
+}
+
 func TestUUIDsOfAPodSortByAgeWithinAMillisecondToo(t *testing.T) {
 	pods := presence.NewPods(presence.PodsOptions{})
 	last, together := pods.NewUUID(), 0
@@ -77,6 +91,16 @@ func TestOnlyWellFormedUUIDsAreRead(t *testing.T) {
 	} {
 		if _, ok := presence.ParseUUID(s); !ok {
 			t.Errorf("%s is well-formed", s)
+		}
+	}
+	for c := range 256 {
+		digit := '0' <= c && c <= '9' || 'a' <= c && c <= 'f'
+		for _, at := range []int{0, 35} {
+			text := []byte(good)
+			text[at] = byte(c)
+			if _, ok := presence.ParseUUID(text); ok != digit {
+				t.Errorf("%q: read as a UUID: %v", text, ok)
+			}
 		}
 	}
 	for _, s := range []string{

@@ -69,8 +69,13 @@ func (w *world) pass(d time.Duration) {
 }
 
 func (w *world) client(addr string) redis.UniversalClient {
+	return w.clientWithin(addr, testTimeout)
+}
+
+// clientWithin returns a client that gives each answer so much time.
+func (w *world) clientWithin(addr string, timeout time.Duration) redis.UniversalClient {
 	c := redisconn.NewClient(redisconn.Options{
-		Addresses: []string{addr}, Timeout: testTimeout, NoRetry: true,
+		Addresses: []string{addr}, Timeout: timeout, NoRetry: true,
 	})
 	w.t.Cleanup(func() { _ = c.Close() })
 	return c
@@ -249,6 +254,36 @@ func (w *world) members() []string {
 	}
 	return m
 }
+
+// hook is asked to send each pipeline of a client, and may do more, or less.
+type hook func(cmds []redis.Cmder, send func() error) error
+
+func (h hook) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		return h(cmds, func() error { return next(ctx, cmds) })
+	}
+}
+
+// carry reports whether a pipeline carries this command.
+func carry(cmds []redis.Cmder, name string) bool {
+	return slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Name() == name })
+}
+
+// answer answers a whole pipeline with this error.
+func answer(cmds []redis.Cmder, err error) error {
+	for _, c := range cmds {
+		c.SetErr(err)
+	}
+	return err
+}
+
+// refusal is an error that Redis sends.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+func (refusal) RedisError()     {}
 
 func wait[T any](t *testing.T, what string, from <-chan T) T {
 	t.Helper()

@@ -42,7 +42,11 @@ func TestAProcessorIsSpareWhileMessagesCome(t *testing.T) {
 			t.Fatal("the reader is not told")
 		}
 	}
+	calm := time.Now()
 	wait("calm again", before, func() {})
+	if lasted := time.Since(calm); lasted < spareCalm*spareLook/2 {
+		t.Errorf("taken back after %v of calm", lasted)
+	}
 	if kept.Load() {
 		t.Error("the reader keeps a processor that is not there any more")
 	}

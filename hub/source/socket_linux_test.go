@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -150,6 +151,58 @@ func TestAReadThatWaitsIsEndedFromElsewhere(t *testing.T) {
 		s.Close()
 		s.End() // it comes too late, and does nothing
 		s.Close()
+	}
+}
+
+// openDescriptors counts those of this process.
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// A pod makes a source for each subscription; it lives for months.
+func TestClosingLeavesNoDescriptorOpen(t *testing.T) {
+	endToEnd := func() {
+		s, theirs := newTestSocket(t)
+		s.Close()
+		theirs.Close()
+	}
+	endToEnd() // the runtime's own are made once
+	before := openDescriptors(t)
+	for range 5 {
+		endToEnd()
+	}
+	if now := openDescriptors(t); now != before {
+		t.Errorf("%d descriptors are open, before there were %d", now, before)
+	}
+}
+
+// The descriptors' numbers may be others' by then.
+func TestWhatComesAfterCloseTouchesNobodyElse(t *testing.T) {
+	s, _ := newTestSocket(t)
+	s.Close()
+	var others []*socket
+	var feeds []net.Conn
+	for range 5 {
+		other, theirs := newTestSocket(t)
+		others, feeds = append(others, other), append(feeds, theirs)
+	}
+	before := openDescriptors(t)
+	s.End()
+	s.Close()
+	if now := openDescriptors(t); now != before {
+		t.Errorf("%d descriptors are open, before there were %d", now, before)
+	}
+	b := make([]byte, 10)
+	for i, other := range others {
+		_, _ = io.WriteString(feeds[i], "abc")
+		if n, err := other.Read(b, true); string(b[:n]) != "abc" || err != nil {
+			t.Errorf("source %d reads %q, %v", i, b[:n], err)
+		}
 	}
 }
 
