@@ -42,6 +42,8 @@ func TestEveryKeyCanComeFromFileEnvironmentAndFlag(t *testing.T) {
 	// What a key needs beside it to be allowed.
 	beside := map[string]string{
 		"redis.username": "redis:\n  addresses: [a:1]\n  password: x\n  username: ",
+		"auth.header":    "auth:\n  mode: header\n  trusted_proxies: [127.0.0.1]\n  header: ",
+		"proxy_protocol": "auth:\n  trusted_proxies: [127.0.0.1]\nproxy_protocol: ",
 		"redis.password": "redis:\n  addresses: [a:1]\n  password: ",
 	}
 	for _, k := range keys() {
