@@ -56,6 +56,10 @@ func (c *Conn) readable() {
 func (c *Conn) input(b []byte) {
 	switch c.state {
 	case stateHandshaking:
+		if c.has(flagProxied) {
+			c.proxyInput(b)
+			return
+		}
 		c.handshakeInput(b)
 	case stateRegistering:
 		c.early(b)

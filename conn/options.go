@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -41,6 +42,11 @@ type Options struct {
 	// is answered with 503. 0: the process's limit less a reserve of 128, for the
 	// program's other needs.
 	MaxConns int
+	// ProxyProtocol has each connection begin with a header of the PROXY protocol,
+	// which tells the client's address. Only peers that TrustProxy trusts may connect;
+	// nil: none. It is called with a loop locked.
+	ProxyProtocol bool
+	TrustProxy    func(peer netip.Addr) bool
 	// AppPing is the text message that stands in for a WebSocket ping where the
 	// client asked for it.
 	AppPing []byte

@@ -10,6 +10,10 @@ import (
 // the call of Admit.
 type Request struct {
 	*httphead.Request
+
+	// From is who has connected; behind the PROXY protocol, whom its header names.
+	From netip.Addr
+	// Remote is where the client is: From, unless Admit says otherwise.
 	Remote netip.Addr
 
 	// Problem is what is wrong with the request, which can only be refused with
@@ -38,7 +42,7 @@ type Admitter interface {
 	Ready() bool
 
 	// Refused is told of each handshake that is refused, for the log. origin is
-	// "" where none was sent.
+	// "" where none was sent. Status 0: the connection was closed without an answer.
 	Refused(remote netip.Addr, origin string, r *Refusal)
 }
 
