@@ -111,7 +111,7 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 		refusal = h.gate.enter(r.Remote, r.Upgrade || waits)
 	}
 	if refusal == nil && !r.Upgrade && !waits {
-		refusal = wouldBeLetIn()
+		refusal = h.wouldBeLetIn()
 	}
 	if refusal != nil {
 		return nil, refusal
@@ -196,6 +196,8 @@ func (h *Hub) registered(s *session, r presence.Registered) {
 	}
 }
 
+const cannotRegister = "presence can't be written"
+
 // notRegistered forgets a session that could not be registered, and says how it
 // is refused.
 func (h *Hub) notRegistered(s *session, err error) *conn.Refusal {
@@ -204,7 +206,7 @@ func (h *Hub) notRegistered(s *session, err error) *conn.Refusal {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5}
 	}
 	h.registerLog.Warn().Err(err).Str("uuid", presence.FormatUUID(s.uuid)).Msg("connection not registered")
-	return unavailable("presence can't be written")
+	return unavailable(cannotRegister)
 }
 
 // answers gathers the answers to handshakes, so that many are sent at once. Owned
@@ -292,7 +294,11 @@ func (h *Hub) open() *conn.Refusal {
 	return nil
 }
 
-func wouldBeLetIn() *conn.Refusal {
+// wouldBeLetIn is the answer to a plain GET against which nothing speaks here.
+func (h *Hub) wouldBeLetIn() *conn.Refusal {
+	if h.presence.Err() != nil {
+		return unavailable(cannotRegister)
+	}
 	return &conn.Refusal{Status: http.StatusUpgradeRequired, Error: "upgrade_required", Reason: "this request would be let in: connect with a WebSocket"}
 }
 

@@ -18,6 +18,7 @@ type exchanged struct {
 	header http.Header
 	rest   string
 	code   ws.StatusCode // of a close frame; rest is its reason
+	closed bool          // it says that it closes, and does
 }
 
 // upgrade is the request of a handshake, with more lines.
@@ -46,6 +47,8 @@ func (p *pod) exchange(request string) exchanged {
 	if a.status != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(response.Body)
 		a.rest = string(body)
+		_, err := br.ReadByte()
+		a.closed = response.Close && err != nil
 		return a
 	}
 	f, err := ws.ReadFrame(br)
