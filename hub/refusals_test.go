@@ -31,6 +31,9 @@ func TestEveryRefusalByEveryWay(t *testing.T) {
 	t.Parallel()
 	const page, other = "http://localhost:3000", "http://example.com"
 	none := set{}
+	expired := hsToken(t, map[string]any{"sub": "u", "exp": 1})
+	issuer, down := newIssuer(t), newIssuer(t)
+	down.down.Store(true)
 	limits := func(l Limits) set { return set{hub: func(o *Options) { o.Limits = l }} }
 	connected := func(p *pod) { p.connect("first") }
 	// edited is a request of which something is changed, or which ends there.
@@ -48,6 +51,7 @@ func TestEveryRefusalByEveryWay(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		set    set
+		start  func(*testing.T) *pod // in place of set
 		before func(*pod)
 		query  string
 		origin string              // "": the page's
@@ -78,14 +82,27 @@ func TestEveryRefusalByEveryWay(t *testing.T) {
 		"too many handshakes": {set: limits(Limits{HandshakesPerSecond: 1}), before: func(p *pod) { p.gate.handshakes.SetBurst(0) }, query: "user=u", status: 429, fault: "rate", code: 4029, retry: true},
 		"a user who has enough": {set: set{presence: func(o *presence.Options) { o.PerUser = 1 }}, before: connected, query: "user=first", status: 429, fault: "too_many", code: 4029, retry: true,
 			except: "plain GET"}, // which looks at no presence yet
-		"no descriptors":  {set: set{conn: func(o *conn.Options) { o.MaxConns = 1 }}, before: connected, query: "user=u", status: 503, fault: "unavailable", code: 4053, retry: true},
-		"a leaving pod":   {set: none, before: func(p *pod) { p.Refuse() }, query: "user=u", status: 503, fault: "unavailable", code: 4053, retry: true},
-		"no Redis":        {set: none, before: withoutRedis, query: "user=u", status: 503, fault: "unavailable", code: 4053, retry: true},
+		"no descriptors": {set: set{conn: func(o *conn.Options) { o.MaxConns = 1 }}, before: connected, query: "user=u", status: 503, fault: "unavailable", code: 4053, retry: true},
+		"a leaving pod":  {set: none, before: func(p *pod) { p.Refuse() }, query: "user=u", status: 503, fault: "unavailable", code: 4053, retry: true},
+		"no Redis":       {set: none, before: withoutRedis, query: "user=u", status: 503, fault: "unavailable", code: 4053, retry: true},
+		"no token":       {start: func(t *testing.T) *pod { return startTokenPod(t, nil, nil) }, query: "user=u", status: 401, fault: "unauthorized", code: 4001},
+		"a bad token":    {start: func(t *testing.T) *pod { return startTokenPod(t, nil, nil) }, query: "token=" + expired, status: 401, fault: "unauthorized", code: 4001},
+		"a bad token that takes long": {start: func(t *testing.T) *pod { return startTokenPod(t, issuer, nil) },
+			query: "token=" + issuer.token(t, "u", -time.Hour), status: 401, fault: "unauthorized", code: 4001},
+		"a token without a key": {start: func(t *testing.T) *pod { return startTokenPod(t, down, nil) },
+			query: "token=" + down.token(t, "u", time.Hour), status: 503, fault: "unavailable", code: 4053, retry: true},
+		"no proxy": {start: func(t *testing.T) *pod { return byHeader(t, []string{"10.0.0.0/8"}) },
+			query: "user=u", edit: edited("Host:", "X-User: u\r\nHost:"), status: 401, fault: "unauthorized", code: 4001},
+		"a proxy that adds to a header": {start: func(t *testing.T) *pod { return byHeader(t, []string{"127.0.0.0/8"}) },
+			query: "user=u", edit: edited("Host:", "X-User: u\r\nX-User: v\r\nHost:"), status: 400, fault: "bad_request"},
 		"no Redis writes": {set: none, before: withoutWrites, query: "user=u", status: 503, fault: "unavailable", code: 4053, retry: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := startPod(t, c.set)
+			if c.start == nil {
+				c.start = func(t *testing.T) *pod { return startPod(t, c.set) }
+			}
+			p := c.start(t)
 			if c.before != nil {
 				c.before(p)
 			}
