@@ -191,12 +191,12 @@ func TestTheAdmitterSaysWhereAClientIs(t *testing.T) {
 
 func TestProxiesOverRealSockets(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
+		froms := make(chan netip.Addr, 1)
 		s := startServer(t, o, proxied("127.0.0.0/8"), func(o *Options, h *fakeHub) {
 			h.echo = true
+			h.check = func(r *Request) *Refusal { froms <- r.From; return nil }
 			o.HandshakeTimeout = 500 * time.Millisecond
 		})
-		froms := make(chan netip.Addr, 1)
-		s.hub.check = func(r *Request) *Refusal { froms <- r.From; return nil }
 		c := s.dial(t)
 		for _, part := range []string{proxyV1[:3], proxyV1[3:40], proxyV1[40:] + request("?user=u")[:20], request("?user=u")[20:]} {
 			if _, err := c.sock.Write([]byte(part)); err != nil {

@@ -171,12 +171,12 @@ func (h *Hub) logRefusals(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-h.refusals:
-			what := "handshake refused"
 			if r.refusal.Status == 0 {
-				what = "connection closed without an answer"
+				h.unheardLog.Info().Str("reason", r.refusal.Reason).Stringer("address", r.remote).Msg("connection closed without an answer")
+				continue
 			}
 			h.refusedLog.Info().Int("status", r.refusal.Status).Str("reason", r.refusal.Reason).
-				Str("origin", r.origin[:min(len(r.origin), maxOrigin)]).Stringer("address", r.remote).Msg(what)
+				Str("origin", r.origin[:min(len(r.origin), maxOrigin)]).Stringer("address", r.remote).Msg("handshake refused")
 		}
 	}
 }

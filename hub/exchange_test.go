@@ -51,14 +51,17 @@ func (p *pod) exchange(request string) exchanged {
 		a.closed = response.Close && err != nil
 		return a
 	}
-	f, err := ws.ReadFrame(br)
-	if err != nil {
-		p.t.Fatalf("no frame behind 101: %v", err)
+	h, err := ws.ReadHeader(br)
+	if err != nil || h.Length > 64<<10 {
+		p.t.Fatalf("no frame behind 101: %+v, %v", h, err)
 	}
-	if f.Header.OpCode == ws.OpClose {
-		a.code, a.rest = ws.ParseCloseFrameData(f.Payload)
-		return a
+	payload := make([]byte, h.Length)
+	if _, err := io.ReadFull(br, payload); err != nil {
+		p.t.Fatalf("half a frame behind 101: %v", err)
 	}
-	a.rest = string(f.Payload)
+	a.rest = string(payload)
+	if h.OpCode == ws.OpClose {
+		a.code, a.rest = ws.ParseCloseFrameData(payload)
+	}
 	return a
 }

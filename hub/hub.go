@@ -96,7 +96,7 @@ type Hub struct {
 	status   status
 	log      zerolog.Logger
 
-	badLog, unknownLog, registerLog, refusedLog, conflictLog zerolog.Logger // at most a few lines a second
+	badLog, unknownLog, registerLog, refusedLog, unheardLog, conflictLog zerolog.Logger // at most a few lines a second
 
 	server    *conn.Server
 	deliverer *conn.Deliverer
@@ -130,7 +130,7 @@ func New(o Options) *Hub {
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 	}
-	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.conflictLog = few(), few(), few(), few(), few()
+	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.unheardLog, h.conflictLog = few(), few(), few(), few(), few(), few()
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
 	h.router = &router{h: h, tail: []byte(frameTail)}
