@@ -22,6 +22,7 @@ func (s *Server) accepted(fd int32, remote [16]byte) {
 		c.end(CauseRefused)
 		return
 	}
+	c.beginTLS(nil)
 	if n > int64(s.opts.MaxConns) {
 		c.refuse(&Refusal{Status: 503, Error: "unavailable", Reason: "this pod holds as many connections as it can", RetryAfter: 5})
 		return

@@ -57,7 +57,7 @@ func (c *Conn) request(head string) {
 		return
 	}
 	h := &c.in.handshake
-	r := Request{Request: parsed, Remote: netip.AddrFrom16(h.remote).Unmap(), Problem: problem}
+	r := Request{Request: parsed, Remote: netip.AddrFrom16(h.remote).Unmap(), Peer: c.peer(), Problem: problem}
 	if problem == nil {
 		r.Problem = c.readPing(&r)
 	}

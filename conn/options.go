@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pushpod/conn/internal/netloop"
+	"pushpod/conn/internal/tlsloop"
 )
 
 // Policy says what happens to a connection whose send queue is full.
@@ -35,6 +36,8 @@ type Options struct {
 	// IOUring has many connections be written to by one system call, where the
 	// kernel lets the process; where not, and without it, by one each.
 	IOUring bool
+	// TLS has clients speak TLS; nil: they don't.
+	TLS *TLS
 	// Network takes the place of the system's sockets; see package conntest.
 	Network netloop.Network
 	// MaxConns is how many descriptors accepted connections may take; one more
@@ -111,6 +114,16 @@ func orDefault[T comparable](v *T, d T) {
 
 // network returns what the loops are made of.
 func (o *Options) network() netloop.Network {
+	switch {
+	case o.TLS != nil:
+		return tlsloop.New(o.sockets(), o.TLS.Config)
+	default:
+		return o.sockets()
+	}
+}
+
+// sockets returns the network of the sockets themselves.
+func (o *Options) sockets() netloop.Network {
 	switch {
 	case o.Network != nil:
 		return o.Network

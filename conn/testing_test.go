@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,10 @@ func overAll(t *testing.T, f func(t *testing.T, o Options)) {
 		"epoll":    {},
 		"io_uring": {IOUring: true},
 		"portable": {Portable: true},
+
+		"TLS":           {TLS: testTLS},
+		"TLS 1.2":       {TLS: testTLS12},
+		"TLS, portable": {TLS: testTLS, Portable: true},
 	} {
 		if !o.Portable && !netloop.Supported {
 			continue
@@ -270,6 +275,7 @@ func (l *Loop) atRest() bool {
 type client struct {
 	t    *testing.T
 	sock *net.TCPConn
+	conn net.Conn // over sock
 	br   *bufio.Reader
 }
 
@@ -280,8 +286,13 @@ func (s *testServer) dial(t *testing.T) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { sock.Close() })
-	sock.SetReadDeadline(time.Now().Add(20 * time.Second))
-	return &client{t: t, sock: sock.(*net.TCPConn), br: bufio.NewReader(sock)}
+	sock.SetReadDeadline(time.Now().Add(2 * time.Minute))
+	c := &client{t: t, sock: sock.(*net.TCPConn), conn: sock}
+	if s.opts.TLS != nil {
+		c.conn = tls.Client(sock, trusting)
+	}
+	c.br = bufio.NewReader(c.conn)
+	return c
 }
 
 const (
@@ -305,7 +316,7 @@ func (s *testServer) connect(t *testing.T, user string, more ...string) *client 
 
 func (c *client) send(b []byte) {
 	c.t.Helper()
-	if _, err := c.sock.Write(b); err != nil {
+	if _, err := c.conn.Write(b); err != nil {
 		c.t.Fatalf("client write: %v", err)
 	}
 }
