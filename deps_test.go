@@ -76,9 +76,10 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                      {[]string{"admin", "auth", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		".":                      {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
 		"admin":                  {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
-		"auth":                   {[]string{"internal/json"}, "who a client is depends on no connection and no Redis"},
+		"auth":                   {[]string{"internal/filewatch", "internal/json"}, "who a client is depends on no connection and no Redis"},
+		"certs":                  {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
 		"cli":                    {[]string{"auth", "clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":             {nil, "others copy it into their own programs"},
 		"config":                 {nil, "it is plain structs that main copies"},
@@ -95,6 +96,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"hub":                    {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
 		"hub/source":             {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
 		"internal/backoff":       {nil, "it is time alone"},
+		"internal/filewatch":     {nil, "it is files alone"},
 		"internal/json":          {nil, "it is a grammar alone"},
 		"internal/rawio":         {nil, "it is system calls alone"},
 		"internal/resp":          {nil, "it reads bytes alone"},
