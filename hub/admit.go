@@ -141,13 +141,22 @@ type refused struct {
 	remote  netip.Addr
 	origin  string
 	refusal *conn.Refusal
+	tls     error // in place of refusal
 }
 
 // Refused has a refused handshake logged; see conn.Admitter. A log that is slow holds
 // up nobody: where too many lines wait, some are left out.
 func (h *Hub) Refused(remote netip.Addr, origin string, r *conn.Refusal) {
 	select {
-	case h.refusals <- refused{remote, origin, r}:
+	case h.refusals <- refused{remote: remote, origin: origin, refusal: r}:
+	default:
+	}
+}
+
+// TLSFailed has a failed handshake of TLS logged, as Refused does; see conn.TLS.
+func (h *Hub) TLSFailed(remote netip.Addr, err error) {
+	select {
+	case h.refusals <- refused{remote: remote, tls: err}:
 	default:
 	}
 }
@@ -159,6 +168,10 @@ func (h *Hub) logRefusals(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-h.refusals:
+			if r.tls != nil {
+				h.refusedLog.Info().Err(r.tls).Stringer("address", r.remote).Msg("TLS handshake failed")
+				continue
+			}
 			h.refusedLog.Info().Int("status", r.refusal.Status).Str("reason", r.refusal.Reason).
 				Str("origin", r.origin[:min(len(r.origin), maxOrigin)]).Stringer("address", r.remote).Msg("handshake refused")
 		}
