@@ -34,7 +34,7 @@ type Options struct {
 	// to be had.
 	Portable bool
 	// IOUring has many connections be written to by one system call, where the
-	// kernel lets the process; where not, and without it, by one each.
+	// kernel lets the process; where not, and without it, and with TLS, by one each.
 	IOUring bool
 	// TLS has clients speak TLS; nil: they don't.
 	TLS *TLS
@@ -114,21 +114,19 @@ func orDefault[T comparable](v *T, d T) {
 
 // network returns what the loops are made of.
 func (o *Options) network() netloop.Network {
-	switch {
-	case o.TLS != nil:
-		return tlsloop.New(o.sockets(), o.TLS.Config)
-	default:
-		return o.sockets()
+	if o.TLS != nil {
+		return tlsloop.New(o.sockets(false), o.TLS.Config) // it makes one write after the other
 	}
+	return o.sockets(o.IOUring)
 }
 
 // sockets returns the network of the sockets themselves.
-func (o *Options) sockets() netloop.Network {
+func (o *Options) sockets(ioUring bool) netloop.Network {
 	switch {
 	case o.Network != nil:
 		return o.Network
 	case o.Portable:
 		return netloop.NewPortable()
 	}
-	return netloop.New(o.IOUring)
+	return netloop.New(ioUring)
 }
