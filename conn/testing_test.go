@@ -287,12 +287,17 @@ func (s *testServer) dial(t *testing.T) *client {
 	}
 	t.Cleanup(func() { sock.Close() })
 	sock.SetReadDeadline(time.Now().Add(2 * time.Minute))
-	c := &client{t: t, sock: sock.(*net.TCPConn), conn: sock}
+	c := &client{t: t, sock: sock.(*net.TCPConn), conn: sock, br: bufio.NewReader(sock)}
 	if s.opts.TLS != nil {
-		c.conn = tls.Client(sock, trusting)
+		c.speak(trusting)
 	}
-	c.br = bufio.NewReader(c.conn)
 	return c
+}
+
+// speak has the client speak TLS.
+func (c *client) speak(config *tls.Config) {
+	c.conn = tls.Client(c.sock, config)
+	c.br = bufio.NewReader(c.conn)
 }
 
 const (

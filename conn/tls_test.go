@@ -1,15 +1,23 @@
 package conn
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
 	"time"
 )
 
@@ -67,6 +75,10 @@ func (a *authority) issue(name string, ips ...net.IP) tls.Certificate {
 	if err != nil {
 		panic(err)
 	}
+	return a.issueFor(key, &key.PublicKey, name, ips...)
+}
+
+func (a *authority) issueFor(key crypto.Signer, public any, name string, ips ...net.IP) tls.Certificate {
 	c := a.sign(&x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
 		Subject:      pkix.Name{CommonName: name},
@@ -76,7 +88,7 @@ func (a *authority) issue(name string, ips ...net.IP) tls.Certificate {
 		NotAfter:     time.Now().Add(time.Hour),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, &key.PublicKey)
+	}, a.cert, public)
 	return tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: key, Leaf: c}
 }
 
@@ -84,4 +96,189 @@ func (a *authority) pool() *x509.CertPool {
 	p := x509.NewCertPool()
 	p.AddCert(a.cert)
 	return p
+}
+
+// rsaConfig has a key that most authorities' certificates had until lately.
+var rsaConfig = sync.OnceValue(func() *tls.Config {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{testAuthority.issueFor(key, &key.PublicKey, "localhost")}}
+})
+
+// failures keeps what TLS.Failed is told.
+type failures struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (f *failures) failed(remote netip.Addr, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all = append(f.all, fmt.Sprint(remote, " ", err))
+}
+
+// over has clients speak TLS by a configuration, and keeps what fails.
+func (f *failures) over(config *tls.Config) *TLS {
+	return &TLS{Config: func() *tls.Config { return config }, Failed: f.failed}
+}
+
+func (f *failures) want(t *testing.T, holds ...string) {
+	t.Helper()
+	eventually(t, "what fails is told", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.all) >= len(holds)
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.all) != len(holds) {
+		t.Fatalf("failed %q, want %q", f.all, holds)
+	}
+	for i, text := range holds {
+		if !strings.Contains(f.all[i], text) {
+			t.Errorf("failed %q, want %q", f.all[i], text)
+		}
+	}
+}
+
+func TestTheAdmitterSeesTheClientsCertificate(t *testing.T) {
+	config := testServerTLS.Clone()
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, testAuthority.pool()
+	for _, portable := range []bool{false, true} {
+		var fails failures
+		peers := make(chan *x509.Certificate, 1)
+		s := startServer(t, Options{TLS: fails.over(config), Portable: portable}, func(_ *Options, h *fakeHub) {
+			h.check = func(r *Request) *Refusal { peers <- r.Peer; return nil }
+		})
+		c := s.dial(t)
+		own := trusting.Clone()
+		own.Certificates = []tls.Certificate{testAuthority.issue("alice")}
+		c.speak(own)
+		c.send([]byte(request("?user=alice")))
+		c.wantUpgrade()
+		if p := <-peers; p == nil || p.Subject.CommonName != "alice" || p.DNSNames[0] != "alice" {
+			t.Errorf("the peer is %+v", p)
+		}
+
+		without := s.dial(t) // in TLS 1.3 it learns that when it reads
+		_, _ = without.conn.Write([]byte(request("?user=bob")))
+		if _, err := without.conn.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
+			t.Errorf("without a certificate: %v", err)
+		}
+		fails.want(t, "127.0.0.1 tls: client didn't provide a certificate")
+		if n := s.Stats().TLSHandshakes; n != (TLSHandshakes{OK: 1, Failed: 1}) {
+			t.Errorf("counted %+v", n)
+		}
+		without.sock.Close()
+		eventually(t, "the refused one has gone", func() bool { return s.Len() == 1 })
+	}
+}
+
+func TestWithoutTLSThereIsNoPeer(t *testing.T) {
+	s := startServer(t, Options{}, func(_ *Options, h *fakeHub) {
+		h.check = func(r *Request) *Refusal {
+			if r.Peer != nil {
+				t.Error("there is one")
+			}
+			return nil
+		}
+	})
+	s.connect(t, "alice").closeNow()
+}
+
+func TestWhatIsNoTLSIsClosedAndTold(t *testing.T) {
+	var fails failures
+	s := startServer(t, Options{TLS: fails.over(testServerTLS)})
+	c := s.dial(t)
+	if _, err := c.sock.Write([]byte(request("?user=u"))); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(c.sock); len(b) > 0 || err != nil {
+		t.Errorf("the client reads %q, %v", b, err)
+	}
+	c.sock.Close()
+	eventually(t, "it has gone", func() bool { return s.Len() == 0 })
+	fails.want(t, "127.0.0.1 the client speaks HTTP without TLS")
+	if st := s.Stats(); st.TLSHandshakes != (TLSHandshakes{NotTLS: 1}) || len(st.Handshakes) > 0 || st.Ended[CauseRefused] != 1 {
+		t.Errorf("counted %+v, %v, %v", st.TLSHandshakes, st.Handshakes, st.Ended)
+	}
+}
+
+// Both count from accept: TLS takes its time off what the request has.
+func TestAHandshakeOfTLSThatStallsIsEndedInTime(t *testing.T) {
+	var fails failures
+	s := startServer(t, Options{TLS: fails.over(testServerTLS)}, func(o *Options, _ *fakeHub) { o.HandshakeTimeout = 300 * time.Millisecond })
+	silent, stalls, slow := s.dial(t), s.dial(t), s.dial(t)
+	if _, err := stalls.sock.Write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc")); err != nil { // a record of 512 bytes
+		t.Fatal(err)
+	}
+	if err := slow.conn.(*tls.Conn).Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	slow.wantEOF("slow")
+	for name, c := range map[string]*client{"silent": silent, "stalls": stalls} {
+		if b, err := io.ReadAll(c.sock); len(b) > 0 || err != nil {
+			t.Errorf("%s: the client reads %q, %v", name, b, err)
+		}
+	}
+	eventually(t, "they have gone", func() bool { return s.Len() == 0 })
+	fails.want(t)
+	if st := s.Stats(); st.TLSHandshakes != (TLSHandshakes{OK: 1, Closed: 1}) || st.Ended[CauseTimeout] != 3 {
+		t.Errorf("counted %+v, %v", st.TLSHandshakes, st.Ended)
+	}
+}
+
+func TestOneTooManyIsRefusedOverTLS(t *testing.T) {
+	s := startServer(t, Options{TLS: testTLS}, func(o *Options, _ *fakeHub) { o.MaxConns = 1 })
+	s.connect(t, "alice")
+	c := s.dial(t)
+	c.send([]byte(request("?user=bob")))
+	c.wantRefusal(503)
+}
+
+// Those that are connected are served meanwhile, and all get in.
+func TestManyHandshakesOfTLSAtOnce(t *testing.T) {
+	const crowd = 300
+	for _, portable := range []bool{false, true} {
+		s := startServer(t, Options{TLS: testTLS, Portable: portable}, echoing, func(o *Options, _ *fakeHub) { o.HandshakeTimeout = time.Minute })
+		before := s.connect(t, "before")
+		var coming sync.WaitGroup
+		for i := range crowd {
+			c := s.dial(t)
+			coming.Go(func() {
+				_, err := c.conn.Write([]byte(request(fmt.Sprint("?user=u", i))))
+				if status, _ := c.head(); err != nil || status != 101 {
+					t.Errorf("u%d: status %d, %v", i, status, err)
+				}
+			})
+		}
+		for i := range 20 {
+			before.send(text(fmt.Sprint(i)))
+			before.wantText("while they come", fmt.Sprint(i))
+		}
+		coming.Wait()
+		if n := s.Stats().TLSHandshakes.OK; n != crowd+1 {
+			t.Errorf("%d handshakes are complete", n)
+		}
+	}
+}
+
+// The configuration is asked for with each connection.
+func TestANewCertificateIsForNewConnections(t *testing.T) {
+	var config atomic.Pointer[tls.Config]
+	config.Store(testServerTLS)
+	s := startServer(t, Options{TLS: &TLS{Config: config.Load, Failed: testTLS.Failed}}, echoing)
+	old := s.connect(t, "old")
+	config.Store(&tls.Config{Certificates: []tls.Certificate{testAuthority.issue("localhost")}})
+	other := s.connect(t, "new")
+	serial := func(c *client) string {
+		return c.conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	if serial(old) == serial(other) {
+		t.Error("the old certificate is shown")
+	}
+	old.send(text("still here"))
+	old.wantText("the old connection", "still here")
 }
