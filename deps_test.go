@@ -20,6 +20,7 @@ func TestImports(t *testing.T) {
 		yaml      = "go.yaml.in/yaml"
 		miniredis = "github.com/alicebob/miniredis"
 		zerolog   = "github.com/rs/zerolog"
+		proxy     = "github.com/pires/go-proxyproto"
 		jwt       = "github.com/golang-jwt/jwt"
 		jwkset    = "github.com/MicahParks/jwkset"
 	)
@@ -39,6 +40,7 @@ func TestImports(t *testing.T) {
 		{"pushpod/internal/resp", []string{"hub", "scripts/bench"}, "everyone else speaks to Redis by its client library"},
 		{"pushpod/redisconn", []string{".", "cli", "hub", "presence"}, "what needs no Redis does not reach it"},
 		{"pushpod/hub", []string{".", "admin", "hub"}, "the hub ties the others, who do not know it"},
+		{proxy, []string{"conn/internal/proxyhead"}, "everyone else knows addresses, whoever told them"},
 		{jwt, []string{"auth"}, "one package believes tokens"},
 		{jwkset, []string{"auth"}, "one package believes tokens"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
@@ -76,35 +78,36 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                      {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
-		"admin":                  {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
-		"auth":                   {[]string{"internal/filewatch", "internal/json"}, "who a client is depends on no connection and no Redis"},
-		"certs":                  {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
-		"cli":                    {[]string{"auth", "clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
-		"clients/go":             {nil, "others copy it into their own programs"},
-		"config":                 {nil, "it is plain structs that main copies"},
-		"conn":                   {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/sendq", "conn/internal/tlsloop", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
-		"conn/conntest":          {[]string{"conn/internal/netloop"}, "it stands in for a network"},
-		"conn/internal/httphead": {nil, "the request and its answer are text alone"},
-		"conn/internal/netloop":  {[]string{"internal/rawio"}, "sockets are numbers to it, what goes over them is bytes"},
-		"conn/internal/sendq":    {nil, "what waits is bytes, for whatever socket"},
-		"conn/internal/tlsloop":  {[]string{"conn/internal/netloop"}, "it encrypts what goes over sockets, whatever it is"},
-		"conn/internal/wheel":    {nil, "it counts ticks of numbered slots"},
-		"conn/internal/wire":     {nil, "frames and close codes are bytes alone"},
-		"e2e":                    {nil, "it sees pods from outside only"},
-		"embedded":               {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                    {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
-		"hub/source":             {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
-		"internal/backoff":       {nil, "it is time alone"},
-		"internal/filewatch":     {nil, "it is files alone"},
-		"internal/json":          {nil, "it is a grammar alone"},
-		"internal/rawio":         {nil, "it is system calls alone"},
-		"internal/resp":          {nil, "it reads bytes alone"},
-		"internal/redistest":     {nil, "every package's tests may use it"},
-		"presence":               {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
-		"redisconn":              {[]string{"internal/rawio"}, "it knows how to reach Redis, and nothing of what is in it"},
-		"scripts":                {nil, "producers' scripts stand alone"},
-		"scripts/bench":          {[]string{"internal/json", "internal/rawio", "internal/resp"}, "it measures from outside"},
+		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		"admin":                   {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
+		"auth":                    {[]string{"internal/filewatch", "internal/json"}, "who a client is depends on no connection and no Redis"},
+		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
+		"cli":                     {[]string{"auth", "clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
+		"clients/go":              {nil, "others copy it into their own programs"},
+		"config":                  {nil, "it is plain structs that main copies"},
+		"conn":                    {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/proxyhead", "conn/internal/sendq", "conn/internal/tlsloop", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
+		"conn/conntest":           {[]string{"conn/internal/netloop"}, "it stands in for a network"},
+		"conn/internal/httphead":  {nil, "the request and its answer are text alone"},
+		"conn/internal/netloop":   {[]string{"internal/rawio"}, "sockets are numbers to it, what goes over them is bytes"},
+		"conn/internal/proxyhead": {nil, "the header is bytes alone"},
+		"conn/internal/sendq":     {nil, "what waits is bytes, for whatever socket"},
+		"conn/internal/tlsloop":   {[]string{"conn/internal/netloop"}, "it encrypts what goes over sockets, whatever it is"},
+		"conn/internal/wheel":     {nil, "it counts ticks of numbered slots"},
+		"conn/internal/wire":      {nil, "frames and close codes are bytes alone"},
+		"e2e":                     {nil, "it sees pods from outside only"},
+		"embedded":                {nil, "it stands in for a Redis, which knows nothing of us"},
+		"hub":                     {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
+		"hub/source":              {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
+		"internal/backoff":        {nil, "it is time alone"},
+		"internal/filewatch":      {nil, "it is files alone"},
+		"internal/json":           {nil, "it is a grammar alone"},
+		"internal/rawio":          {nil, "it is system calls alone"},
+		"internal/redistest":      {nil, "every package's tests may use it"},
+		"internal/resp":           {nil, "it reads bytes alone"},
+		"presence":                {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
+		"redisconn":               {[]string{"internal/rawio"}, "it knows how to reach Redis, and nothing of what is in it"},
+		"scripts":                 {nil, "producers' scripts stand alone"},
+		"scripts/bench":           {[]string{"internal/json", "internal/rawio", "internal/resp"}, "it measures from outside"},
 	}
 	eachFile(t, parser.ImportsOnly, func(path, dir string, f *ast.File) {
 		rule, known := rules[dir]

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -310,6 +311,8 @@ func (p *pod) build() {
 		Own:      func(user string) int { return p.hub.CountUser(user) },
 		Log:      p.log,
 	})
+	proxies := auth.NewProxies(c.Auth.TrustedProxies)
+	header, certificate := userHeader(c.Auth.Header)
 	p.hub = hub.New(hub.Options{
 		Pod:      c.Pod.Address,
 		Keys:     keys,
@@ -332,15 +335,20 @@ func (p *pod) build() {
 		Origins:        auth.NewOrigins(c.Auth.Origins),
 		Tokens:         p.tokens,
 		Cookie:         c.Auth.Cookie,
+		Proxies:        proxies,
+		Header:         header,
+		Certificate:    certificate,
 		SpareProcessor: os.Getenv("GOMAXPROCS") == "", // what it says is left alone
 		Log:            p.log,
 	})
 	p.server = conn.New(conn.Options{
-		Admitter: p.hub,
-		Headers:  auth.HeaderFields(),
-		IOUring:  c.Conn.IOUring == "auto",
-		TLS:      p.clientTLS(),
-		Now:      p.pods.NowMs,
+		Admitter:      p.hub,
+		Headers:       hub.HeaderFields(header),
+		IOUring:       c.Conn.IOUring == "auto",
+		TLS:           p.clientTLS(),
+		ProxyProtocol: c.ProxyProtocol,
+		TrustProxy:    proxies.Trust,
+		Now:           p.pods.NowMs,
 		Settings: conn.Settings{
 			MaxMessage:       int(c.Conn.MaxMessage),
 			QueueBytes:       int(c.Conn.QueueBytes),
@@ -387,6 +395,17 @@ func (p *pod) readKeys() (err error) {
 		return fmt.Errorf("auth.mode jwt: %w", err)
 	}
 	return nil
+}
+
+// userHeader says what auth.header means: a header field, or a part of the certificate.
+func userHeader(name string) (field string, certificate func(*x509.Certificate) (string, error)) {
+	switch name {
+	case config.HeaderClientCN:
+		return "", auth.CommonName
+	case config.HeaderClientSAN:
+		return "", auth.AlternativeName
+	}
+	return name, nil
 }
 
 func policy(name string) conn.Policy {

@@ -8,7 +8,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/certs"
-	"pushpod/conn"
 )
 
 // readCerts reads the certificate, where one is given.
@@ -28,11 +27,11 @@ func (p *pod) readCerts() (err error) {
 }
 
 // clientTLS is how clients speak TLS; nil: they don't.
-func (p *pod) clientTLS() *conn.TLS {
+func (p *pod) clientTLS() func() *tls.Config {
 	if p.certs == nil {
 		return nil
 	}
-	return &conn.TLS{Config: p.certs.Clients, Failed: p.hub.TLSFailed}
+	return p.certs.Clients
 }
 
 // adminTLS is how operators speak TLS; nil: they don't.

@@ -47,6 +47,8 @@ func TestEveryKeyCanComeFromFileEnvironmentAndFlag(t *testing.T) {
 		"admin.tls":          "tls:\n  cert_file: x\n  key_file: x\nadmin:\n  tls: ",
 		"redis.username":     "redis:\n  addresses: [a:1]\n  password: x\n  username: ",
 		"redis.password":     "redis:\n  addresses: [a:1]\n  password: ",
+		"auth.header":        "auth:\n  mode: header\n  trusted_proxies: [127.0.0.1]\n  header: ",
+		"proxy_protocol":     "auth:\n  trusted_proxies: [127.0.0.1]\nproxy_protocol: ",
 	}
 	for _, k := range keys() {
 		value := anotherValue(k).(string)

@@ -66,6 +66,7 @@ func (l *loader) check(c Config) {
 		l.conflict("auth.mode", "there is nothing by which tokens are verified", "jwt together with auth.hmac_secret, auth.keys_file or auth.jwks_url")
 	}
 	l.checkTLS(c)
+	l.checkProxies(c)
 	l.checkCredentials(c)
 }
 

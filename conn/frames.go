@@ -70,6 +70,10 @@ func (c *Conn) readFailed(err error) {
 func (c *Conn) input(b []byte) {
 	switch c.state {
 	case stateHandshaking:
+		if c.has(flagProxied) {
+			c.proxyInput(b)
+			return
+		}
 		c.handshakeInput(b)
 	case stateRegistering:
 		c.early(b)

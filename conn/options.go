@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"crypto/tls"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -36,14 +38,22 @@ type Options struct {
 	// IOUring has many connections be written to by one system call, where the
 	// kernel lets the process; where not, and without it, and with TLS, by one each.
 	IOUring bool
-	// TLS has clients speak TLS; nil: they don't.
-	TLS *TLS
+	// TLS has clients speak TLS, by the configuration that it returns for each
+	// connection; nil: they don't. Another one may be returned from some moment on; none
+	// may be changed once it was returned. It is called with a loop locked, from any
+	// goroutine: it must not block.
+	TLS func() *tls.Config
 	// Network takes the place of the system's sockets; see package conntest.
 	Network netloop.Network
 	// MaxConns is how many descriptors accepted connections may take; one more
 	// is answered with 503. 0: the process's limit less a reserve of 128, for the
 	// program's other needs.
 	MaxConns int
+	// ProxyProtocol has each connection begin with a header of the PROXY protocol,
+	// which tells the client's address. Only peers that TrustProxy trusts may connect;
+	// nil: none. It is called with a loop locked.
+	ProxyProtocol bool
+	TrustProxy    func(peer netip.Addr) bool
 	// AppPing is the text message that stands in for a WebSocket ping where the
 	// client asked for it.
 	AppPing []byte
@@ -115,7 +125,7 @@ func orDefault[T comparable](v *T, d T) {
 // network returns what the loops are made of.
 func (o *Options) network() netloop.Network {
 	if o.TLS != nil {
-		return tlsloop.New(o.sockets(false), o.TLS.Config) // it makes one write after the other
+		return tlsloop.New(o.sockets(false), o.TLS) // it makes one write after the other
 	}
 	return o.sockets(o.IOUring)
 }

@@ -78,6 +78,7 @@ type fakeHub struct {
 	mu      sync.Mutex // protects following
 	owners  map[string]*fakeOwner
 	refused []string
+	reasons []string // of those
 }
 
 // fakeOwner is the owner of one connection, and keeps what it is told.
@@ -101,6 +102,7 @@ func (f *fakeHub) Refused(remote netip.Addr, origin string, r *Refusal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refused = append(f.refused, fmt.Sprint(r.Status, " ", origin, " ", remote))
+	f.reasons = append(f.reasons, fmt.Sprint(remote, " ", r.Reason))
 }
 
 func (f *fakeHub) Admit(c *Conn, r *Request) (Owner, *Refusal) {

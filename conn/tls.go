@@ -1,24 +1,11 @@
 package conn
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"net/netip"
 
 	"pushpod/conn/internal/tlsloop"
 )
-
-// TLS is how clients speak TLS.
-type TLS struct {
-	// Config returns the configuration for the next connection. Another one may be
-	// returned from some moment on; none may be changed once it was returned. It is
-	// called with a loop locked, from any goroutine: it must not block. Required.
-	Config func() *tls.Config
-	// Failed is told of each handshake of TLS that fails, for the log, with a loop
-	// locked: it must not block. It is not told of those in which the client goes, or
-	// sends nothing for too long. Required.
-	Failed func(remote netip.Addr, err error)
-}
 
 // TLSHandshakes is how many handshakes of TLS have ended in which way. They only grow.
 type TLSHandshakes struct {
@@ -43,7 +30,7 @@ func (c *Conn) beginTLS(early []byte) {
 func (c *Conn) tlsFailed(err error) {
 	l := c.loop
 	if c.state == stateHandshaking { // else it was refused before
-		l.srv.opts.TLS.Failed(netip.AddrFrom16(c.in.remote).Unmap(), err)
+		l.srv.opts.Admitter.Refused(netip.AddrFrom16(c.in.remote).Unmap(), "", &Refusal{Reason: "TLS: " + err.Error()})
 		l.pending--
 		c.state = stateRefused
 	}

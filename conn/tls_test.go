@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"bufio"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,7 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,8 +28,8 @@ var (
 	testServerTLS = &tls.Config{Certificates: []tls.Certificate{testAuthority.issue("localhost", net.IPv4(127, 0, 0, 1))}}
 	trusting      = &tls.Config{ServerName: "localhost", RootCAs: testAuthority.pool()}
 
-	testTLS   = &TLS{Config: func() *tls.Config { return testServerTLS }, Failed: func(netip.Addr, error) {}}
-	testTLS12 = &TLS{Config: func() *tls.Config { return testServerTLS12 }, Failed: func(netip.Addr, error) {}}
+	testTLS   = always(testServerTLS)
+	testTLS12 = always(testServerTLS12)
 
 	testServerTLS12 = &tls.Config{Certificates: testServerTLS.Certificates, MaxVersion: tls.VersionTLS12}
 )
@@ -107,38 +108,26 @@ var rsaConfig = sync.OnceValue(func() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{testAuthority.issueFor(key, &key.PublicKey, "localhost")}}
 })
 
-// failures keeps what TLS.Failed is told.
-type failures struct {
-	mu  sync.Mutex
-	all []string
-}
+// always is a configuration that never changes.
+func always(c *tls.Config) func() *tls.Config { return func() *tls.Config { return c } }
 
-func (f *failures) failed(remote netip.Addr, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.all = append(f.all, fmt.Sprint(remote, " ", err))
-}
-
-// over has clients speak TLS by a configuration, and keeps what fails.
-func (f *failures) over(config *tls.Config) *TLS {
-	return &TLS{Config: func() *tls.Config { return config }, Failed: f.failed}
-}
-
-func (f *failures) want(t *testing.T, holds ...string) {
+// wantRefused holds what the admitter was told of refusals: the address, and the beginning
+// of the reason.
+func (s *testServer) wantRefused(t *testing.T, holds ...string) {
 	t.Helper()
-	eventually(t, "what fails is told", func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return len(f.all) >= len(holds)
+	var told []string
+	eventually(t, "refusals are told", func() bool {
+		s.hub.mu.Lock()
+		defer s.hub.mu.Unlock()
+		told = slices.Clone(s.hub.reasons)
+		return len(told) >= len(holds)
 	})
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.all) != len(holds) {
-		t.Fatalf("failed %q, want %q", f.all, holds)
+	if len(told) != len(holds) {
+		t.Fatalf("refused %q, want %q", told, holds)
 	}
 	for i, text := range holds {
-		if !strings.Contains(f.all[i], text) {
-			t.Errorf("failed %q, want %q", f.all[i], text)
+		if !strings.Contains(told[i], text) {
+			t.Errorf("refused %q, want %q", told[i], text)
 		}
 	}
 }
@@ -147,9 +136,8 @@ func TestTheAdmitterSeesTheClientsCertificate(t *testing.T) {
 	config := testServerTLS.Clone()
 	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, testAuthority.pool()
 	for _, portable := range []bool{false, true} {
-		var fails failures
 		peers := make(chan *x509.Certificate, 1)
-		s := startServer(t, Options{TLS: fails.over(config), Portable: portable}, func(_ *Options, h *fakeHub) {
+		s := startServer(t, Options{TLS: always(config), Portable: portable}, func(_ *Options, h *fakeHub) {
 			h.check = func(r *Request) *Refusal { peers <- r.Peer; return nil }
 		})
 		c := s.dial(t)
@@ -167,7 +155,7 @@ func TestTheAdmitterSeesTheClientsCertificate(t *testing.T) {
 		if _, err := without.conn.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
 			t.Errorf("without a certificate: %v", err)
 		}
-		fails.want(t, "127.0.0.1 tls: client didn't provide a certificate")
+		s.wantRefused(t, "127.0.0.1 TLS: tls: client didn't provide a certificate")
 		if n := s.Stats().TLSHandshakes; n != (TLSHandshakes{OK: 1, Failed: 1}) {
 			t.Errorf("counted %+v", n)
 		}
@@ -189,8 +177,7 @@ func TestWithoutTLSThereIsNoPeer(t *testing.T) {
 }
 
 func TestWhatIsNoTLSIsClosedAndTold(t *testing.T) {
-	var fails failures
-	s := startServer(t, Options{TLS: fails.over(testServerTLS)})
+	s := startServer(t, Options{TLS: always(testServerTLS)})
 	c := s.dial(t)
 	if _, err := c.sock.Write([]byte(request("?user=u"))); err != nil {
 		t.Fatal(err)
@@ -200,16 +187,86 @@ func TestWhatIsNoTLSIsClosedAndTold(t *testing.T) {
 	}
 	c.sock.Close()
 	eventually(t, "it has gone", func() bool { return s.Len() == 0 })
-	fails.want(t, "127.0.0.1 the client speaks HTTP without TLS")
+	s.wantRefused(t, "127.0.0.1 TLS: the client speaks HTTP without TLS")
 	if st := s.Stats(); st.TLSHandshakes != (TLSHandshakes{NotTLS: 1}) || len(st.Handshakes) > 0 || st.Ended[CauseRefused] != 1 {
 		t.Errorf("counted %+v, %v, %v", st.TLSHandshakes, st.Handshakes, st.Ended)
 	}
 }
 
+// The header comes before TLS, whole or in pieces, alone or with what follows.
+func TestBehindAProxyTLSComesAfterItsHeader(t *testing.T) {
+	for name, split := range map[string]func(b []byte) [][]byte{
+		"alone":       func(b []byte) [][]byte { return [][]byte{b[:len(proxyV1)], b[len(proxyV1):]} },
+		"in pieces":   func(b []byte) [][]byte { return [][]byte{b[:10], b[10:len(proxyV1)], b[len(proxyV1):]} },
+		"with more":   func(b []byte) [][]byte { return [][]byte{b[:len(proxyV1)+100], b[len(proxyV1)+100:]} },
+		"all at once": func(b []byte) [][]byte { return [][]byte{b} },
+	} {
+		overTLS(t, name, func(t *testing.T, o Options) {
+			s := startServer(t, o, proxied("127.0.0.0/8"), func(_ *Options, h *fakeHub) {
+				h.check = func(r *Request) *Refusal {
+					if r.From.String() != "203.0.113.7" {
+						t.Errorf("it comes from %v", r.From)
+					}
+					return nil
+				}
+			})
+			c := s.dial(t)
+			first := &firstWrite{Conn: c.sock, before: []byte(proxyV1), split: split}
+			c.conn = tls.Client(first, trusting)
+			c.br = bufio.NewReader(c.conn)
+			c.send([]byte(request("?user=alice")))
+			c.wantUpgrade()
+			c.wantText("welcome", welcome)
+			c.closeNow()
+		})
+	}
+}
+
+// firstWrite puts something before the first write, which it makes in pieces.
+type firstWrite struct {
+	net.Conn
+	before []byte
+	split  func([]byte) [][]byte
+}
+
+func (f *firstWrite) Write(b []byte) (int, error) {
+	if f.before == nil {
+		return f.Conn.Write(b)
+	}
+	pieces := f.split(append(f.before, b...))
+	f.before = nil
+	for _, p := range pieces {
+		if _, err := f.Conn.Write(p); err != nil {
+			return 0, err
+		}
+		time.Sleep(20 * time.Millisecond) // so that they come one by one, most of the time
+	}
+	return len(b), nil
+}
+
+// overTLS runs a test over the networks that there are beneath TLS.
+func overTLS(t *testing.T, name string, f func(t *testing.T, o Options)) {
+	t.Helper()
+	for network, portable := range map[string]bool{"system": false, "portable": true} {
+		t.Run(name+"/"+network, func(t *testing.T) { f(t, Options{TLS: testTLS, Portable: portable}) })
+	}
+}
+
+func TestWhatIsNoTLSIsClosedBehindAProxyToo(t *testing.T) {
+	s := startServer(t, Options{TLS: testTLS}, proxied("127.0.0.0/8"))
+	c := s.dial(t)
+	if _, err := c.sock.Write([]byte(proxyV1 + request("?user=u"))); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(c.sock); len(b) > 0 || err != nil {
+		t.Errorf("the client reads %q, %v", b, err)
+	}
+	s.wantRefused(t, "203.0.113.7 TLS: the client speaks HTTP")
+}
+
 // Both count from accept: TLS takes its time off what the request has.
 func TestAHandshakeOfTLSThatStallsIsEndedInTime(t *testing.T) {
-	var fails failures
-	s := startServer(t, Options{TLS: fails.over(testServerTLS)}, func(o *Options, _ *fakeHub) { o.HandshakeTimeout = 300 * time.Millisecond })
+	s := startServer(t, Options{TLS: always(testServerTLS)}, func(o *Options, _ *fakeHub) { o.HandshakeTimeout = 300 * time.Millisecond })
 	silent, stalls, slow := s.dial(t), s.dial(t), s.dial(t)
 	if _, err := stalls.sock.Write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc")); err != nil { // a record of 512 bytes
 		t.Fatal(err)
@@ -224,7 +281,7 @@ func TestAHandshakeOfTLSThatStallsIsEndedInTime(t *testing.T) {
 		}
 	}
 	eventually(t, "they have gone", func() bool { return s.Len() == 0 })
-	fails.want(t)
+	s.wantRefused(t)
 	if st := s.Stats(); st.TLSHandshakes != (TLSHandshakes{OK: 1, Closed: 1}) || st.Ended[CauseTimeout] != 3 {
 		t.Errorf("counted %+v, %v", st.TLSHandshakes, st.Ended)
 	}
@@ -269,7 +326,7 @@ func TestManyHandshakesOfTLSAtOnce(t *testing.T) {
 func TestANewCertificateIsForNewConnections(t *testing.T) {
 	var config atomic.Pointer[tls.Config]
 	config.Store(testServerTLS)
-	s := startServer(t, Options{TLS: &TLS{Config: config.Load, Failed: testTLS.Failed}}, echoing)
+	s := startServer(t, Options{TLS: config.Load}, echoing)
 	old := s.connect(t, "old")
 	config.Store(&tls.Config{Certificates: []tls.Certificate{testAuthority.issue("localhost")}})
 	other := s.connect(t, "new")

@@ -29,14 +29,13 @@ import (
 // what another client, connected before, waits for an answer while the crowd comes.
 // The clients are processes of their own. See docs/performance.md.
 func BenchmarkCrowd(b *testing.B) {
-	rsa := &TLS{Config: func() *tls.Config { return rsaConfig() }, Failed: testTLS.Failed}
 	for _, c := range []struct {
 		name  string
 		start func(*testing.B) crowdServer
 	}{
 		{"plain", func(b *testing.B) crowdServer { return newLoopServer(b, nil) }},
 		{"tls", func(b *testing.B) crowdServer { return newLoopServer(b, testTLS) }},
-		{"tls-rsa", func(b *testing.B) crowdServer { return newLoopServer(b, rsa) }},
+		{"tls-rsa", func(b *testing.B) crowdServer { return newLoopServer(b, rsaConfig) }},
 		{"goroutines-plain", func(b *testing.B) crowdServer { return newGoServer(b, nil) }},
 		{"goroutines-tls", func(b *testing.B) crowdServer { return newGoServer(b, testServerTLS) }},
 	} {
@@ -63,13 +62,13 @@ func crowd(b *testing.B, s crowdServer, secure bool) {
 		n = v
 	}
 	address := s.Addr().String()
-	other := startPeers(b, address, secure, "echo", 1)
+	other := startClients(b, address, secure, "echo", 1)
 	defer other.end()
 	other.wait("ready")
 	before, cpu := memory(b), cpuTime(b)
 	other.say("measure")
 
-	all := startPeers(b, address, secure, "crowd", n)
+	all := startClients(b, address, secure, "crowd", n)
 	defer all.end()
 	start := time.Now()
 	all.wait("ready")
@@ -104,7 +103,7 @@ type loopServer struct {
 	d   *Deliverer
 }
 
-func newLoopServer(b *testing.B, t *TLS) crowdServer {
+func newLoopServer(b *testing.B, t func() *tls.Config) crowdServer {
 	hub := newFakeHub()
 	hub.echo = true
 	s := New(Options{Admitter: hub, TLS: t, Settings: Settings{HandshakeTimeout: time.Minute, Ping: time.Hour}})
@@ -232,20 +231,20 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// peers is a process of clients.
-type peers struct {
+// clients is a process of clients.
+type clients struct {
 	b   *testing.B
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-const peersVariable = "CROWD_OF_CLIENTS"
+const clientsVariable = "CROWD_OF_CLIENTS"
 
-func startPeers(b *testing.B, address string, secure bool, mode string, n int) *peers {
+func startClients(b *testing.B, address string, secure bool, mode string, n int) *clients {
 	b.Helper()
-	p := &peers{b: b, cmd: exec.Command(os.Args[0], "-test.run=^TestCrowdOfClients$")}
-	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %v %s %d", peersVariable, address, secure, mode, n))
+	p := &clients{b: b, cmd: exec.Command(os.Args[0], "-test.run=^TestCrowdOfClients$")}
+	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %v %s %d", clientsVariable, address, secure, mode, n))
 	p.cmd.Stderr = os.Stderr
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -262,10 +261,10 @@ func startPeers(b *testing.B, address string, secure bool, mode string, n int) *
 	return p
 }
 
-func (p *peers) say(line string) { fmt.Fprintln(p.in, line) }
+func (p *clients) say(line string) { fmt.Fprintln(p.in, line) }
 
 // wait waits for a line that begins with a word, and returns the rest of it.
-func (p *peers) wait(word string) string {
+func (p *clients) wait(word string) string {
 	p.b.Helper()
 	for {
 		line, err := p.out.ReadString('\n')
@@ -278,7 +277,7 @@ func (p *peers) wait(word string) string {
 	}
 }
 
-func (p *peers) end() {
+func (p *clients) end() {
 	p.in.Close()
 	_ = p.cmd.Wait()
 }
@@ -288,7 +287,7 @@ func TestCrowdOfClients(t *testing.T) {
 	var address, mode string
 	var secure bool
 	var n int
-	if _, err := fmt.Sscan(os.Getenv(peersVariable), &address, &secure, &mode, &n); err != nil {
+	if _, err := fmt.Sscan(os.Getenv(clientsVariable), &address, &secure, &mode, &n); err != nil {
 		t.SkipNow()
 	}
 	if mode == "echo" {

@@ -165,7 +165,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("HTTP without TLS is answered %q, %v", b, err)
 	}
 	p.wantMetric("the one without TLS", 1, "pushpod_tls_handshakes_total", "result", "not_tls")
-	wantLine(t, "a line in the log", p.stderr.String(), "TLS handshake failed", "speaks HTTP without TLS", "127.0.0.1")
+	wantLine(t, "a line in the log", p.stderr.String(), "connection closed without an answer", "TLS: the client speaks HTTP without TLS", "127.0.0.1")
 	if got := p.metric("pushpod_tls_certificate_expires_seconds"); got < float64(time.Now().Unix()) || got > float64(time.Now().Add(time.Hour).Unix()) {
 		t.Errorf("the certificate expires at %v", got)
 	}
@@ -248,6 +248,22 @@ func TestClientsNeedACertificateWhereTheAuthorityIsGiven(t *testing.T) {
 		t.Error(err)
 	}
 	own.Close(1000, "")
+}
+
+// The certificate says who the user is, whatever the client says.
+func TestTheUserOfACertificate(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	a.issue("alice", "alice", 20)
+	a.issue("nobody", "", 21)
+	p := startTLSPod(t, a, "tls.client_ca_file", a.path("ca.crt"), "auth.mode", "header", "auth.header", "tls-client-cn")
+	c := dial(t, p, "alice", withTLS(a.trust("alice")), withQuery("user", "mallory"))
+	if got := p.redis.CLI("HKEYS", "push:user:{alice}"); got != c.uuid {
+		t.Errorf("presence of alice: %q, want %s", got, c.uuid)
+	}
+	if _, answer, err := tryDial(t, p.listen, "alice", withTLS(a.trust("nobody"))); err != nil || answer.status != 401 {
+		t.Errorf("a certificate without a name: %+v, %v", answer, err)
+	}
 }
 
 // What crypto/tls lets no client do, and another implementation than it.

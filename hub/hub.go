@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,11 @@ type Options struct {
 	Origins         auth.Origins   // which pages may connect
 	Tokens          *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
 	Cookie          string         // in which a token may be; "": in none
+	Proxies         auth.Proxies   // who says where a client is, and in auth.mode header who
+	Header          string         // auth.mode header: the field that says who; "": none
+	// Certificate names the user by the client's certificate, nil where there is none, in
+	// auth.mode header without a Header; nil: it does not.
+	Certificate func(*x509.Certificate) (user string, err error)
 	// SpareProcessor allows one processor more (GOMAXPROCS) while messages come in
 	// quick succession; see package source.
 	SpareProcessor bool
