@@ -276,32 +276,36 @@ func TestTLSWithOpenSSL(t *testing.T) {
 	a := newAuthority(t)
 	p := startTLSPod(t, a)
 	const ask = "GET /healthz HTTP/1.1\nHost: localhost\n\n"
-	talk := func(say string, args ...string) string {
+	// talk says something to s_client each time that it has printed something.
+	talk := func(version string, steps ...[2]string) *process {
 		t.Helper()
-		ctx, stop := context.WithTimeout(t.Context(), settle)
-		defer stop()
-		cmd := exec.CommandContext(ctx, openssl, append([]string{"s_client", "-connect", p.listen, "-CAfile", a.path("ca.crt"), "-verify_return_error", "-crlf"}, args...)...)
+		cmd := exec.Command(openssl, "s_client", "-connect", p.listen, "-CAfile", a.path("ca.crt"), "-verify_return_error", "-crlf", version)
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		go func() { // what is said before the handshake is complete would be no command
-			defer in.Close()
-			for _, part := range strings.SplitAfter(say, "|") {
-				time.Sleep(500 * time.Millisecond)
-				_, _ = io.WriteString(in, strings.TrimSuffix(part, "|"))
-			}
-			<-ctx.Done() // the pod ends it, or the test fails
-		}()
-		out, _ := cmd.CombinedOutput()
-		stop()
-		return string(out)
+		c := startCommand(t, "openssl", nil, cmd)
+		for _, step := range steps {
+			eventually(t, "openssl prints "+step[0], settle, func() (bool, any) {
+				all := c.stdout.String() + c.stderr.String()
+				return strings.Contains(all, step[0]), all
+			})
+			_, _ = io.WriteString(in, step[1]) // it may have ended
+		}
+		return c
 	}
-	wantLine(t, "TLS 1.3", talk(ask, "-tls1_3"), "HTTP/1.1 200")
-	wantLine(t, "TLS 1.2", talk(ask, "-tls1_2"), "HTTP/1.1 200")
-	wantLine(t, "after new keys of both sides", talk("K\n|"+ask, "-tls1_3"), "HTTP/1.1 200")
-	if got := talk("R\n|"+ask, "-tls1_2"); strings.Contains(got, "HTTP/1.1 200") || !strings.Contains(got, "RENEGOTIATING") {
-		t.Errorf("a renegotiation:\n%s", got)
+	const established, ok = "Verify return code: 0", "HTTP/1.1 200"
+	talk("-tls1_3", [2]string{established, ask}, [2]string{ok})
+	talk("-tls1_2", [2]string{established, ask}, [2]string{ok})
+	talk("-tls1_3", [2]string{established, "K\n"}, [2]string{"KEYUPDATE", ask}, [2]string{ok}) // new keys of both sides
+	c := talk("-tls1_2", [2]string{established, "R\n"}, [2]string{"RENEGOTIATING", ask})
+	select {
+	case <-c.ended:
+	case <-time.After(settle):
+		t.Error("a renegotiation does not end the connection")
+	}
+	if all := c.stdout.String(); strings.Contains(all, ok) {
+		t.Errorf("after a renegotiation:\n%s", all)
 	}
 	if curl, err := exec.LookPath("curl"); err == nil {
 		out, err := exec.Command(curl, "--silent", "--show-error", "--cacert", a.path("ca.crt"), "--max-time", "20", "--include", "https://"+p.listen+"/ws?user=alice").CombinedOutput()

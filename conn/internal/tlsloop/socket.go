@@ -191,9 +191,7 @@ func (s *socket) end() {
 		s.shake.abandon()
 		return
 	}
-	if len(s.unwritten) == 0 { // else it would lie in the middle of a record
-		s.sayClose()
-	}
+	s.sayClose()
 }
 
 // discard throws away what comes after a handshake that has failed, until the end.

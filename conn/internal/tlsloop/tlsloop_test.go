@@ -46,8 +46,8 @@ func TestSeveralRecordsThatComeTogetherAreAllRead(t *testing.T) {
 		s := w.open(client)
 		s.peer.hold = true
 		want := ""
-		for i := range 500 {
-			text := strings.Repeat("x", i)
+		for i := range 3000 { // more than is read at once
+			text := strings.Repeat("x", i%1000)
 			io.WriteString(s.tls, text)
 			want += text
 		}
@@ -390,8 +390,10 @@ func TestClientCertificates(t *testing.T) {
 	})
 }
 
-func TestWithoutClientCertificatesThereIsNoPeer(t *testing.T) {
-	w := newWorld(t, serverConfig)
+func TestACertificateThatIsNotVerifiedIsNoPeer(t *testing.T) {
+	asks := serverConfig.Clone()
+	asks.ClientAuth = tls.RequestClientCert
+	w := newWorld(t, asks)
 	client := clientConfig.Clone()
 	client.Certificates = []tls.Certificate{theAuthority.issue("alice")}
 	s := w.open(client)
@@ -497,6 +499,16 @@ func TestWhereTooManyHaveBegunTheLongestStalledGivesWay(t *testing.T) {
 	}
 }
 
+func TestThoseThatHaveBegunGoFirst(t *testing.T) {
+	w := newWorkers()
+	fresh, ready := newHandshake(w, nil, nil), newHandshake(w, nil, nil)
+	w.enqueue(fresh, phaseFresh)
+	w.enqueue(ready, phaseReady)
+	if w.pick() != ready {
+		t.Error("one more begins while another could end")
+	}
+}
+
 func TestWhereMoreComeThanCanBeMadeTheLatestIsFirst(t *testing.T) {
 	w := newWorkers()
 	var all []*handshake
@@ -515,5 +527,63 @@ func TestWhereMoreComeThanCanBeMadeTheLatestIsFirst(t *testing.T) {
 			t.Fatal("pick ", i)
 		}
 		h.move(nil, phaseWorking)
+	}
+}
+
+func TestWhatComesDuringAHandshakeIsBounded(t *testing.T) {
+	t.Run("before the ClientHello is whole", func(t *testing.T) {
+		w := newWorld(t, serverConfig)
+		s := w.connect(nil)
+		s.arrive([]byte{recordHandshake, 3, 1, 0, 4, clientHello, 0, 0x3f, 0xf0})
+		s.arrive(bytes.Repeat([]byte{recordHandshake, 3, 1, 0, 1, 0}, maxFirst/6-2))
+		w.locked(func() {
+			if s.err != nil {
+				t.Fatal("too early: ", s.err)
+			}
+		})
+		s.arrive(bytes.Repeat([]byte{recordHandshake, 3, 1, 0, 1, 0}, 3))
+		w.locked(func() {
+			if !errors.Is(s.err, errHello) {
+				t.Fatal(s.err)
+			}
+		})
+	})
+	t.Run("after it", func(t *testing.T) {
+		w := newWorld(t, serverConfig)
+		s := w.connect(clientConfig)
+		s.peer.hold = true
+		go s.tls.Handshake() // ends when its socket is closed
+		s.eventually("the client has begun", func() bool { return len(s.peer.kept) > 0 })
+		hello := s.peer.kept
+		s.arrive(hello)
+		s.eventually("the server waits", func() bool {
+			w.net.workers.mu.Lock()
+			defer w.net.workers.mu.Unlock()
+			return w.net.workers.parked.Len() > 0
+		})
+		s.arrive(make([]byte, maxShaking+1))
+		w.locked(func() {
+			if !errors.Is(s.err, errShaking) {
+				t.Fatal(s.err)
+			}
+		})
+	}) // nothing is left of it: see newWorld
+}
+
+func TestWhatComesWhileAWorkerHasAHandshakeIsNotForgotten(t *testing.T) {
+	for what, comes := range map[string]func(w *workers, h *handshake){
+		"input":  func(_ *workers, h *handshake) { h.input([]byte("x")) },
+		"an end": func(w *workers, h *handshake) { w.interrupt(h, errClosed) },
+	} {
+		w := newWorkers()
+		h := newHandshake(w, nil, nil)
+		h.move(nil, phaseWorking)
+		comes(w, h)
+		if h.phase != phaseWorking {
+			t.Errorf("%s: another worker may take it", what)
+		}
+		if w.put(h, false); first(w.ready) != h {
+			t.Errorf("%s: no worker takes it again", what)
+		}
 	}
 }

@@ -291,7 +291,7 @@ func (p *peer) Read(b []byte) (int, error) {
 	defer s.w.mu.Unlock()
 	for len(s.out) == 0 {
 		if s.finished || s.closed {
-			return 0, io.EOF
+			return 0, errTCPEnds
 		}
 		s.changed.Wait()
 	}
@@ -383,4 +383,8 @@ func overVersions(t *testing.T, f func(t *testing.T, w *world, client *tls.Confi
 	}
 }
 
-var errTest = errors.New("test")
+var (
+	errTest = errors.New("test")
+	// errTCPEnds is not io.EOF, which a client of crypto/tls also makes of a close_notify.
+	errTCPEnds = errors.New("TCP ends")
+)
