@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -111,14 +112,19 @@ func TestOnlyATrustedProxySaysWhoConnects(t *testing.T) {
 
 func TestCertificatesSayWhoConnects(t *testing.T) {
 	t.Parallel()
-	var err error
+	var missing atomic.Bool
 	p := startPod(t, set{hub: func(o *Options) {
-		o.Certificate = func(*x509.Certificate) (string, error) { return "alice", err }
+		o.Certificate = func(*x509.Certificate) (string, error) {
+			if missing.Load() {
+				return "", auth.ErrNoCertificate
+			}
+			return "alice", nil
+		}
 	}})
 	if got := p.exchange(upgrade("/ws?user=bob")); got.status != http.StatusSwitchingProtocols || !strings.Contains(got.rest, `"alice"`) {
 		t.Errorf("%+v", got)
 	}
-	err = auth.ErrNoCertificate
+	missing.Store(true)
 	if got := p.exchange(upgrade("/ws?user=bob")); got.status != http.StatusUnauthorized || !strings.Contains(got.rest, string(auth.ErrNoCertificate)) {
 		t.Errorf("without one: %+v", got)
 	}
