@@ -10,7 +10,8 @@ import (
 // whoever changes a copy by hand answers for the bounds.
 type Config struct {
 	Listen        string // host:port for clients
-	ProxyProtocol bool   // who connects to Listen begins with a PROXY header
+	TLS           TLS
+	ProxyProtocol bool // who connects to Listen begins with a PROXY header
 
 	Admin    Admin
 	Pod      Pod
@@ -24,9 +25,17 @@ type Config struct {
 	Shutdown Shutdown
 }
 
+// TLS is the section `tls`: by which certificate Listen speaks TLS.
+type TLS struct {
+	CertFile     string // with KeyFile; "": no TLS
+	KeyFile      string
+	ClientCAFile string // "": clients need no certificate
+}
+
 // Admin is the section `admin`: the listener for operators.
 type Admin struct {
 	Listen string // host:port
+	TLS    bool   // with the certificate of Config.TLS
 	Pprof  bool
 }
 

@@ -80,8 +80,18 @@ func keys() []key {
 			"Connections to listen come from proxies that tell the client's address by the PROXY protocol, version 1 or 2. Only auth.trusted_proxies may connect, and each connection must begin with its header, "+
 				"also before TLS, and also that of a health check (LOCAL and UNKNOWN keep the proxy's own address). All others are closed without an answer."),
 
+		newKey("tls.cert_file", "", func(c *Config) *string { return &c.TLS.CertFile }, text(4096, ""),
+			"File with the certificate by which listen speaks TLS 1.2 and 1.3 (wss), in PEM, behind it those that lead to its authority. Without it, listen speaks plain TCP. "+
+				"It is read again when it or one of the other two changes; if they can't be used then, the log says so and those that are known stay."),
+		newKey("tls.key_file", "", func(c *Config) *string { return &c.TLS.KeyFile }, text(4096, ""),
+			"File with the key of tls.cert_file, in PEM."),
+		newKey("tls.client_ca_file", "", func(c *Config) *string { return &c.TLS.ClientCAFile }, text(4096, ""),
+			"File with the certificates of authorities, in PEM. If it is given, clients need a certificate of one of them."),
+
 		newKey("admin.listen", "127.0.0.1:9090", func(c *Config) *string { return &c.Admin.Listen }, listenAddress(),
 			"Where operators connect: /healthz, /readyz, /metrics and the console page. It must differ from listen. Keep it away from the public."),
+		newKey("admin.tls", "off", func(c *Config) *bool { return &c.Admin.TLS }, onOff(),
+			"Speak TLS on admin.listen too (https), by the certificate of tls.cert_file. Operators need none of their own."),
 		newKey("admin.pprof", "off", func(c *Config) *bool { return &c.Admin.Pprof }, onOff(),
 			"Serve Go's profiles at /debug/pprof/ on admin.listen."),
 

@@ -112,4 +112,4 @@ func (l *loader) checkProxies(c Config) {
 }
 
 // clientCertificates says whether clients need a certificate.
-func (c Config) clientCertificates() bool { return false } // TLS comes with a later version
+func (c Config) clientCertificates() bool { return c.TLS.ClientCAFile != "" }

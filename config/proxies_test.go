@@ -41,6 +41,7 @@ func TestKeysAboutProxiesFitTogether(t *testing.T) {
 	wantOneProblem(t, with(user, "AUTH_TRUSTED_PROXIES=10.0.0.1,0.0.0.0/0"), "auth.trusted_proxies", "anyone who can connect", "auth.insecure")
 	wantOneProblem(t, with(user, "AUTH_TRUSTED_PROXIES=::ffff:0.0.0.0/96"), "auth.trusted_proxies", "anyone who can connect")
 	wantOneProblem(t, with("AUTH_HEADER=tls-client-cn"), "auth.header", "tls.client_ca_file")
+	wantLoaded(t, with("AUTH_HEADER=tls-client-cn", "TLS_CERT_FILE=c", "TLS_KEY_FILE=k", "TLS_CLIENT_CA_FILE=a"))
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_" + user}}, "auth.header", "would not be looked at", "auth.mode: header")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_PROXY_PROTOCOL=on"}}, "proxy_protocol", "auth.trusted_proxies")
 	wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_PROXY_PROTOCOL=on", "PUSHPOD_" + proxy}})

@@ -43,6 +43,8 @@ func (s *Server) accepted(fd int32, remote [16]byte) {
 	}
 	if s.opts.ProxyProtocol {
 		c.set(flagProxied)
+	} else {
+		c.beginTLS(nil)
 	}
 	c.endAt = l.after(timeout)
 	c.schedule()

@@ -50,6 +50,7 @@
 //	owner.go      who is told: Admitter, Owner
 //	loop.go       a loop: its lock, its slots, its time
 //	conn.go       a connection and its states
+//	tls.go        where clients speak TLS
 //	accept.go → proxy.go → handshake.go → frames.go → close.go    its life
 //	keepalive.go  pings, renewals, deadlines; rate.go: too many frames
 //	deliver.go → mailbox.go → send.go → flush.go; broadcast.go    the way of a message

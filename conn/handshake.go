@@ -68,7 +68,7 @@ func (c *Conn) request(head string, problem *Refusal) {
 	}
 	h := &c.in.handshake
 	from := netip.AddrFrom16(h.remote).Unmap()
-	r := Request{Request: parsed, From: from, Remote: from, Problem: problem}
+	r := Request{Request: parsed, From: from, Remote: from, Peer: c.peer(), Problem: problem}
 	if problem == nil {
 		r.Problem = c.readPing(&r)
 	}

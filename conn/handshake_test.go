@@ -142,7 +142,7 @@ func TestEachRefusalIsToldCountedAndSent(t *testing.T) {
 			if !x.finished || x.closed {
 				t.Errorf("sending is finished: %v, the socket closed: %v", x.finished, x.closed)
 			}
-			s.tick(20)
+			s.tick(21)
 			u := s.hub.told("u")
 			if !x.closed || u.conn != nil && (!u.closed || u.why != CauseRefused) {
 				t.Errorf("after 2 s the socket is closed: %v, the owner told: %v, %v", x.closed, u.closed, u.why)
@@ -178,7 +178,7 @@ func TestThereIsRoomAgainOnceAConnectionHasGone(t *testing.T) {
 	if x := s.connect(request("?user=two")); !strings.Contains(string(x.got), "\r\nRetry-After: ") {
 		t.Errorf("answered %q", x.got)
 	}
-	s.tick(20) // the refused one has gone
+	s.tick(21) // the refused one has gone
 	one.end()
 	s.open("two")
 }

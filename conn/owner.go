@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"crypto/x509"
 	"net/netip"
 
 	"pushpod/conn/internal/httphead"
@@ -15,6 +16,10 @@ type Request struct {
 	From netip.Addr
 	// Remote is where the client is: From, unless Admit says otherwise.
 	Remote netip.Addr
+
+	// Peer is the certificate by which the client has proved who it is, checked
+	// against the authorities of TLS.Config; nil: it has shown none.
+	Peer *x509.Certificate
 
 	// Problem is what is wrong with the request, which can only be refused with
 	// it; nil: it is well-formed.

@@ -45,7 +45,9 @@ func (c *Conn) proxied(head, rest []byte) {
 		c.in.handshake.remote = source.As16()
 	}
 	c.clear(flagProxied)
-	if len(rest) > 0 {
+	if c.loop.tls != nil {
+		c.beginTLS(rest)
+	} else if len(rest) > 0 {
 		c.input(rest)
 	}
 }
