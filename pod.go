@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"pushpod/admin"
 	"pushpod/auth"
+	"pushpod/certs"
 	"pushpod/config"
 	"pushpod/conn"
 	"pushpod/embedded"
@@ -45,6 +47,7 @@ type pod struct {
 	pods     *presence.Pods
 	store    *presence.Store
 	tokens   *auth.Verifier // nil: auth.mode none
+	certs    *certs.Files   // nil: no TLS
 	hub      *hub.Hub
 	server   *conn.Server
 	admin    *admin.Server
@@ -62,6 +65,9 @@ func (p *pod) run(ctx context.Context) error {
 	}
 	defer p.closeRedis()
 	if err := p.readKeys(); err != nil {
+		return err
+	}
+	if err := p.readCerts(); err != nil {
 		return err
 	}
 	p.build()
@@ -93,6 +99,9 @@ func (p *pod) serve(ctx context.Context) error {
 	if p.tokens != nil {
 		others.Go(func() { p.tokens.Run(hubCtx) })
 	}
+	if p.certs != nil {
+		others.Go(func() { p.certs.Run(hubCtx) })
+	}
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
@@ -100,7 +109,7 @@ func (p *pod) serve(ctx context.Context) error {
 	err := p.server.Serve()
 	if err == nil {
 		p.log.Info().Str("pod", p.cfg.Pod.Address).Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
-			Strs("redis", p.redis).Str("version", p.version).Str("io_uring", p.ioUring()).Msg("listening for connections")
+			Strs("redis", p.redis).Str("version", p.version).Str("io_uring", p.ioUring()).Bool("tls", p.certs != nil).Msg("listening for connections")
 		if p.embedded != nil {
 			p.welcome()
 		}
@@ -302,6 +311,8 @@ func (p *pod) build() {
 		Own:      func(user string) int { return p.hub.CountUser(user) },
 		Log:      p.log,
 	})
+	proxies := auth.NewProxies(c.Auth.TrustedProxies)
+	header, certificate := userHeader(c.Auth.Header)
 	p.hub = hub.New(hub.Options{
 		Pod:      c.Pod.Address,
 		Keys:     keys,
@@ -324,14 +335,20 @@ func (p *pod) build() {
 		Origins:        auth.NewOrigins(c.Auth.Origins),
 		Tokens:         p.tokens,
 		Cookie:         c.Auth.Cookie,
+		Proxies:        proxies,
+		Header:         header,
+		Certificate:    certificate,
 		SpareProcessor: os.Getenv("GOMAXPROCS") == "", // what it says is left alone
 		Log:            p.log,
 	})
 	p.server = conn.New(conn.Options{
-		Admitter: p.hub,
-		Headers:  auth.HeaderFields(),
-		IOUring:  c.Conn.IOUring == "auto",
-		Now:      p.pods.NowMs,
+		Admitter:      p.hub,
+		Headers:       hub.HeaderFields(header),
+		IOUring:       c.Conn.IOUring == "auto",
+		TLS:           p.clientTLS(),
+		ProxyProtocol: c.ProxyProtocol,
+		TrustProxy:    proxies.Trust,
+		Now:           p.pods.NowMs,
 		Settings: conn.Settings{
 			MaxMessage:       int(c.Conn.MaxMessage),
 			QueueBytes:       int(c.Conn.QueueBytes),
@@ -351,9 +368,9 @@ func (p *pod) build() {
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats}),
+		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires()}),
 	)
-	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
+	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
 }
 
 // readKeys makes what verifies tokens, where they are asked for.
@@ -372,18 +389,23 @@ func (p *pod) readKeys() (err error) {
 		Leeway:     a.Leeway,
 		RequireExp: a.RequireExp,
 		ValidID:    func(id string) bool { return presence.ValidUser(id) == nil },
-		Log: func(what string, err error) {
-			level := zerolog.InfoLevel
-			if err != nil {
-				level = zerolog.WarnLevel
-			}
-			p.log.WithLevel(level).Err(err).Msg(what)
-		},
+		Log:        p.logFiles,
 	})
 	if err != nil {
 		return fmt.Errorf("auth.mode jwt: %w", err)
 	}
 	return nil
+}
+
+// userHeader says what auth.header means: a header field, or a part of the certificate.
+func userHeader(name string) (field string, certificate func(*x509.Certificate) (string, error)) {
+	switch name {
+	case config.HeaderClientCN:
+		return "", auth.CommonName
+	case config.HeaderClientSAN:
+		return "", auth.AlternativeName
+	}
+	return name, nil
 }
 
 func policy(name string) conn.Policy {

@@ -21,8 +21,11 @@ func start(t *testing.T, problems func() []hub.Problem) string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(NewCollector(Sources{
-		Version:  "v1",
-		Conn:     func() conn.Stats { return conn.Stats{Open: 3, Handshakes: map[int]uint64{101: 5, 503: 2}, Written: 7} },
+		Version: "v1",
+		Cert:    func() time.Time { return time.Unix(1_800_000_000, 0) },
+		Conn: func() conn.Stats {
+			return conn.Stats{Open: 3, Handshakes: map[int]uint64{101: 5, 503: 2}, Written: 7, TLSHandshakes: conn.TLSHandshakes{OK: 8, NotTLS: 3}}
+		},
 		Hub:      func() hub.Stats { return hub.Stats{EnvelopesOK: 4, UnknownMembers: 6, Misses: 1, RedisUp: true} },
 		Presence: func() presence.Stats { return presence.Stats{Registered: 5} },
 		Pods: func() presence.PodsStats {
@@ -82,6 +85,9 @@ func TestMetricsAreNamedAsPromised(t *testing.T) {
 		"pushpod_connections 3",
 		`pushpod_handshakes_total{result="accepted"} 5`,
 		`pushpod_handshakes_total{result="503"} 2`,
+		`pushpod_tls_handshakes_total{result="ok"} 8`,
+		`pushpod_tls_handshakes_total{result="not_tls"} 3`,
+		`pushpod_tls_certificate_expires_seconds 1.8e+09`,
 		`pushpod_envelopes_total{result="ok"} 4`,
 		`pushpod_envelopes_total{result="bad"} 0`,
 		`pushpod_deliveries_total{result="written"} 7`,

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,6 +18,7 @@ type Sources struct {
 	Hub      func() hub.Stats
 	Presence func() presence.Stats
 	Pods     func() presence.PodsStats
+	Cert     func() time.Time // when the certificate expires; nil: there is none
 }
 
 // collector gives the packages' own counters, which cost the hot path next to
@@ -33,6 +35,8 @@ func descriptions() [][]string {
 		{"pushpod_connections", "Open WebSocket connections."},
 		{"pushpod_handshakes_pending", "Accepted sockets whose handshake is not complete."},
 		{"pushpod_handshakes_total", "Handshakes by result: accepted, or the HTTP status of the refusal.", "result"},
+		{"pushpod_tls_handshakes_total", "Handshakes of TLS by result: ok, failed, not_tls (what came was something else) or closed (the connection ended meanwhile). Who sent nothing is not counted.", "result"},
+		{"pushpod_tls_certificate_expires_seconds", "When the certificate of tls.cert_file expires, Unix time."},
 		{"pushpod_connections_ended_total", "Connections that ended, by reason.", "reason"},
 		{"pushpod_accept_errors_total", "Sockets that could not be accepted, or were closed unanswered, because descriptors ran out."},
 		{"pushpod_envelopes_total", "Envelopes read from Redis: ok, or bad and dropped.", "result"},
@@ -125,6 +129,13 @@ func (c *collector) collectConn(gauge gaugeFunc, count countFunc, ch chan<- prom
 	}
 	if !accepted {
 		count("pushpod_handshakes_total", 0, "accepted")
+	}
+	count("pushpod_tls_handshakes_total", s.TLSHandshakes.OK, "ok")
+	count("pushpod_tls_handshakes_total", s.TLSHandshakes.Failed, "failed")
+	count("pushpod_tls_handshakes_total", s.TLSHandshakes.NotTLS, "not_tls")
+	count("pushpod_tls_handshakes_total", s.TLSHandshakes.Closed, "closed")
+	if c.src.Cert != nil {
+		gauge("pushpod_tls_certificate_expires_seconds", float64(c.src.Cert().Unix()))
 	}
 	for _, cause := range conn.Causes() {
 		count("pushpod_connections_ended_total", s.Ended[cause], cause.String())

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,9 @@ import (
 // Options configures a [Server].
 type Options struct {
 	Listen string
-	Pprof  bool
+	// TLS returns what a connection speaks TLS by, now; nil: none does.
+	TLS   func() *tls.Config
+	Pprof bool
 	// Problems lists why the pod is not ready; none: it is.
 	Problems func() []hub.Problem
 	Registry *prometheus.Registry
@@ -28,6 +31,7 @@ type Options struct {
 // Server answers operators. Listen, then Serve until Close.
 type Server struct {
 	http     *http.Server
+	tls      *tls.Config // nil: plain
 	listener net.Listener
 }
 
@@ -50,7 +54,7 @@ func New(o Options) *Server {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return &Server{http: &http.Server{
+	return &Server{tls: tlsConfig(o.TLS), http: &http.Server{
 		Addr:              o.Listen,
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -64,6 +68,9 @@ func (s *Server) Listen(ctx context.Context) error {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.http.Addr)
 	if err != nil {
 		return fmt.Errorf("admin: listen: %w", err)
+	}
+	if s.tls != nil {
+		ln = tls.NewListener(ln, s.tls)
 	}
 	s.listener = ln
 	return nil

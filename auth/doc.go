@@ -13,8 +13,12 @@
 // Three sources of keys stand beside each other: secrets for HMAC, a file, and a
 // JWKS endpoint (RFC 7517). [Verifier.Run] reads the last two again.
 //
+// Where no token says who a client is, a proxy or a certificate does: [Proxies] says
+// which peers are believed, and where the client behind them is; [CommonName] and
+// [AlternativeName] take a name from a certificate.
+//
 // Files, from top to bottom: verifier.go (New, Run, Verify), origin.go, find.go,
 // issue.go; header.go and claims.go (what a token says), signature.go; remote.go and
 // file.go (where keys come from), jwk.go and pem.go (how they are written), key.go;
-// names.go, secret.go, errors.go.
+// names.go, secret.go, errors.go; proxies.go, certificate.go.
 package auth

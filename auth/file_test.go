@@ -51,7 +51,7 @@ func TestKeysFileIsReadAgain(t *testing.T) {
 			}
 		}
 	})
-	v.file.poll = time.Millisecond
+	v.file.Every = time.Millisecond
 	run(t, v)
 	first := sign(t, "ES256", `{"alg":"ES256"}`, goodClaims, p.p256)
 	second := sign(t, "EdDSA", `{"alg":"EdDSA"}`, goodClaims, p.ed25519)
@@ -79,20 +79,6 @@ func TestKeysFileIsReadAgain(t *testing.T) {
 	if n := bad.Load(); n > 8 {
 		t.Errorf("%d lines of 8 faults: each is said once", n)
 	}
-}
-
-func TestFileIsTakenOnceItStandsStill(t *testing.T) {
-	p := theKeys()
-	path := keysFile(t, pemOf(t, p.p256))
-	v := newVerifier(t, func(o *Options) { o.KeysFile = path })
-	write(t, path, pemOf(t, p.ed25519)) // of two that are to come
-	v.file.look()
-	write(t, path, pemOf(t, p.ed25519, p.p256))
-	v.file.look()
-	wantRefused(t, v, sign(t, "EdDSA", `{"alg":"EdDSA"}`, goodClaims, p.ed25519), ErrKey)
-	v.file.look()
-	wantUser(t, v, sign(t, "EdDSA", `{"alg":"EdDSA"}`, goodClaims, p.ed25519), "alice")
-	wantUser(t, v, sign(t, "ES256", `{"alg":"ES256"}`, goodClaims, p.p256), "alice")
 }
 
 func TestKeysOfAFile(t *testing.T) {

@@ -89,7 +89,7 @@ func (v *Verifier) addSources() (err error) {
 func (v *Verifier) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	if v.file != nil {
-		all.Go(func() { v.file.run(ctx) })
+		all.Go(func() { v.file.Run(ctx) })
 	}
 	if v.remote != nil {
 		all.Go(func() { v.remote.run(ctx) })

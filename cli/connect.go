@@ -30,6 +30,7 @@ type connectOptions struct {
 	count       int
 	noReconnect bool
 	asJSON      bool
+	tls         tlsOptions
 }
 
 // IsTerminal reports whether a stream, such as stdin, is a terminal.
@@ -70,7 +71,8 @@ Exit status 1: the pod refused the connection, or closed it for good.`,
 			return runConnect(cmd, o, args[0], isTerminal(cmd.InOrStdin()))
 		},
 	}
-	cmd.Flags().StringVar(&o.url, "url", "ws://127.0.0.1:8080/ws", "the pod's endpoint")
+	cmd.Flags().StringVar(&o.url, "url", "ws://127.0.0.1:8080/ws", "the pod's endpoint, ws:// or wss://")
+	o.tls.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&o.ping, "ping", "", "app or app,SECONDS (15-300): the pod pings with text frames")
 	cmd.Flags().StringVar(&o.token, "token", "", "token of the user, where the pod asks for one; sent as Authorization: Bearer")
 	cmd.Flags().IntVar(&o.count, "count", 0, "end after this number of messages; 0: never")
@@ -117,13 +119,17 @@ func runConnect(cmd *cobra.Command, o connectOptions, user string, atTerminal bo
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
 
+	tlsConfig, err := o.tls.config()
+	if err != nil {
+		return &usageError{Err: fmt.Errorf("connect: %w", err)}
+	}
 	t := &terminal{count: o.count, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), asJSON: o.asJSON}
 	header := http.Header{}
 	if o.token != "" {
 		header.Set("Authorization", "Bearer "+o.token)
 	}
 	c, err := client.New(client.Options{
-		URL: o.url, User: user, Ping: o.ping, Header: header, NoReconnect: o.noReconnect,
+		URL: o.url, User: user, Ping: o.ping, Header: header, TLS: tlsConfig, NoReconnect: o.noReconnect,
 		OnFrame: t.print, OnMessage: t.counted,
 		OnConnect: t.connected, OnDisconnect: t.ended, OnRetry: t.retrying,
 	})

@@ -1,12 +1,18 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // A Config is the whole configuration of a pod. Default and Load make it; its
 // values are within the bounds that Reference states. It is a plain value:
 // whoever changes a copy by hand answers for the bounds.
 type Config struct {
-	Listen   string // host:port for clients
+	Listen        string // host:port for clients
+	TLS           TLS
+	ProxyProtocol bool // who connects to Listen begins with a PROXY header
+
 	Admin    Admin
 	Pod      Pod
 	Auth     Auth
@@ -19,9 +25,17 @@ type Config struct {
 	Shutdown Shutdown
 }
 
+// TLS is the section `tls`: by which certificate Listen speaks TLS.
+type TLS struct {
+	CertFile     string // with KeyFile; "": no TLS
+	KeyFile      string
+	ClientCAFile string // "": clients need no certificate
+}
+
 // Admin is the section `admin`: the listener for operators.
 type Admin struct {
 	Listen string // host:port
+	TLS    bool   // with the certificate of Config.TLS
 	Pprof  bool
 }
 
@@ -32,7 +46,7 @@ type Pod struct {
 
 // Auth is the section `auth`: who a client is.
 type Auth struct {
-	Mode     string // "none" or "jwt"
+	Mode     string // "none", "jwt" or "header"
 	Insecure bool   // allows mode "none" where Listen is not on loopback
 
 	HMACSecret    string   // at least 32 bytes; "": none
@@ -45,6 +59,9 @@ type Auth struct {
 	RequireExp    bool
 	Cookie        string   // "": none
 	Origins       []string // nil: the same host
+
+	Header         string         // a header field, HeaderClientCN or HeaderClientSAN; "": none
+	TrustedProxies []netip.Prefix // nil: none. IPv4 as IPv4
 }
 
 // Redis is the section `redis`.

@@ -140,6 +140,10 @@ func anotherValue(k key) any {
 		return "other,another"
 	case k.name == "origins":
 		return "https://*.example.com,null"
+	case k.name == "networks":
+		return "10.0.0.0/8,::1"
+	case k.name == "field":
+		return "X-User"
 	case k.name == "switch":
 		return "on"
 	case k.name == "text":

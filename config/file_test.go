@@ -105,7 +105,7 @@ func TestUnknownKeyIsRefusedWithWhatWasMeant(t *testing.T) {
 		"conn: {wobble: 5}":          {"conn.wobble: 5 ", "unknown key", "under conn: max_message, queue_bytes"},
 		"prefix: x":                  {"did you mean redis.prefix?"},
 		"conn: {per_user: 3}":        {"did you mean limits.per_user?"},
-		"presense: {ttl: 5s}":        {"presense", "(a section)", "unknown key", "allowed: listen, admin, pod"},
+		"presense: {ttl: 5s}":        {"presense", "(a section)", "unknown key", "allowed: listen, proxy_protocol, tls, admin, pod"},
 		"redis.prefix: x":            {"redis.prefix", "written in one piece", "prefix on a line of its own, indented, below redis:"},
 		"redis: {prefix.x: 1}":       {"redis.prefix.x", "unknown key"},
 		"1: x":                       {"1", "unknown key"},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -23,7 +24,11 @@ type key struct {
 
 // newKey ties a key to the field it fills and the kind that reads it.
 func newKey[T any](path, preset string, field func(*Config) *T, k kind[T], doc string) key {
-	_, list := any(*new(T)).([]string)
+	list := false
+	switch any(*new(T)).(type) {
+	case []string, []netip.Prefix:
+		list = true
+	}
 	_, quoted := any(*new(T)).(string)
 	return key{
 		path: path, preset: preset, doc: doc,
@@ -71,9 +76,22 @@ func keys() []key {
 	return []key{
 		newKey("listen", "127.0.0.1:8080", func(c *Config) *string { return &c.Listen }, listenAddress(),
 			"Where clients connect (GET /ws). A loopback address serves this machine only; :8080 serves all interfaces."),
+		newKey("proxy_protocol", "off", func(c *Config) *bool { return &c.ProxyProtocol }, onOff(),
+			"Connections to listen come from proxies that tell the client's address by the PROXY protocol, version 1 or 2. Only auth.trusted_proxies may connect, and each connection must begin with its header, "+
+				"also before TLS, and also that of a health check (LOCAL and UNKNOWN keep the proxy's own address). All others are closed without an answer."),
+
+		newKey("tls.cert_file", "", func(c *Config) *string { return &c.TLS.CertFile }, text(4096, ""),
+			"File with the certificate by which listen speaks TLS 1.2 and 1.3 (wss), in PEM, behind it those that lead to its authority. Without it, listen speaks plain TCP. "+
+				"It is read again when it or one of the other two changes; if they can't be used then, the log says so and those that are known stay."),
+		newKey("tls.key_file", "", func(c *Config) *string { return &c.TLS.KeyFile }, text(4096, ""),
+			"File with the key of tls.cert_file, in PEM."),
+		newKey("tls.client_ca_file", "", func(c *Config) *string { return &c.TLS.ClientCAFile }, text(4096, ""),
+			"File with the certificates of authorities, in PEM. If it is given, clients need a certificate of one of them."),
 
 		newKey("admin.listen", "127.0.0.1:9090", func(c *Config) *string { return &c.Admin.Listen }, listenAddress(),
 			"Where operators connect: /healthz, /readyz, /metrics and the console page. It must differ from listen. Keep it away from the public."),
+		newKey("admin.tls", "off", func(c *Config) *bool { return &c.Admin.TLS }, onOff(),
+			"Speak TLS on admin.listen too (https), by the certificate of tls.cert_file. Operators need none of their own."),
 		newKey("admin.pprof", "off", func(c *Config) *bool { return &c.Admin.Pprof }, onOff(),
 			"Serve Go's profiles at /debug/pprof/ on admin.listen."),
 
@@ -81,11 +99,10 @@ func keys() []key {
 			"This pod's unique name among all pods; it subscribes to the channel push:pod:ADDRESS. By default $POD_IP with the port of listen; without POD_IP, "+
 				"the address of listen if that is on loopback. Otherwise, and if the port of listen is 0, it must be given.").derivedAs("127.0.0.1:8080"),
 
-		newKey("auth.mode", "none", func(c *Config) *string { return &c.Auth.Mode }, oneOf([]string{"none", "jwt"}, map[string]string{
-			"header": "comes with a later version; this one has none and jwt",
-		}), "How clients prove who they are. With none a client is who it says in ?user=ID, so none is allowed only if listen is on loopback or auth.insecure is on. "+
+		newKey("auth.mode", "none", func(c *Config) *string { return &c.Auth.Mode }, oneOf([]string{"none", "jwt", "header"}, nil), "How clients prove who they are. With none a client is who it says in ?user=ID, so none is allowed only if listen is on loopback or auth.insecure is on. "+
 			"With jwt a client is the sub of a signed token, which stands in Authorization: Bearer, in auth.cookie, among the subprotocols (pushpod.v1, bearer.TOKEN) or in ?token=, looked for in this order. "+
-			"A connection is closed with 4000 when its token expires."),
+			"A connection is closed with 4000 when its token expires. "+
+			"With header a client is who a trusted proxy, or its certificate, says: auth.header."),
 		newKey("auth.insecure", "off", func(c *Config) *bool { return &c.Auth.Insecure }, onOff(),
 			"Allow auth.mode none although listen is not on loopback. Anyone who can connect can be any user: use it only behind something that authenticates."),
 
@@ -110,6 +127,14 @@ func keys() []key {
 			"Name of a cookie in which a token may stand. If empty, there is none."),
 		newKey("auth.origins", "", func(c *Config) *[]string { return &c.Auth.Origins }, origins(),
 			"Origins whose pages may connect. In a host name * stands for one or more characters, dots too; null stands for itself. If empty, pages of the host that they connect to may, on whatever port."),
+
+		newKey("auth.header", "", func(c *Config) *string { return &c.Auth.Header }, userHeader(),
+			"With auth.mode header, the header field in which a proxy of auth.trusted_proxies sends the user id, as it is, without a comma; it must replace the one that a client may have sent. "+
+				"Where it is empty or missing, or the peer is no such proxy, the client gets 401; where it stands twice or holds a comma, 400. "+
+				"tls-client-cn takes the user from the common name of the client's certificate, tls-client-san from its one subject alternative name (DNS name, e-mail address or URI); these need tls.client_ca_file, and no proxy."),
+		newKey("auth.trusted_proxies", "", func(c *Config) *[]netip.Prefix { return &c.Auth.TrustedProxies }, proxies(),
+			"Who is a proxy that is believed: what it sends in auth.header, and by proxy_protocol, and where a client is. In every auth.mode, the client's address is the last one in X-Forwarded-For that is not of these; "+
+				"from anyone else that field is ignored. The address counts for limits.per_ip and stands in logs."),
 
 		newKey("redis.addresses", "", func(c *Config) *[]string { return &c.Redis.Addresses }, redisAddresses(),
 			"The Redis that pods and producers share. If empty, the pod starts an embedded Redis for trying out: it keeps nothing, and is for one pod only."),
@@ -171,7 +196,7 @@ func keys() []key {
 		newKey("limits.on_excess", "reject", func(c *Config) *string { return &c.Limits.OnExcess }, oneOf([]string{"reject", "close_oldest"}, nil),
 			"What to do with a connection beyond limits.per_user: reject (refuse it), close_oldest (accept it, and close the user's oldest connection with 4501)."),
 		newKey("limits.per_ip", "off", func(c *Config) *int { return &c.Limits.PerIP }, number(1, 100_000_000, true),
-			"Maximum number of connections from one address on this pod. Further ones are refused with 429."),
+			"Maximum number of connections from one address, or of IPv6 from one network of 64 bits, on this pod. Behind auth.trusted_proxies it is the client's address. Further ones are refused with 429."),
 		newKey("limits.handshakes_per_second", "off", func(c *Config) *int { return &c.Limits.HandshakesPerSecond }, number(1, 10_000_000, true),
 			"Maximum number of handshakes a second on this pod. Further ones are refused with 429."),
 		newKey("limits.frames_per_second", "50", func(c *Config) *int { return &c.Limits.FramesPerSecond }, number(1, 1_000_000, true),

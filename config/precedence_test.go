@@ -41,8 +41,14 @@ func TestFlagsBeforeEnvironmentBeforeFileBeforeDefaults(t *testing.T) {
 func TestEveryKeyCanComeFromFileEnvironmentAndFlag(t *testing.T) {
 	// What a key needs beside it to be allowed.
 	beside := map[string]string{
-		"redis.username": "redis:\n  addresses: [a:1]\n  password: x\n  username: ",
-		"redis.password": "redis:\n  addresses: [a:1]\n  password: ",
+		"tls.cert_file":      "tls:\n  key_file: x\n  cert_file: ",
+		"tls.key_file":       "tls:\n  cert_file: x\n  key_file: ",
+		"tls.client_ca_file": "tls:\n  cert_file: x\n  key_file: x\n  client_ca_file: ",
+		"admin.tls":          "tls:\n  cert_file: x\n  key_file: x\nadmin:\n  tls: ",
+		"redis.username":     "redis:\n  addresses: [a:1]\n  password: x\n  username: ",
+		"redis.password":     "redis:\n  addresses: [a:1]\n  password: ",
+		"auth.header":        "auth:\n  mode: header\n  trusted_proxies: [127.0.0.1]\n  header: ",
+		"proxy_protocol":     "auth:\n  trusted_proxies: [127.0.0.1]\nproxy_protocol: ",
 	}
 	for _, k := range keys() {
 		value := anotherValue(k).(string)

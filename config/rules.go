@@ -65,6 +65,8 @@ func (l *loader) check(c Config) {
 	if a := c.Auth; a.Mode == "jwt" && a.HMACSecret == "" && a.KeysFile == "" && a.JWKSURL == "" && l.sound("auth.mode", "auth.hmac_secret", "auth.keys_file", "auth.jwks_url") {
 		l.conflict("auth.mode", "there is nothing by which tokens are verified", "jwt together with auth.hmac_secret, auth.keys_file or auth.jwks_url")
 	}
+	l.checkTLS(c)
+	l.checkProxies(c)
 	l.checkCredentials(c)
 }
 

@@ -11,9 +11,13 @@ import (
 var wrong = map[string][]string{
 	"listen":                       {"8080", "localhost", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:080", "'::1:8080'", "'[localhost]:80'", "'a b:80'", "300.1.1.1:80", "'-a:80'", "on", "[a]", "'[fe80::1%{}]:80'"},
 	"admin.listen":                 {"9090", "''", "'http://127.0.0.1:9090'", "'127.0.0.1:9090/'"},
+	"tls.cert_file":                {"7", "[a]", `"a\nb"`},
+	"tls.key_file":                 {"7", "{}"},
+	"tls.client_ca_file":           {"7", "[]"},
+	"admin.tls":                    {"1", "'yes'"},
 	"admin.pprof":                  {"1", "'yes'", "''", "[]"},
 	"pod.address":                  {"pod-1", "''", "10.0.0.1:0", "':8080'", "0.0.0.0:8080", "'[::]:8080'", "'a{b}:80'", "7"},
-	"auth.mode":                    {"header", "None", "JWT", "''", "false", "[none]"},
+	"auth.mode":                    {"mtls", "None", "JWT", "''", "false", "[none]"},
 	"auth.insecure":                {"2", "sure", "{}"},
 	"auth.hmac_secret":             {"topsecret", "1", "[topsecret]", `"` + strings.Repeat("x", 31) + `"`, `"` + strings.Repeat("x", 40) + `\n"`, `"` + strings.Repeat("x", 4097) + `"`},
 	"auth.hmac_secret_old":         {"topsecret", "{a: b}"},
@@ -24,6 +28,9 @@ var wrong = map[string][]string{
 	"auth.leeway":                  {"-1s", "6m", "5", "off"},
 	"auth.require_exp":             {"1", "maybe"},
 	"auth.cookie":                  {"7", "'a b'", "'a=b'", "'a;b'", "ü"},
+	"auth.header":                  {"7", "'a b'", "'X-User:'", "ü", "Cookie", "X-FORWARDED-FOR", "sec-websocket-key", "tls-client-serial", "TLS-Client-CN", "[X-User]"},
+	"auth.trusted_proxies":         {"10", "localhost", "10.0.0.1/8", "10.0.0.0/33", "'fe80::1%eth0'", "'::ffff:0.0.0.0/90'", "'10.0.0.1,'", "[1]", "'10.0.0.1:80'", "on"},
+	"proxy_protocol":               {"v2", "1", "''"},
 	"auth.origins":                 {"'*'", "example.com", "'https://example.com/'", "'https://*:*'", "'https://a@b'", "[null]", "'https://'", "'https://.example.com'", "'https://a,'", "7"},
 	"redis.addresses":              {"6379", "localhost", "[1]", "[[a]]", "['a:1', 'b:2']", "'a:1,b:2'", "'a:1,'", "[':6379']", "'redis://a:1'", "{a: 1}", "a:0"},
 	"redis.embedded_listen":        {"6379", "'x:y'"},
@@ -85,10 +92,12 @@ func TestEveryKeyRefusesWrongValuesInOneLine(t *testing.T) {
 
 func TestLineNamesTheValueAsItWasWritten(t *testing.T) {
 	for text, want := range map[string]string{
-		"conn: {ping: 0s}": `config: conn.ping: "0s" (FILE:1); allowed: a duration with its unit, such as 30s, from 1s to 1h`,
-		"redis: {db: -1}":  `config: redis.db: -1 (FILE:1); allowed: a whole number from 0 to 65,535`,
-		"auth: {mode: header}": `config: auth.mode: "header" (FILE:1): comes with a later version; this one has none and jwt; ` +
-			`allowed: none or jwt`,
+		"conn: {ping: 0s}":   `config: conn.ping: "0s" (FILE:1); allowed: a duration with its unit, such as 30s, from 1s to 1h`,
+		"redis: {db: -1}":    `config: redis.db: -1 (FILE:1); allowed: a whole number from 0 to 65,535`,
+		"auth: {mode: mtls}": `config: auth.mode: "mtls" (FILE:1); allowed: none, jwt or header`,
+		"auth: {trusted_proxies: [loopback, 10.1.2.3/8]}": `config: auth.trusted_proxies: ["loopback", "10.1.2.3/8"] (FILE:1): ` +
+			`the network of 10.1.2.3/8 is 10.0.0.0/8, a single address has no /; ` +
+			`allowed: a list of IP addresses, networks such as 10.0.0.0/8 or fd00::/8, and the word loopback (127.0.0.0/8 and ::1)`,
 		"redis: {addresses: [a:1, b:2]}": `config: redis.addresses: ["a:1", "b:2"] (FILE:1): this version supports one standalone Redis; ` +
 			`several addresses (a Cluster) come with a later one; allowed: nothing (an embedded Redis), or one host:port, such as 10.0.3.1:6379`,
 	} {

@@ -1,7 +1,17 @@
 package conn
 
-// overflowConns is how many connections beyond MaxConns are still told so.
-const overflowConns = 64
+import (
+	"net/http"
+	"time"
+)
+
+// overflowConns is how many connections beyond MaxConns are still told so, and
+// overflowTimeout for how long each of them may take a descriptor until its request is
+// there: what a page can read is known by then only.
+const (
+	overflowConns   = 64
+	overflowTimeout = time.Second
+)
 
 // accepted makes a connection of an accepted socket. It is called by one
 // goroutine.
@@ -17,17 +27,32 @@ func (s *Server) accepted(fd int32, remote [16]byte) {
 		return
 	}
 	c := l.add(fd, remote)
+	if s.opts.untrusted(remote) {
+		c.closeUnheard("only trusted proxies may connect (PROXY protocol)", CauseRefused)
+		return
+	}
 	if err := l.io.Add(fd, c.ref()); err != nil {
 		l.acceptErrors++
 		c.end(CauseRefused)
 		return
 	}
+	timeout := l.settings().HandshakeTimeout
 	if n > int64(s.opts.MaxConns) {
-		c.refuse(&Refusal{Status: 503, Error: "unavailable", Reason: "this pod holds as many connections as it can", RetryAfter: 5})
-		return
+		c.set(flagOverflow)
+		timeout = min(timeout, overflowTimeout)
 	}
-	c.endAt = l.after(l.settings().HandshakeTimeout)
+	if s.opts.ProxyProtocol {
+		c.set(flagProxied)
+	} else {
+		c.beginTLS(nil)
+	}
+	c.endAt = l.after(timeout)
 	c.schedule()
+}
+
+// overflowing is the answer to a connection beyond MaxConns.
+func overflowing() *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it can", RetryAfter: 5}
 }
 
 // acceptFailed is called where there is no descriptor for a socket.

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,9 +121,14 @@ func TestNothingIsWrittenToASocketThatWasClosed(t *testing.T) {
 
 func TestFarTooManyConnectionsAreClosedWithoutAWord(t *testing.T) {
 	s := newFakeServer(t, Options{MaxConns: 1})
+	var last *fakeSocket
 	for i := range 1 + overflowConns {
-		if x := s.connect("GET /ws"); x.closed || (len(x.got) > 0) != (i > 0) {
+		x := s.connect("GET /ws HTTP/1.1\r\nHost: x\r\n")
+		if x.closed || len(x.got) > 0 {
 			t.Fatalf("connection %d is closed: %v, and told %q", i, x.closed, x.got)
+		}
+		if i == overflowConns {
+			last = x
 		}
 	}
 	s.net.last++
@@ -131,6 +137,9 @@ func TestFarTooManyConnectionsAreClosedWithoutAWord(t *testing.T) {
 	s.net.take(x.fd, [16]byte{})
 	if st := s.Stats(); !x.closed || st.AcceptErrors != 1 || s.Len() != 1+overflowConns {
 		t.Errorf("it is closed: %v, %d errors, %d connections", x.closed, st.AcceptErrors, s.Len())
+	}
+	if last.arrive("\r\n"); !strings.HasPrefix(string(last.got), "HTTP/1.1 503 ") {
+		t.Errorf("the last one is told %q", last.got)
 	}
 	s.acceptFailed()
 	if st := s.Stats(); st.AcceptErrors != 2 {

@@ -65,6 +65,8 @@ const (
 	flagPeerClosed                   // the peer's close frame has been seen
 	flagCloseNext                    // registering: a message that closes it is queued
 	flagCloseWaits                   // open: a close waits for answers that are owed
+	flagProxied                      // handshaking: a PROXY header comes first
+	flagOverflow                     // beyond Options.MaxConns: it is refused
 )
 
 func (c *Conn) has(f flags) bool { return c.flags&f != 0 }

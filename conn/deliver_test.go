@@ -44,7 +44,7 @@ func (s *testServer) wantBooks(t *testing.T, want Stats) {
 // and broadcasts, small and large, comes in batches of whatever size.
 func TestEachConnectionGetsItsMessagesInOrder(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
-		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes = 64 << 20 })
+		s := startServer(t, o, func(o *Options, _ *fakeHub) { o.QueueBytes, o.Ping = 64<<20, time.Hour })
 		const users, messages = 40, 3000
 		clients := map[string]*client{}
 		expect := map[string][]string{}

@@ -17,7 +17,8 @@
 //
 // # The life of a connection
 //
-//	handshaking  the HTTP request is read           → registering, refused, closed
+//	handshaking  the HTTP request is read, behind   → registering, refused, closed
+//	             a PROXY header where one must be
 //	registering  the Admitter makes it known        → open, refused, closed
 //	open         frames go both ways                → closing, closed
 //	closing      a close frame is sent or queued    → closed, after 5 s at most
@@ -49,7 +50,8 @@
 //	owner.go      who is told: Admitter, Owner
 //	loop.go       a loop: its lock, its slots, its time
 //	conn.go       a connection and its states
-//	accept.go → handshake.go → frames.go → close.go    its life
+//	tls.go        where clients speak TLS
+//	accept.go → proxy.go → handshake.go → frames.go → close.go    its life
 //	keepalive.go  pings, renewals, deadlines; rate.go: too many frames
 //	deliver.go → mailbox.go → send.go → flush.go; broadcast.go    the way of a message
 //	stats.go      the books

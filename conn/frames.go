@@ -1,9 +1,11 @@
 package conn
 
 import (
+	"errors"
 	"unicode/utf8"
 
 	"pushpod/conn/internal/netloop"
+	"pushpod/conn/internal/tlsloop"
 	"pushpod/conn/internal/wire"
 )
 
@@ -41,14 +43,26 @@ func (c *Conn) dropHalf() {
 // readable reads once: what is left makes another event, after the others' turn.
 func (c *Conn) readable() {
 	l := c.loop
-	switch n, err := l.io.Read(c.fd, l.read); {
-	case err == netloop.ErrAgain:
-	case err != nil:
-		c.eof()
-	default:
+	n, err := l.io.Read(c.fd, l.read)
+	if n > 0 {
 		l.bytesReceived += uint64(n)
 		c.clear(flagAwaiting)
 		c.input(l.read[:n])
+	}
+	if err != nil && err != netloop.ErrAgain {
+		c.readFailed(err)
+	}
+}
+
+// readFailed is called where nothing more can be read.
+func (c *Conn) readFailed(err error) {
+	failed := (*tlsloop.HandshakeError)(nil)
+	switch {
+	case c.state == stateClosed:
+	case errors.As(err, &failed):
+		c.tlsFailed(failed.Err)
+	default:
+		c.eof()
 	}
 }
 
@@ -56,6 +70,10 @@ func (c *Conn) readable() {
 func (c *Conn) input(b []byte) {
 	switch c.state {
 	case stateHandshaking:
+		if c.has(flagProxied) {
+			c.proxyInput(b)
+			return
+		}
 		c.handshakeInput(b)
 	case stateRegistering:
 		c.early(b)

@@ -159,7 +159,7 @@ func TestAMessageOfTheLargestSizeComesThrough(t *testing.T) {
 		c := s.connect(t, "u")
 		large := strings.Repeat("x", 64<<10)
 		sent := make(chan error, 1)
-		go func() { _, err := c.sock.Write(text(large)); sent <- err }()
+		go func() { _, err := c.conn.Write(text(large)); sent <- err }()
 		c.wantText("large", large)
 		if err := <-sent; err != nil {
 			t.Fatal(err)

@@ -37,29 +37,43 @@ func (c *Conn) handshakeInput(b []byte) {
 	end, refusal := httphead.Scan(b, from, c.loop.settings().MaxHeader)
 	switch {
 	case refusal != nil:
-		c.refuse(refusal)
+		c.refuseUnread(b, refusal)
 	case end > 0:
 		// The request is read where it lies: nothing of it is kept but what in is given.
 		head, early := unsafe.String(unsafe.SliceData(b), end), b[end:]
 		in.buf = bytes.Clone(early) // which waits until the connection is open
-		c.request(head)
+		c.request(head, nil)
 	case len(in.buf) == 0:
 		in.buf = bytes.Clone(b)
 	}
 }
 
-// request decides about a request.
-func (c *Conn) request(head string) {
+// refuseUnread refuses a request of which no whole head has come. The lines that have
+// come say whose page may read that.
+func (c *Conn) refuseUnread(b []byte, why *Refusal) {
+	b = b[:min(len(b), c.loop.settings().MaxHeader)]
+	c.request(string(b[:bytes.LastIndexByte(b, '\n')+1]), why)
+}
+
+// request decides about a request. It can only be refused where there is a problem.
+func (c *Conn) request(head string, problem *Refusal) {
 	l := c.loop
-	parsed, problem := l.parser.Parse(head)
+	parsed, malformed := l.parser.Parse(head)
+	if problem == nil {
+		problem = malformed
+	}
 	if problem == nil && parsed.Path == httphead.HealthPath {
 		c.health()
 		return
 	}
 	h := &c.in.handshake
-	r := Request{Request: parsed, Remote: netip.AddrFrom16(h.remote).Unmap(), Problem: problem}
+	from := netip.AddrFrom16(h.remote).Unmap()
+	r := Request{Request: parsed, From: from, Remote: from, Peer: c.peer(), Problem: problem}
 	if problem == nil {
 		r.Problem = c.readPing(&r)
+	}
+	if r.Problem == nil && c.has(flagOverflow) {
+		r.Problem = overflowing()
 	}
 	// The owner may act on the connection before this returns.
 	copy(h.key[:], r.Key)
@@ -70,7 +84,7 @@ func (c *Conn) request(head string) {
 	c.seen = l.everyone.end
 	c.state = stateRegistering
 	owner, refusal := l.srv.opts.Admitter.Admit(c, &r)
-	h.allowed = r.AllowOrigin
+	h.allowed, h.remote = r.AllowOrigin, r.Remote.As16()
 	if refusal != nil {
 		c.refuse(refusal)
 		return

@@ -65,7 +65,7 @@ func TestEachRefusalIsToldCountedAndSent(t *testing.T) {
 		do     func(s *fakeServer) *fakeSocket
 	}{
 		"no request": {400, "", false, func(s *fakeServer) *fakeSocket { return s.connect("\x16\x03\x01\x02\n\n") }},
-		"too large a header": {431, "", false, func(s *fakeServer) *fakeSocket {
+		"too large a header": {431, "http://good", true, func(s *fakeServer) *fakeSocket {
 			return s.connect(request("?user=u", origin, "X: "+strings.Repeat("x", 1000)+"\r\n"))
 		}},
 		"too large a header that does not end": {431, "", false, func(s *fakeServer) *fakeSocket {
@@ -97,9 +97,23 @@ func TestEachRefusalIsToldCountedAndSent(t *testing.T) {
 			}
 			return x
 		}},
-		"too many connections": {503, "", false, func(s *fakeServer) *fakeSocket {
+		"too late a page": {408, "http://good", true, func(s *fakeServer) *fakeSocket {
+			x := s.connect("GET /ws HTTP/1.1\r\nHost: x\r\n" + origin + "X: ")
+			s.tick(51)
+			return x
+		}},
+		"a bare LF in a page's": {400, "http://good", true, func(s *fakeServer) *fakeSocket {
+			return s.connect("GET /ws HTTP/1.1\r\nHost: x\r\n" + origin + "X: \n")
+		}},
+		"too many connections": {503, "http://good", true, func(s *fakeServer) *fakeSocket {
 			s.open("one")
-			return s.connect(request("?user=two"))
+			return s.connect(request("?user=two", origin))
+		}},
+		"too many connections, of whom one is late": {503, "http://good", true, func(s *fakeServer) *fakeSocket {
+			s.open("one")
+			x := s.connect("GET /ws HTTP/1.1\r\nHost: x\r\n" + origin)
+			s.tick(11)
+			return x
 		}},
 		"more before the answer than may wait": {400, "http://good", true, func(s *fakeServer) *fakeSocket {
 			s.hub.hold = make(chan struct{})
@@ -128,12 +142,33 @@ func TestEachRefusalIsToldCountedAndSent(t *testing.T) {
 			if !x.finished || x.closed {
 				t.Errorf("sending is finished: %v, the socket closed: %v", x.finished, x.closed)
 			}
-			s.tick(20)
+			s.tick(21)
 			u := s.hub.told("u")
 			if !x.closed || u.conn != nil && (!u.closed || u.why != CauseRefused) {
 				t.Errorf("after 2 s the socket is closed: %v, the owner told: %v, %v", x.closed, u.closed, u.why)
 			}
 		})
+	}
+}
+
+// A pod that is full tells a page so by a close code too, and a balancer that it is well.
+func TestOneTooManyIsHeardBeforeItIsRefused(t *testing.T) {
+	s := newFakeServer(t, Options{MaxConns: 1})
+	s.open("one")
+	x := s.connect(request("?refuse=close"))
+	_, frame, _ := strings.Cut(string(x.got), "\r\n\r\n")
+	if h, _ := wire.ParseHeader([]byte(frame)); !strings.HasPrefix(string(x.got), "HTTP/1.1 101 ") || h.OpCode != wire.OpClose || !strings.Contains(frame, "retry_ms=") {
+		t.Errorf("answered %q", x.got)
+	}
+	if x := s.connect("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(string(x.got), "HTTP/1.1 200 ") {
+		t.Errorf("a balancer is answered %q", x.got)
+	}
+	silent := s.connect("")
+	if s.tick(11); !silent.closed || len(silent.got) > 0 {
+		t.Errorf("who says nothing for a second is closed: %v, and told %q", silent.closed, silent.got)
+	}
+	if got := s.Stats().Handshakes; got[503] != 1 || got[101] != 1 || len(got) != 2 {
+		t.Errorf("counted as %v", got)
 	}
 }
 
@@ -143,7 +178,7 @@ func TestThereIsRoomAgainOnceAConnectionHasGone(t *testing.T) {
 	if x := s.connect(request("?user=two")); !strings.Contains(string(x.got), "\r\nRetry-After: ") {
 		t.Errorf("answered %q", x.got)
 	}
-	s.tick(20) // the refused one has gone
+	s.tick(21) // the refused one has gone
 	one.end()
 	s.open("two")
 }

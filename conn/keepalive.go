@@ -101,14 +101,19 @@ func (c *Conn) onEnd() {
 }
 
 // handshakeTimeout ends a handshake that takes too long: without a word where
-// nothing was sent.
+// nothing was sent, or not all of a PROXY header.
 func (c *Conn) handshakeTimeout() {
-	if len(c.in.buf) == 0 {
+	switch {
+	case len(c.in.buf) == 0:
 		c.end(CauseTimeout)
-		return
+	case c.has(flagProxied):
+		c.closeUnheard("its PROXY header was not complete in time", CauseTimeout)
+	case c.has(flagOverflow):
+		c.refuseUnread(c.in.buf, overflowing())
+	default:
+		c.cause = CauseTimeout
+		c.refuseUnread(c.in.buf, &Refusal{Status: 408, Error: "timeout", Reason: "the request was not complete in " + c.loop.settings().HandshakeTimeout.String()})
 	}
-	c.cause = CauseTimeout
-	c.refuse(&Refusal{Status: 408, Error: "timeout", Reason: "the request was not complete in " + c.loop.settings().HandshakeTimeout.String()})
 }
 
 // onPing sends a ping, or looks whether anything has come since the last one.

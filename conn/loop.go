@@ -8,6 +8,7 @@ import (
 	"pushpod/conn/internal/httphead"
 	"pushpod/conn/internal/netloop"
 	"pushpod/conn/internal/sendq"
+	"pushpod/conn/internal/tlsloop"
 	"pushpod/conn/internal/wheel"
 )
 
@@ -19,6 +20,7 @@ type Loop struct {
 	codec  *webSocket
 	index  int
 	io     netloop.Loop
+	tls    *tlsloop.Loop // io, where clients speak TLS; else nil
 	sender netloop.Sender
 	wake   chan struct{} // capacity 1: there is work for the loop's worker
 	box    mailbox       // guards itself
@@ -58,7 +60,6 @@ const readBytes = 64 << 10
 func newLoop(s *Server, index int) *Loop {
 	l := &Loop{srv: s, codec: &s.codec, index: index, wake: make(chan struct{}, 1)}
 	l.parser = httphead.NewParser(s.opts.Headers...)
-	l.read = make([]byte, readBytes)
 	l.handshakes = map[int]uint64{}
 	l.closes = map[*Conn]waitingClose{}
 	l.wheel = wheel.New(netloop.Tick, time.Now())

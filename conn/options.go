@@ -1,10 +1,13 @@
 package conn
 
 import (
+	"crypto/tls"
+	"net/netip"
 	"runtime"
 	"time"
 
 	"pushpod/conn/internal/netloop"
+	"pushpod/conn/internal/tlsloop"
 )
 
 // Policy says what happens to a connection whose send queue is full.
@@ -33,14 +36,24 @@ type Options struct {
 	// to be had.
 	Portable bool
 	// IOUring has many connections be written to by one system call, where the
-	// kernel lets the process; where not, and without it, by one each.
+	// kernel lets the process; where not, and without it, and with TLS, by one each.
 	IOUring bool
+	// TLS has clients speak TLS, by the configuration that it returns for each
+	// connection; nil: they don't. Another one may be returned from some moment on; none
+	// may be changed once it was returned. It is called with a loop locked, from any
+	// goroutine: it must not block.
+	TLS func() *tls.Config
 	// Network takes the place of the system's sockets; see package conntest.
 	Network netloop.Network
 	// MaxConns is how many descriptors accepted connections may take; one more
 	// is answered with 503. 0: the process's limit less a reserve of 128, for the
 	// program's other needs.
 	MaxConns int
+	// ProxyProtocol has each connection begin with a header of the PROXY protocol,
+	// which tells the client's address. Only peers that TrustProxy trusts may connect;
+	// nil: none. It is called with a loop locked.
+	ProxyProtocol bool
+	TrustProxy    func(peer netip.Addr) bool
 	// AppPing is the text message that stands in for a WebSocket ping where the
 	// client asked for it.
 	AppPing []byte
@@ -111,11 +124,19 @@ func orDefault[T comparable](v *T, d T) {
 
 // network returns what the loops are made of.
 func (o *Options) network() netloop.Network {
+	if o.TLS != nil {
+		return tlsloop.New(o.sockets(false), o.TLS) // it makes one write after the other
+	}
+	return o.sockets(o.IOUring)
+}
+
+// sockets returns the network of the sockets themselves.
+func (o *Options) sockets(ioUring bool) netloop.Network {
 	switch {
 	case o.Network != nil:
 		return o.Network
 	case o.Portable:
 		return netloop.NewPortable()
 	}
-	return netloop.New(o.IOUring)
+	return netloop.New(ioUring)
 }

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"crypto/x509"
 	"net/netip"
 
 	"pushpod/conn/internal/httphead"
@@ -10,7 +11,15 @@ import (
 // the call of Admit.
 type Request struct {
 	*httphead.Request
+
+	// From is who has connected; behind the PROXY protocol, whom its header names.
+	From netip.Addr
+	// Remote is where the client is: From, unless Admit says otherwise.
 	Remote netip.Addr
+
+	// Peer is the certificate by which the client has proved who it is, checked
+	// against the authorities of TLS.Config; nil: it has shown none.
+	Peer *x509.Certificate
 
 	// Problem is what is wrong with the request, which can only be refused with
 	// it; nil: it is well-formed.
@@ -38,7 +47,7 @@ type Admitter interface {
 	Ready() bool
 
 	// Refused is told of each handshake that is refused, for the log. origin is
-	// "" where none was sent.
+	// "" where none was sent. Status 0: the connection was closed without an answer.
 	Refused(remote netip.Addr, origin string, r *Refusal)
 }
 

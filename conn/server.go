@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pushpod/conn/internal/netloop"
+	"pushpod/conn/internal/tlsloop"
 )
 
 // Server accepts and holds connections.
@@ -69,6 +70,11 @@ func (s *Server) Serve() error {
 			return fmt.Errorf("conn: start a loop: %w", err)
 		}
 		l.io, l.sender = io, io.Sender()
+		l.tls, _ = io.(*tlsloop.Loop)
+		l.read = make([]byte, readBytes)
+		if l.tls != nil {
+			l.read = make([]byte, tlsloop.ReadBytes)
+		}
 		s.running.Go(func() { io.Run(l) })
 		s.running.Go(l.work)
 	}

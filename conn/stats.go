@@ -1,6 +1,9 @@
 package conn
 
-import "pushpod/conn/internal/sendq"
+import (
+	"pushpod/conn/internal/sendq"
+	"pushpod/conn/internal/tlsloop"
+)
 
 // LatencyBounds returns the upper bounds of Stats.Latency, in seconds.
 func LatencyBounds() []float64 { return sendq.LatencyBounds() }
@@ -17,6 +20,7 @@ type Stats struct {
 	SlowConsumers                                uint64 // closed with 1013
 	Ended                                        [causes]uint64
 	Handshakes                                   map[int]uint64 // by HTTP status; 101: accepted
+	TLSHandshakes                                TLSHandshakes
 	Writes, WrittenBytes                         uint64
 	FramesReceived, BytesReceived                uint64
 	PingsSent, RateLimited                       uint64
@@ -46,6 +50,9 @@ func (s *Server) Stats() Stats {
 		l.mu.Lock()
 		t.add(l)
 		l.mu.Unlock()
+	}
+	if n, ok := s.network.(*tlsloop.Network); ok {
+		t.TLSHandshakes = TLSHandshakes(n.Stats())
 	}
 	return t
 }

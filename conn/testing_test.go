@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,10 @@ func overAll(t *testing.T, f func(t *testing.T, o Options)) {
 		"epoll":    {},
 		"io_uring": {IOUring: true},
 		"portable": {Portable: true},
+
+		"TLS":           {TLS: testTLS},
+		"TLS 1.2":       {TLS: testTLS12},
+		"TLS, portable": {TLS: testTLS, Portable: true},
 	} {
 		if !o.Portable && !netloop.Supported {
 			continue
@@ -73,6 +78,7 @@ type fakeHub struct {
 	mu      sync.Mutex // protects following
 	owners  map[string]*fakeOwner
 	refused []string
+	reasons []string // of those
 }
 
 // fakeOwner is the owner of one connection, and keeps what it is told.
@@ -96,6 +102,7 @@ func (f *fakeHub) Refused(remote netip.Addr, origin string, r *Refusal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refused = append(f.refused, fmt.Sprint(r.Status, " ", origin, " ", remote))
+	f.reasons = append(f.reasons, fmt.Sprint(remote, " ", r.Reason))
 }
 
 func (f *fakeHub) Admit(c *Conn, r *Request) (Owner, *Refusal) {
@@ -270,6 +277,7 @@ func (l *Loop) atRest() bool {
 type client struct {
 	t    *testing.T
 	sock *net.TCPConn
+	conn net.Conn // over sock
 	br   *bufio.Reader
 }
 
@@ -280,8 +288,18 @@ func (s *testServer) dial(t *testing.T) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { sock.Close() })
-	sock.SetReadDeadline(time.Now().Add(20 * time.Second))
-	return &client{t: t, sock: sock.(*net.TCPConn), br: bufio.NewReader(sock)}
+	sock.SetReadDeadline(time.Now().Add(2 * time.Minute))
+	c := &client{t: t, sock: sock.(*net.TCPConn), conn: sock, br: bufio.NewReader(sock)}
+	if s.opts.TLS != nil {
+		c.speak(trusting)
+	}
+	return c
+}
+
+// speak has the client speak TLS.
+func (c *client) speak(config *tls.Config) {
+	c.conn = tls.Client(c.sock, config)
+	c.br = bufio.NewReader(c.conn)
 }
 
 const (
@@ -305,7 +323,7 @@ func (s *testServer) connect(t *testing.T, user string, more ...string) *client 
 
 func (c *client) send(b []byte) {
 	c.t.Helper()
-	if _, err := c.sock.Write(b); err != nil {
+	if _, err := c.conn.Write(b); err != nil {
 		c.t.Fatalf("client write: %v", err)
 	}
 }

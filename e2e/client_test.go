@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -95,9 +96,11 @@ type dialing struct {
 	receive int    // SO_RCVBUF
 	mute    bool
 	paused  bool
+	tls     *tls.Config
 }
 
 func mute() dialOption                 { return func(d *dialing) { d.mute = true } }
+func withTLS(c *tls.Config) dialOption { return func(d *dialing) { d.tls = c } }
 func withQuery(k, v string) dialOption { return func(d *dialing) { d.query.Set(k, v) } }
 
 // sleeper makes a client that does not read after its welcome, with a small
@@ -191,6 +194,9 @@ func (d *dialing) connect(addr string) (net.Conn, error) {
 			})
 			return errors.Join(err, inner)
 		}
+	}
+	if d.tls != nil {
+		return tls.DialWithDialer(&dialer, "tcp", addr, d.tls)
 	}
 	return dialer.Dial("tcp", addr)
 }

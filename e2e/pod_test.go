@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -149,8 +150,12 @@ func (p *pod) readyz() (status int, body string) { return p.get("/readyz") }
 
 // get asks the admin listener; the status is 0 where there is no answer.
 func (p *pod) get(path string) (status int, body string) {
-	client := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Get("http://" + p.admin + path)
+	scheme, transport := "http", &http.Transport{DisableKeepAlives: true}
+	if p.settings["admin.tls"] == "on" {
+		scheme, transport.TLSClientConfig = "https", &tls.Config{InsecureSkipVerify: true} // a test looks at whose it is
+	}
+	client := http.Client{Timeout: 3 * time.Second, Transport: transport}
+	answer, err := client.Get(scheme + "://" + p.admin + path)
 	if err != nil {
 		return 0, err.Error()
 	}

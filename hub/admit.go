@@ -19,7 +19,7 @@ import (
 // Limits bounds what is let in; 0 means no bound.
 type Limits struct {
 	Connections         int // on this pod
-	PerIP               int // of one address, on this pod
+	PerIP               int // of one address, or one /64 of IPv6, on this pod
 	HandshakesPerSecond int // on this pod
 }
 
@@ -29,7 +29,7 @@ type gate struct {
 
 	mu    sync.Mutex // protects following; taken inside a loop's lock
 	total int
-	perIP map[netip.Addr]int // only where that is limited
+	perIP map[netip.Addr]int // by network, only where that is limited
 
 	handshakes *rate.Limiter // those that come now; nil: no bound
 }
@@ -53,13 +53,13 @@ func (g *gate) enter(ip netip.Addr, hold bool) *conn.Refusal {
 	if g.limits.Connections > 0 && g.total >= g.limits.Connections {
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it may", RetryAfter: 5}
 	}
-	if g.limits.PerIP > 0 && g.perIP[ip] >= g.limits.PerIP {
+	if g.limits.PerIP > 0 && g.perIP[network(ip)] >= g.limits.PerIP {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "too many connections from this address", RetryAfter: 5}
 	}
 	if hold {
 		g.total++
 		if g.limits.PerIP > 0 {
-			g.perIP[ip]++
+			g.perIP[network(ip)]++
 		}
 	}
 	return nil
@@ -70,10 +70,21 @@ func (g *gate) leave(ip netip.Addr) {
 	defer g.mu.Unlock()
 	g.total--
 	if g.limits.PerIP > 0 {
-		if g.perIP[ip]--; g.perIP[ip] <= 0 {
-			delete(g.perIP, ip)
+		n := network(ip)
+		if g.perIP[n]--; g.perIP[n] <= 0 {
+			delete(g.perIP, n)
 		}
 	}
+}
+
+// network is what counts as one address: one of IPv4, or the 64 bits that one subscriber
+// has at least of IPv6 (RFC 6177).
+func network(ip netip.Addr) netip.Addr {
+	if ip = ip.Unmap(); ip.Is4() {
+		return ip
+	}
+	n, _ := ip.Prefix(64) // an IPv6 address has as many bits
+	return n.Addr()
 }
 
 // claim says whose a connection shall be.
@@ -86,6 +97,7 @@ type claim struct {
 // Admit decides about a handshake, and registers a new session; see
 // conn.Admitter.
 func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
+	r.Remote = h.opts.Proxies.Client(r.From, r.Field(forwardedFor))
 	r.AllowOrigin = r.Origin != "" && h.opts.Origins.Allow(r.Origin, r.Host)
 	if r.Problem != nil {
 		return nil, r.Problem
@@ -99,7 +111,7 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 		refusal = h.gate.enter(r.Remote, r.Upgrade || waits)
 	}
 	if refusal == nil && !r.Upgrade && !waits {
-		refusal = wouldBeLetIn()
+		refusal = h.wouldBeLetIn()
 	}
 	if refusal != nil {
 		return nil, refusal
@@ -159,6 +171,10 @@ func (h *Hub) logRefusals(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-h.refusals:
+			if r.refusal.Status == 0 {
+				h.unheardLog.Info().Str("reason", r.refusal.Reason).Stringer("address", r.remote).Msg("connection closed without an answer")
+				continue
+			}
 			h.refusedLog.Info().Int("status", r.refusal.Status).Str("reason", r.refusal.Reason).
 				Str("origin", r.origin[:min(len(r.origin), maxOrigin)]).Stringer("address", r.remote).Msg("handshake refused")
 		}
@@ -180,6 +196,8 @@ func (h *Hub) registered(s *session, r presence.Registered) {
 	}
 }
 
+const cannotRegister = "presence can't be written"
+
 // notRegistered forgets a session that could not be registered, and says how it
 // is refused.
 func (h *Hub) notRegistered(s *session, err error) *conn.Refusal {
@@ -188,7 +206,7 @@ func (h *Hub) notRegistered(s *session, err error) *conn.Refusal {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5}
 	}
 	h.registerLog.Warn().Err(err).Str("uuid", presence.FormatUUID(s.uuid)).Msg("connection not registered")
-	return unavailable("presence can't be written")
+	return unavailable(cannotRegister)
 }
 
 // answers gathers the answers to handshakes, so that many are sent at once. Owned
@@ -245,15 +263,25 @@ func (h *Hub) who(r *conn.Request) (claim, *conn.Refusal) {
 	if r.Origin != "" && !r.AllowOrigin {
 		return claim{}, &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
 	}
-	if h.opts.Tokens != nil {
+	switch {
+	case h.opts.Tokens != nil:
 		return h.whoByToken(r)
+	case h.opts.Header != "":
+		return h.whoByHeader(r)
+	case h.opts.Certificate != nil:
+		return h.whoByCertificate(r)
 	}
 	user, given := r.Query.Get("user")
 	if !given {
 		return claim{}, unauthorized("who connects? ?user=ID is missing")
 	}
+	return whoIs(user)
+}
+
+// whoIs is the claim of a user who needs no proof.
+func whoIs(user string) (claim, *conn.Refusal) {
 	if err := presence.ValidUser(user); err != nil {
-		return claim{}, &conn.Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: err.Error()}
+		return claim{}, badRequest(err.Error())
 	}
 	return claim{user: user}, nil
 }
@@ -266,8 +294,16 @@ func (h *Hub) open() *conn.Refusal {
 	return nil
 }
 
-func wouldBeLetIn() *conn.Refusal {
+// wouldBeLetIn is the answer to a plain GET against which nothing speaks here.
+func (h *Hub) wouldBeLetIn() *conn.Refusal {
+	if h.presence.Err() != nil {
+		return unavailable(cannotRegister)
+	}
 	return &conn.Refusal{Status: http.StatusUpgradeRequired, Error: "upgrade_required", Reason: "this request would be let in: connect with a WebSocket"}
+}
+
+func badRequest(reason string) *conn.Refusal {
+	return &conn.Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: reason}
 }
 
 func unauthorized(reason string) *conn.Refusal {

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,11 @@ type Options struct {
 	Origins         auth.Origins   // which pages may connect
 	Tokens          *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
 	Cookie          string         // in which a token may be; "": in none
+	Proxies         auth.Proxies   // who says where a client is, and in auth.mode header who
+	Header          string         // auth.mode header: the field that says who; "": none
+	// Certificate names the user by the client's certificate, nil where there is none, in
+	// auth.mode header without a Header; nil: it does not.
+	Certificate func(*x509.Certificate) (user string, err error)
 	// SpareProcessor allows one processor more (GOMAXPROCS) while messages come in
 	// quick succession; see package source.
 	SpareProcessor bool
@@ -90,7 +96,7 @@ type Hub struct {
 	status   status
 	log      zerolog.Logger
 
-	badLog, unknownLog, registerLog, refusedLog, conflictLog zerolog.Logger // at most a few lines a second
+	badLog, unknownLog, registerLog, refusedLog, unheardLog, conflictLog zerolog.Logger // at most a few lines a second
 
 	server    *conn.Server
 	deliverer *conn.Deliverer
@@ -124,7 +130,7 @@ func New(o Options) *Hub {
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 	}
-	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.conflictLog = few(), few(), few(), few(), few()
+	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.unheardLog, h.conflictLog = few(), few(), few(), few(), few(), few()
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
 	h.router = &router{h: h, tail: []byte(frameTail)}

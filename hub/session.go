@@ -53,9 +53,10 @@ func (s *session) Renew() { s.hub.presence.Renew(s.entry()) }
 func (s *session) Closed(why conn.Cause) {
 	h := s.hub
 	h.gate.leave(s.address())
-	if h.registry.remove(s) {
-		_ = h.presence.Unregister(s.entry(), nil) // closed: the entry expires by itself
+	if !h.registry.remove(s) {
+		return // it was refused, or not yet known whose it is
 	}
+	_ = h.presence.Unregister(s.entry(), nil) // closed: the entry expires by itself
 	if e := h.log.Debug(); e.Enabled() {
 		e.Str("user", s.user).Str("uuid", presence.FormatUUID(s.uuid)).Stringer("reason", why).Msg("connection closed")
 	}

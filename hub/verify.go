@@ -117,7 +117,7 @@ func (h *Hub) handshake(u unverified, identity auth.Identity, err error) {
 	case err != nil:
 		refusal = notVerified(err)
 	case !u.upgrade:
-		refusal = wouldBeLetIn()
+		refusal = h.wouldBeLetIn()
 	default:
 		// The connection may have ended: then it must not come into presence.
 		s.conn.Decide(func() {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/rs/zerolog"
 
 	"pushpod/auth"
 	client "pushpod/clients/go"
@@ -110,6 +111,22 @@ func startTokenPod(t *testing.T, i *issuer, change func(*Options)) *pod {
 		},
 		conn: func(o *conn.Options) { o.Headers = auth.HeaderFields() },
 	})
+}
+
+// A handshake that is refused off the loop is no connection that was closed.
+func TestARefusedTokenIsNoClosedConnection(t *testing.T) {
+	t.Parallel()
+	var log logged
+	i := newIssuer(t)
+	p := startTokenPod(t, i, func(o *Options) { o.Log = zerolog.New(&log) })
+	p.wantNoToken(bearer(i.token(t, "alice", -time.Hour)), http.StatusUnauthorized, "expired")
+	p.eventually("the refusal is logged", func() bool { return strings.Contains(log.String(), "handshake refused") })
+	p.eventually("it has ended", func() bool { return p.server.Len() == 0 })
+	p.wantToken("alice", bearer(i.token(t, "alice", time.Hour))).close()
+	p.eventually("the other's end is logged", func() bool { return strings.Contains(log.String(), "connection closed") })
+	if n := strings.Count(log.String(), "connection closed"); n != 1 || strings.Contains(log.String(), `"user":""`) {
+		t.Errorf("%d connections are said to have closed:\n%s", n, log.String())
+	}
 }
 
 func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
