@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"pushpod/internal/secret"
+)
 
 // A Config is the whole configuration of a pod. Default and Load make it; its
 // values are within the bounds that Reference states. It is a plain value:
@@ -21,8 +25,10 @@ type Config struct {
 
 // Admin is the section `admin`: the listener for operators.
 type Admin struct {
-	Listen string // host:port
-	Pprof  bool
+	Listen   string      // host:port
+	Token    secret.Text // at least 16 bytes; "": none
+	Insecure bool        // allows no Token where Listen is not on loopback
+	Pprof    bool
 }
 
 // Pod is the section `pod`: who this process is among the pods.
@@ -35,12 +41,12 @@ type Auth struct {
 	Mode     string // "none" or "jwt"
 	Insecure bool   // allows mode "none" where Listen is not on loopback
 
-	HMACSecret    string   // at least 32 bytes; "": none
-	HMACSecretOld string   // likewise
-	KeysFile      string   // "": none
-	JWKSURL       string   // https, or http on loopback; "": none
-	Issuer        string   // "": any
-	Audience      []string // nil: any
+	HMACSecret    secret.Text // at least 32 bytes; "": none
+	HMACSecretOld secret.Text // likewise
+	KeysFile      string      // "": none
+	JWKSURL       string      // https, or http on loopback; "": none
+	Issuer        string      // "": any
+	Audience      []string    // nil: any
 	Leeway        time.Duration
 	RequireExp    bool
 	Cookie        string   // "": none
@@ -53,7 +59,7 @@ type Redis struct {
 	EmbeddedListen string   // host:port
 	SentinelMaster string   // "" in this version
 	Username       string
-	Password       string
+	Password       secret.Text
 	DB             int
 	TLS            bool // false in this version
 	Prefix         string

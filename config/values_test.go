@@ -11,6 +11,8 @@ import (
 var wrong = map[string][]string{
 	"listen":                       {"8080", "localhost", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:080", "'::1:8080'", "'[localhost]:80'", "'a b:80'", "300.1.1.1:80", "'-a:80'", "on", "[a]", "'[fe80::1%{}]:80'"},
 	"admin.listen":                 {"9090", "''", "'http://127.0.0.1:9090'", "'127.0.0.1:9090/'"},
+	"admin.token":                  {"topsecret", "'fifteen bytes..'", "[topsecret]", `"` + strings.Repeat("x", 40) + `\n"`, "1234567890123456"},
+	"admin.insecure":               {"1", "sure"},
 	"admin.pprof":                  {"1", "'yes'", "''", "[]"},
 	"pod.address":                  {"pod-1", "''", "10.0.0.1:0", "':8080'", "0.0.0.0:8080", "'[::]:8080'", "'a{b}:80'", "7"},
 	"auth.mode":                    {"header", "None", "JWT", "''", "false", "[none]"},
