@@ -314,6 +314,7 @@ func (p *pod) build() {
 			MaxEnvelope: int(c.Redis.MaxEnvelope),
 			Timeout:     c.Redis.Timeout,
 			Probe:       c.Redis.Probe,
+			Rights:      c.Presence.Renew,
 		},
 		Uplink:          p.once,
 		UplinkMaxLength: c.Uplink.MaxLength,
