@@ -137,6 +137,9 @@ func TestMissingRightsAreNamed(t *testing.T) {
 			return status == http.StatusServiceUnavailable && strings.Contains(body, want), fmt.Sprint(status, " ", body)
 		})
 		command, _, _ := strings.Cut(right.says, " ")
+		eventually(t, "the log has it too", settle, func() (bool, any) {
+			return strings.Contains(p.stderr.String(), `"command":"`+command+`"`), tail(p.stderr.String())
+		})
 		wantLine(t, "the log names it", p.stderr.String(), `"level":"error"`, `"command":"`+command+`"`, "NOPERM", "the Redis user pod has no right to "+command)
 		r.CLI(append([]string{"ACL", "SETUSER", podUser}, with...)...)
 		p.waitReady()
