@@ -35,7 +35,7 @@ func (c *Conn) startClocks(lasts time.Duration) {
 func (c *Conn) expireIn(d time.Duration) {
 	c.expireAt = 0
 	if d > 0 {
-		c.expireAt = c.loop.wheel.Now() + c.loop.wheel.Ticks(min(d, longest))
+		c.expireAt = c.loop.after(min(d, longest))
 	}
 }
 
