@@ -78,13 +78,13 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "presence", "redisconn", "scripts"}, "main ties all of them together"},
-		"admin":                   {[]string{"conn", "hub", "presence"}, "metrics are read from the three that count"},
-		"auth":                    {[]string{"internal/filewatch", "internal/json"}, "who a client is depends on no connection and no Redis"},
+		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/secret", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		"admin":                   {[]string{"conn", "hub", "internal/secret", "presence"}, "metrics are read from the three that count"},
+		"auth":                    {[]string{"internal/filewatch", "internal/json", "internal/secret"}, "who a client is depends on no connection and no Redis"},
 		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
 		"cli":                     {[]string{"auth", "clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":              {nil, "others copy it into their own programs"},
-		"config":                  {nil, "it is plain structs that main copies"},
+		"config":                  {[]string{"internal/secret"}, "it is plain structs that main copies"},
 		"conn":                    {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/proxyhead", "conn/internal/sendq", "conn/internal/tlsloop", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
 		"conn/conntest":           {[]string{"conn/internal/netloop"}, "it stands in for a network"},
 		"conn/internal/httphead":  {nil, "the request and its answer are text alone"},
@@ -104,8 +104,9 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"internal/rawio":          {nil, "it is system calls alone"},
 		"internal/redistest":      {nil, "every package's tests may use it"},
 		"internal/resp":           {nil, "it reads bytes alone"},
+		"internal/secret":         {nil, "it is text alone"},
 		"presence":                {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
-		"redisconn":               {[]string{"internal/rawio"}, "it knows how to reach Redis, and nothing of what is in it"},
+		"redisconn":               {[]string{"internal/rawio", "internal/secret"}, "it knows how to reach Redis, and nothing of what is in it"},
 		"scripts":                 {nil, "producers' scripts stand alone"},
 		"scripts/bench":           {[]string{"internal/json", "internal/rawio", "internal/resp"}, "it measures from outside"},
 	}

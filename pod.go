@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -60,6 +61,7 @@ var errSecondSignal = errors.New("second signal: stopped at once, without closin
 func (p *pod) run(ctx context.Context) error {
 	p.log = newLogger(p.cfg.Log, p.stderr)
 	redis.SetLogger(redisLog{p.log}) // the library has one logger for all its clients
+	p.warnOfOpenDoors()
 	if err := p.startRedis(); err != nil {
 		return err
 	}
@@ -323,6 +325,7 @@ func (p *pod) build() {
 			MaxEnvelope: int(c.Redis.MaxEnvelope),
 			Timeout:     c.Redis.Timeout,
 			Probe:       c.Redis.Probe,
+			Rights:      c.Presence.Renew,
 		},
 		Uplink:          p.once,
 		UplinkMaxLength: c.Uplink.MaxLength,
@@ -370,7 +373,24 @@ func (p *pod) build() {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires()}),
 	)
-	p.admin = admin.New(admin.Options{Listen: c.Admin.Listen, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry})
+	p.admin = admin.New(admin.Options{
+		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry, Refused: p.adminRefused(),
+	})
+}
+
+// adminRefused logs wrong tokens on the admin listener, a few lines a second.
+func (p *pod) adminRefused() func(reason string, remote netip.Addr) {
+	log := p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
+	return func(reason string, remote netip.Addr) {
+		log.Warn().Str("reason", reason).Stringer("address", remote).Msg("admin request refused")
+	}
+}
+
+// warnOfOpenDoors names what the configuration leaves open to whoever reaches it.
+func (p *pod) warnOfOpenDoors() {
+	if a := p.cfg.Admin; a.Insecure && a.Token == "" {
+		p.log.Warn().Str("admin", a.Listen).Msg("admin.insecure is on and admin.token is not given: whoever reaches admin.listen can do what operators can")
+	}
 }
 
 // readKeys makes what verifies tokens, where they are asked for.

@@ -8,24 +8,29 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/pprof"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"pushpod/hub"
+	"pushpod/internal/secret"
 )
 
 // Options configures a [Server].
 type Options struct {
 	Listen string
 	// TLS returns what a connection speaks TLS by, now; nil: none does.
-	TLS   func() *tls.Config
+	TLS func() *tls.Config
+	// Token is what readers must show; "": nobody need, and requests must name this
+	// host by an address, localhost or the host in Listen.
+	Token secret.Text
 	Pprof bool
 	// Problems lists why the pod is not ready; none: it is.
 	Problems func() []hub.Problem
 	Registry *prometheus.Registry
+	// Refused is told of wrong tokens. It may be nil.
+	Refused func(reason string, remote netip.Addr)
 }
 
 // Server answers operators. Listen, then Serve until Close.
@@ -37,26 +42,9 @@ type Server struct {
 
 // New makes a server, which does nothing until Listen.
 func New(o Options) *Server {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"status": "ok"})
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, o.Problems()) })
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprintln(w, `<!doctype html><html lang="en"><title>pushpod</title><p>pushpod: <a href="healthz">health</a>, <a href="readyz">readiness</a>, <a href="metrics">metrics</a></html>`)
-	})
-	if o.Pprof {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	}
 	return &Server{tls: tlsConfig(o.TLS), http: &http.Server{
 		Addr:              o.Listen,
-		Handler:           mux,
+		Handler:           newGate(o, routes),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,

@@ -163,12 +163,14 @@ func TestRedisIsFoundAsAPodFindsIt(t *testing.T) {
 		"PUSHPOD_REDIS_ADDRESSES=" + s.Addr(), "PUSHPOD_REDIS_PASSWORD=secret", "PUSHPOD_REDIS_DB=3", "PUSHPOD_REDIS_PREFIX=my:",
 		"HOME=/root", "POD_IP=10.0.0.1",
 	}, push...).want(t, "by environment", 0, "1\n", "")
-	run(t, nil, append(push, "--redis.addresses", s.Addr(), "--redis.password", "secret", "--redis.db", "3", "--redis.prefix", "my:")...).
+	run(t, []string{"PUSHPOD_REDIS_PASSWORD=secret"}, append(push, "--redis.addresses", s.Addr(), "--redis.db", "3", "--redis.prefix", "my:")...).
 		want(t, "by flags", 0, "1\n", "")
+	run(t, nil, append(push, "--redis.addresses", s.Addr(), "--redis.password", "secret")...).want(t, "a secret by a flag", 2, "", "PUSHPOD_REDIS_PASSWORD")
 	run(t, at(other), append(push, "--config", file)...).want(t, "the environment wins over the file", 0, "0\n", "")
 	run(t, at(other), append(push, "--config", file, "--redis.addresses", s.Addr())...).want(t, "flags win over both", 0, "1\n", "")
-	run(t, nil, append(push, "--config", file, "--redis.password", "wrong")...).want(t, "wrong password", 1, "", "WRONGPASS")
-	if r := run(t, nil, append(push, "--config", file, "--redis.password", "wrong")...); strings.Contains(r.stderr, "secret") {
+	wrong := []string{"PUSHPOD_REDIS_PASSWORD=a wrong one"}
+	run(t, wrong, append(push, "--config", file)...).want(t, "wrong password", 1, "", "WRONGPASS")
+	if r := run(t, wrong, append(push, "--config", file)...); strings.Contains(r.stderr, "secret") || strings.Contains(r.stderr, "a wrong one") {
 		t.Errorf("the password is told: %s", r.stderr)
 	}
 

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -10,21 +8,6 @@ import (
 
 // leastSecret is how many bytes a secret for HMAC has at least (RFC 7518 section 3.2).
 const leastSecret = 32
-
-// hmacSecret reads a secret for HMAC, or nothing.
-func hmacSecret() kind[string] {
-	k := text(4096, "")
-	parse := k.parse
-	k.allowed = fmt.Sprintf("nothing, or %s, and at least %d", k.allowed, leastSecret)
-	k.parse = func(raw any) (string, error) {
-		s, err := parse(raw)
-		if err == nil && s != "" && len(s) < leastSecret {
-			return "", errors.New("is too short: it could be guessed")
-		}
-		return s, err
-	}
-	return k
-}
 
 // jwksURL reads where keys are published, or nothing. Nobody between may change them.
 func jwksURL() kind[string] {

@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"pushpod/internal/secret"
 )
 
 // A Config is the whole configuration of a pod. Default and Load make it; its
@@ -34,9 +36,11 @@ type TLS struct {
 
 // Admin is the section `admin`: the listener for operators.
 type Admin struct {
-	Listen string // host:port
-	TLS    bool   // with the certificate of Config.TLS
-	Pprof  bool
+	Listen   string      // host:port
+	Token    secret.Text // at least 16 bytes; "": none
+	Insecure bool        // allows no Token where Listen is not on loopback
+	TLS      bool        // with the certificate of Config.TLS
+	Pprof    bool
 }
 
 // Pod is the section `pod`: who this process is among the pods.
@@ -49,12 +53,12 @@ type Auth struct {
 	Mode     string // "none", "jwt" or "header"
 	Insecure bool   // allows mode "none" where Listen is not on loopback
 
-	HMACSecret    string   // at least 32 bytes; "": none
-	HMACSecretOld string   // likewise
-	KeysFile      string   // "": none
-	JWKSURL       string   // https, or http on loopback; "": none
-	Issuer        string   // "": any
-	Audience      []string // nil: any
+	HMACSecret    secret.Text // at least 32 bytes; "": none
+	HMACSecretOld secret.Text // likewise
+	KeysFile      string      // "": none
+	JWKSURL       string      // https, or http on loopback; "": none
+	Issuer        string      // "": any
+	Audience      []string    // nil: any
 	Leeway        time.Duration
 	RequireExp    bool
 	Cookie        string   // "": none
@@ -70,7 +74,7 @@ type Redis struct {
 	EmbeddedListen string   // host:port
 	SentinelMaster string   // "" in this version
 	Username       string
-	Password       string
+	Password       secret.Text
 	DB             int
 	TLS            bool // false in this version
 	Prefix         string

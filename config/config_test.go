@@ -132,7 +132,7 @@ func anotherValue(k key) any {
 		return map[string]string{"pod.address": "10.0.3.7:8080", "shutdown.delay": "30s"}[k.path]
 	case k.path == "redis.addresses":
 		return "10.0.3.1:6379"
-	case k.secret && k.section() == "auth":
+	case k.secret && k.section() != "redis":
 		return strings.Repeat("other ", 6) + "."
 	case k.name == "url":
 		return "https://keys.example.com/jwks"

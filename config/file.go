@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -91,6 +92,7 @@ func (l *loader) refuseYAML(file string, text []byte, err error) {
 		}
 		if k, known := l.find(path); known && needsQuotes(value) {
 			found = true
+			k.secret = k.secret || mayHoldSecret(value)
 			l.refuse(k, value, fmt.Sprintf("%s:%d", file, i+1), errors.New("YAML reads this otherwise; put it in quotes"))
 		}
 	}
@@ -140,7 +142,11 @@ func (l *loader) readEntry(name string, value *yaml.Node, source string) {
 	case value.Tag == "!!null":
 		// A section whose keys are all commented out.
 	default:
-		l.add(Problem{Key: name, Value: show(valueOf(value)), Source: source, Message: "is a section",
+		shown := show(valueOf(value))
+		if mayHoldSecret(shown) || l.holdsSecrets(name) {
+			shown = hidden // password:x without a blank is text
+		}
+		l.add(Problem{Key: name, Value: shown, Source: source, Message: "is a section",
 			Allowed: "its keys, indented, on the lines below: " + l.within(name)})
 	}
 }
@@ -204,6 +210,11 @@ func (l *loader) isSection(name string) bool {
 		}
 	}
 	return false
+}
+
+// holdsSecrets reports whether a section has a key whose value is shown to nobody.
+func (l *loader) holdsSecrets(section string) bool {
+	return slices.ContainsFunc(l.keys, func(k key) bool { return k.secret && k.section() == section })
 }
 
 // within lists the keys of a section; of "", the top-level keys and sections.

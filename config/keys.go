@@ -2,8 +2,11 @@ package config
 
 import (
 	"net/netip"
+	"reflect"
 	"strings"
 	"time"
+
+	"pushpod/internal/secret"
 )
 
 // A key is one setting. The table of them (keys) is the only place that knows
@@ -13,7 +16,7 @@ type key struct {
 	preset  string // the default, as a file or a variable would give it
 	derived string // in place of preset, where the default depends on other keys: an example
 	doc     string // plain sentences; the first one alone is the flag's usage
-	secret  bool   // the value is shown to nobody
+	secret  bool   // the value is shown to nobody, and no flag takes it
 
 	name    string // of the kind of value
 	allowed string
@@ -29,7 +32,7 @@ func newKey[T any](path, preset string, field func(*Config) *T, k kind[T], doc s
 	case []string, []netip.Prefix:
 		list = true
 	}
-	_, quoted := any(*new(T)).(string)
+	quoted := reflect.TypeFor[T]().Kind() == reflect.String
 	return key{
 		path: path, preset: preset, doc: doc,
 		name: k.name, allowed: k.allowed, list: list,
@@ -89,7 +92,13 @@ func keys() []key {
 			"File with the certificates of authorities, in PEM. If it is given, clients need a certificate of one of them."),
 
 		newKey("admin.listen", "127.0.0.1:9090", func(c *Config) *string { return &c.Admin.Listen }, listenAddress(),
-			"Where operators connect: /healthz, /readyz, /metrics and the console page. It must differ from listen. Keep it away from the public."),
+			"Where operators connect: /healthz, /readyz and /metrics, which anyone may ask for, and the console page, profiles and what acts, which need admin.token if it is given. "+
+				"It must differ from listen. If it is not on loopback, admin.token must be given, or admin.insecure be on. On loopback, and without a token, requests must name the pod by an address, localhost or the host given here. "+
+				"Keep it away from the public."),
+		newKey("admin.token", "", func(c *Config) *secret.Text { return &c.Admin.Token }, secretText(leastToken),
+			"What operators must know: it goes into Authorization: Bearer, or into the form that a browser is shown. If it is given it is needed on loopback too. Better given in the environment than in a file. No flag takes it, and no log line or error shows it.").kept(),
+		newKey("admin.insecure", "off", func(c *Config) *bool { return &c.Admin.Insecure }, onOff(),
+			"Allow an admin.listen that is not on loopback without admin.token. Anyone who can connect can then do what operators can."),
 		newKey("admin.tls", "off", func(c *Config) *bool { return &c.Admin.TLS }, onOff(),
 			"Speak TLS on admin.listen too (https), by the certificate of tls.cert_file. Operators need none of their own."),
 		newKey("admin.pprof", "off", func(c *Config) *bool { return &c.Admin.Pprof }, onOff(),
@@ -106,9 +115,9 @@ func keys() []key {
 		newKey("auth.insecure", "off", func(c *Config) *bool { return &c.Auth.Insecure }, onOff(),
 			"Allow auth.mode none although listen is not on loopback. Anyone who can connect can be any user: use it only behind something that authenticates."),
 
-		newKey("auth.hmac_secret", "", func(c *Config) *string { return &c.Auth.HMACSecret }, hmacSecret(),
-			"Secret with which tokens are signed by HS256, HS384 or HS512. Better given in the environment than in a file. No log line or error shows it.").kept(),
-		newKey("auth.hmac_secret_old", "", func(c *Config) *string { return &c.Auth.HMACSecretOld }, hmacSecret(),
+		newKey("auth.hmac_secret", "", func(c *Config) *secret.Text { return &c.Auth.HMACSecret }, secretText(leastSecret),
+			"Secret with which tokens are signed by HS256, HS384 or HS512. Better given in the environment than in a file. No flag takes it, and no log line or error shows it.").kept(),
+		newKey("auth.hmac_secret_old", "", func(c *Config) *secret.Text { return &c.Auth.HMACSecretOld }, secretText(leastSecret),
 			"Secret that is accepted too, while auth.hmac_secret is being replaced.").kept(),
 		newKey("auth.keys_file", "", func(c *Config) *string { return &c.Auth.KeysFile }, text(4096, ""),
 			"File with the keys that verify tokens: a JSON Web Key Set, or public keys and certificates in PEM. It is read again when it changes; if it can't be used then, the keys that are known stay."),
@@ -144,8 +153,8 @@ func keys() []key {
 			"Name of the master that the Sentinels monitor. For a later version; must be empty in this one."),
 		newKey("redis.username", "", func(c *Config) *string { return &c.Redis.Username }, text(256, ""),
 			"User in Redis's access control list. The user needs the channels too (&push:*); since Redis 7, new users have none."),
-		newKey("redis.password", "", func(c *Config) *string { return &c.Redis.Password }, text(4096, ""),
-			"Password for Redis. Better given in the environment than in a file. No log line or error shows it.").kept(),
+		newKey("redis.password", "", func(c *Config) *secret.Text { return &c.Redis.Password }, secretText(0),
+			"Password for Redis. Better given in the environment than in a file. No flag takes it, and no log line or error shows it.").kept(),
 		newKey("redis.db", "0", func(c *Config) *int { return &c.Redis.DB }, number(0, 65535, false),
 			"Number of the Redis database. Databases separate keys, but not channels: to share one Redis between two installations, give each its own redis.prefix."),
 		newKey("redis.tls", "off", func(c *Config) *bool { return &c.Redis.TLS }, laterSwitch(oneRedis+", without TLS; that comes with a later one"),

@@ -58,6 +58,7 @@ type given struct {
 
 // decode lets viper settle who wins and fills the Config.
 func (l *loader) decode(flags *pflag.FlagSet) Config {
+	l.refuseSecretFlags(func(name string) bool { return lookup(flags, name) != nil })
 	v := viper.New()
 	layer := map[string]any{}
 	for _, k := range l.keys {
@@ -65,7 +66,7 @@ func (l *loader) decode(flags *pflag.FlagSet) Config {
 		if g, ok := l.given[k.path]; ok {
 			nest(layer, k, g.value)
 		}
-		if flag := lookup(flags, k.path); flag != nil {
+		if flag := lookup(flags, k.path); flag != nil && !k.secret {
 			l.given[k.path] = given{flag.Value.String(), "--" + k.path}
 			l.cause(v.BindPFlag(k.path, flag))
 		}
@@ -168,14 +169,9 @@ func (l *loader) showUnknown(name, meant string, value any) string {
 			return hidden
 		}
 	}
-	words := []string{"pass", "pw", "psw", "secret", "token", "cred"}
-	if meant == "" {
-		words = append(words, "auth", "key")
-	}
-	for _, word := range words {
-		if strings.Contains(strings.ToLower(name), word) {
-			return hidden
-		}
+	name = strings.ToLower(name)
+	if mayHoldSecret(name) || meant == "" && (strings.Contains(name, "auth") || strings.Contains(name, "key")) {
+		return hidden
 	}
 	return show(value)
 }

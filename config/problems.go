@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"pushpod/internal/secret"
 )
 
 // A Problem is one thing wrong with the configuration.
@@ -80,7 +82,7 @@ func (p *Problems) errorOrNil() error {
 }
 
 const (
-	hidden     = "(hidden)"
+	hidden     = secret.Hidden
 	maxShown   = 80
 	shownLists = 8
 )

@@ -62,12 +62,23 @@ func (l *loader) check(c Config) {
 	if l.sound("listen", "admin.listen") && sameSocket(c.Listen, c.Admin.Listen) {
 		l.conflict("admin.listen", "is the address of listen", "another address or port")
 	}
+	l.checkAdmin(c)
 	if a := c.Auth; a.Mode == "jwt" && a.HMACSecret == "" && a.KeysFile == "" && a.JWKSURL == "" && l.sound("auth.mode", "auth.hmac_secret", "auth.keys_file", "auth.jwks_url") {
 		l.conflict("auth.mode", "there is nothing by which tokens are verified", "jwt together with auth.hmac_secret, auth.keys_file or auth.jwks_url")
 	}
 	l.checkTLS(c)
 	l.checkProxies(c)
 	l.checkCredentials(c)
+}
+
+// checkAdmin refuses an admin listener that anyone may use who reaches it.
+func (l *loader) checkAdmin(c Config) {
+	host, _, _ := splitAddress(c.Admin.Listen)
+	if _, local := loopback(host); local || c.Admin.Token != "" || c.Admin.Insecure || !l.sound("admin.listen", "admin.token", "admin.insecure") {
+		return
+	}
+	l.conflict("admin.listen", "is not on loopback, and without admin.token anyone who can connect to it can use more than /healthz, /readyz and /metrics",
+		"an address on loopback, such as 127.0.0.1:9090, or any with admin.token or with admin.insecure: on")
 }
 
 // checkCredentials refuses what would be left unused without a word: a pod
@@ -77,7 +88,7 @@ func (l *loader) checkCredentials(c Config) {
 	for _, path := range []string{"redis.username", "redis.password"} {
 		value := c.Redis.Username
 		if path == "redis.password" {
-			value = c.Redis.Password
+			value = string(c.Redis.Password)
 		}
 		if value != "" && c.Redis.Embedded() && l.sound(path, "redis.addresses") {
 			l.conflict(path, "no Redis is given that it is for", needs)

@@ -15,6 +15,8 @@ var wrong = map[string][]string{
 	"tls.key_file":                 {"7", "{}"},
 	"tls.client_ca_file":           {"7", "[]"},
 	"admin.tls":                    {"1", "'yes'"},
+	"admin.token":                  {"topsecret", "'fifteen bytes..'", "[topsecret]", `"` + strings.Repeat("x", 40) + `\n"`, "1234567890123456"},
+	"admin.insecure":               {"1", "sure"},
 	"admin.pprof":                  {"1", "'yes'", "''", "[]"},
 	"pod.address":                  {"pod-1", "''", "10.0.0.1:0", "':8080'", "0.0.0.0:8080", "'[::]:8080'", "'a{b}:80'", "7"},
 	"auth.mode":                    {"mtls", "None", "JWT", "''", "false", "[none]"},

@@ -69,18 +69,20 @@ func TestCommandsTellOfPodsAndUsers(t *testing.T) {
 	r := startRedis(t)
 	a, b := startPod(t, r, quick()), startPod(t, r, quick())
 	one, two := dial(t, a, "alice"), dial(t, b, "alice")
-	wantWords := func(words []string, args ...string) {
+	wantWords := func(user string, words []string, args ...string) {
 		t.Helper()
-		out := mustRun(t, cliEnv(r), args...)
+		out := mustRun(t, envOf(r, user), args...)
 		for _, w := range words {
 			if !strings.Contains(out, w) {
 				t.Errorf("%q: no %s in:\n%s", args, w, out)
 			}
 		}
 	}
-	wantWords([]string{a.listen, b.listen}, "pods")
-	wantWords([]string{one.uuid, two.uuid, a.listen, b.listen}, "presence", "alice", "--json")
-	wantWords([]string{"2"}, "push", "alice", `{"n":1}`)
+	wantWords(operator, []string{a.listen, b.listen}, "pods")
+	for _, user := range []string{operator, producer} {
+		wantWords(user, []string{one.uuid, two.uuid, a.listen, b.listen}, "presence", "alice", "--json")
+	}
+	wantWords(producer, []string{"2"}, "push", "alice", `{"n":1}`)
 	one.wantMessage("pushpod push", `{"n":1}`)
 	two.wantMessage("pushpod push", `{"n":1}`)
 }

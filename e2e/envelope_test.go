@@ -17,7 +17,7 @@ const secret = "zq-secret-zq"
 func TestBadEnvelopes(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, quick().with("redis.max_envelope", "128KiB"))
 	c := dial(t, p, "alice")
 	bad := []string{
@@ -49,7 +49,7 @@ func TestBadEnvelopes(t *testing.T) {
 func TestBadEnvelopesDoNotFloodTheLog(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, quick())
 	before := strings.Count(p.stderr.String()+p.stdout.String(), "\n")
 	start := time.Now()
@@ -80,7 +80,7 @@ func redisNow(t testing.TB, r *redis.Client) int64 {
 func TestExpiredMessages(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, quick())
 	c, bob := dial(t, p, "alice"), dial(t, p, "bob")
 	now := redisNow(t, db)
@@ -100,7 +100,7 @@ func TestExpiredMessages(t *testing.T) {
 func TestCollapse(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, patient().with("conn.queue_bytes", "1MiB"))
 	c, reader := dial(t, p, "alice", sleeper()), dial(t, p, "alice")
 	n := jam(t, p, db, c)
@@ -155,7 +155,7 @@ func jam(t *testing.T, p *pod, db *redis.Client, c *client) int {
 func TestProducerCloses(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, quick())
 	one, two, other := dial(t, p, "alice"), dial(t, p, "alice"), dial(t, p, "bob")
 	publish(t, db, p.channel, fmt.Sprintf(`{"to":%q,"close":{"reason":"because of é","code":4500},"data":"last words"}`, one.uuid))

@@ -21,7 +21,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 	proxy := redistest.NewProxy(t, r.Addr())
 	p := &pod{listen: freeAddr(t), admin: freeAddr(t), redis: r}
 	p.channel = "push:pod:" + p.listen
-	p.settings = quick().with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+proxy.Addr()+"]", "limits.per_user", "0")
+	p.settings = quick().asPod().with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+proxy.Addr()+"]", "limits.per_user", "0")
 	p.process = startCommand(t, "pod "+p.listen, p.settings.env(), exec.Command("/bin/sh", "-c",
 		fmt.Sprintf(`ulimit -n %d && exec "$0" serve`, limit), program.get(t)))
 	p.waitReady()
@@ -71,7 +71,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 func TestLogThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := launchPod(t, r, quick())
 	p.waitReady()
 	p.sigkill()

@@ -97,7 +97,7 @@ func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	const users = 12
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	s := quick().with("shutdown.drain", "1s", "shutdown.delay", "200ms")
 	pods := make([]*pod, 3)
 	var addrs []string
@@ -166,7 +166,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	// Each request that was accepted is in the stream, at least once.
 	seen := make(map[string]bool)
-	for _, m := range uplink(t, db) {
+	for _, m := range uplink(t, r) {
 		seen[fmt.Sprint(m.Values["id"])] = true
 	}
 	for i := range sent {

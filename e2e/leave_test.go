@@ -85,7 +85,7 @@ func TestLeavingLosesNothing(t *testing.T) {
 	t.Parallel()
 	const connections, delay, drain = 20, 700 * time.Millisecond, 2 * time.Second
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, quick().with("shutdown.delay", delay.String(), "shutdown.drain", drain.String()))
 	var clients []*client
 	for i := range connections {
@@ -93,7 +93,7 @@ func TestLeavingLosesNothing(t *testing.T) {
 	}
 	dial(t, p, "stubborn", mute()) // never answers the close frame
 	before, after, _ := strings.Cut(to(`NUMBER`, clients...), `NUMBER`)
-	load := startPublisher(r.Client(), p.channel, before, after, 5*time.Millisecond)
+	load := startPublisher(asProducer(r), p.channel, before, after, 5*time.Millisecond)
 	defer load.cancel()
 	time.Sleep(300 * time.Millisecond)
 

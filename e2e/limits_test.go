@@ -41,7 +41,7 @@ func TestLimitsOfAPod(t *testing.T) {
 func TestLimitPerUserOverAllPods(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	s := quick().with("limits.per_user", "3", "presence.ttl", "30s")
 	a, b := startPod(t, r, s), startPod(t, r, s)
 	one, two, three := dial(t, a, "alice"), dial(t, b, "alice"), dial(t, a, "alice")
@@ -63,7 +63,7 @@ func TestLimitPerUserOverAllPods(t *testing.T) {
 func TestOldestConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	s := quick().with("limits.per_user", "2", "limits.on_excess", "close_oldest")
 	a, b := startPod(t, r, s), startPod(t, r, s)
 	connect := func(p *pod) *client {

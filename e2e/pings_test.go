@@ -28,7 +28,7 @@ func TestDeadPeerIsFound(t *testing.T) {
 			t.Errorf("found after %v, want within conn.ping + conn.ping_timeout, %v", took, bound)
 		}
 	}
-	wantEntries(t, r.Client(), "dead", 5*time.Second+slack, nil)
+	wantEntries(t, asProducer(r), "dead", 5*time.Second+slack, nil)
 	time.Sleep(time.Until(start.Add(3 * bound)))
 	alive.check("one that answers pings")
 	rare.check("one that is not asked yet")

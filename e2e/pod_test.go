@@ -55,6 +55,11 @@ func (s settings) with(pairs ...string) settings {
 	return c
 }
 
+// asPod returns a copy of s with the account of pods.
+func (s settings) asPod() settings {
+	return s.with("redis.username", podUser, "redis.password", passwordOf(podUser))
+}
+
 // env writes the settings as environment variables.
 func (s settings) env() []string {
 	var env []string
@@ -84,8 +89,8 @@ func startPod(t testing.TB, r *redistest.Server, s settings) *pod {
 	return p
 }
 
-// redisClient returns a client for the pod's Redis.
-func (p *pod) redisClient() *redis.Client { return p.redis.Client() }
+// redisClient returns a producer's client for the pod's Redis.
+func (p *pod) redisClient() *redis.Client { return asProducer(p.redis) }
 
 // launchPod starts a pod and does not wait for it.
 func launchPod(t testing.TB, r *redistest.Server, s settings) *pod {
@@ -100,6 +105,9 @@ func launchPod(t testing.TB, r *redistest.Server, s settings) *pod {
 	redisAddr := r.Addr()
 	if given := s["redis.addresses"]; given != "" {
 		redisAddr = given // a proxy before it
+	}
+	if s["redis.username"] == "" {
+		s = s.asPod()
 	}
 	p.settings = s.with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+redisAddr+"]")
 	address := p.listen

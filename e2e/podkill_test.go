@@ -17,7 +17,7 @@ func TestKilledPodIsForgotten(t *testing.T) {
 	t.Parallel()
 	const ttl, renew, lease = 3500 * time.Millisecond, time.Second, time.Second
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	dead, live := startPod(t, r, shortLived()), startPod(t, r, shortLived())
 	phone, laptop := dial(t, dead, "alice"), dial(t, live, "alice")
 	bob := dial(t, dead, "bob")
@@ -62,7 +62,7 @@ func TestPodRestartedUnderItsOldAddress(t *testing.T) {
 	t.Parallel()
 	const lease = time.Second
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	first := startPod(t, r, quick())
 	stale := []*client{dial(t, first, "carol"), dial(t, first, "carol"), dial(t, first, "carol")}
 	dial(t, first, "dave")
@@ -105,7 +105,7 @@ func TestPodRestartedUnderItsOldAddress(t *testing.T) {
 func TestSecondPodUnderOneAddressEnds(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	first := startPod(t, r, quick())
 	alice := dial(t, first, "alice")
 
@@ -141,7 +141,7 @@ func TestPodStoppedForAWhile(t *testing.T) {
 	t.Parallel()
 	const ttl = 3500 * time.Millisecond
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p, other := startPod(t, r, shortLived()), startPod(t, r, shortLived())
 	alice, bob := dial(t, p, "alice"), dial(t, other, "bob")
 

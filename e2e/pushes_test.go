@@ -48,7 +48,7 @@ type cluster struct {
 func startCluster(t *testing.T, s settings) *cluster {
 	t.Helper()
 	c := &cluster{t: t, redis: startRedis(t), books: make([]books, 3)}
-	c.db = c.redis.Client()
+	c.db = asProducer(c.redis)
 	for range 3 {
 		c.pods = append(c.pods, launchPod(t, c.redis, s))
 	}
@@ -100,7 +100,7 @@ func TestPushesReachTheRightDevices(t *testing.T) {
 // publishes to the channel that each entry names.
 func (c *cluster) pushByHand() {
 	t, r := c.t, c.redis
-	fields := strings.Split(r.CLI("HGETALL", userKey("alice")), "\n")
+	fields := strings.Split(producerCLI(t, r, "HGETALL", userKey("alice")), "\n")
 	if len(fields) != 4 {
 		t.Fatalf("HGETALL of alice: %q, want two fields", fields)
 	}
@@ -114,7 +114,7 @@ func (c *cluster) pushByHand() {
 		if !version7.MatchString(uuid) {
 			t.Errorf("UUID %q is not of version 7 in lower case", uuid)
 		}
-		if n := r.CLI("PUBLISH", channel, `{"to":"`+uuid+`","data":{"text":"hi"}}`); n != "1" {
+		if n := producerCLI(t, r, "PUBLISH", channel, `{"to":"`+uuid+`","data":{"text":"hi"}}`); n != "1" {
 			t.Errorf("PUBLISH to %s: %s subscribers, want 1", channel, n)
 		}
 	}
@@ -147,16 +147,16 @@ func (c *cluster) pushByFunction() {
 	if out, err := r.TryCLI("FCALL", "pushpod_push", "1", userKey("alice"), `1`); err == nil {
 		t.Errorf("FCALL before the library is loaded: %q, want an error", out)
 	}
-	mustRun(t, cliEnv(r), "functions", "load")
-	mustRun(t, cliEnv(r), "functions", "load") // again: nothing to do
-	if n := r.CLI("FCALL", "pushpod_push", "1", userKey("alice"), `{"by":  "fcall"}`); n != "2" {
+	mustRun(t, envOf(r, operator), "functions", "load")
+	mustRun(t, envOf(r, operator), "functions", "load") // again: nothing to do
+	if n := producerCLI(t, r, "FCALL", "pushpod_push", "1", userKey("alice"), `{"by":  "fcall"}`); n != "2" {
 		t.Errorf("FCALL returned %s, want 2", n)
 	}
 	c.wantAlice("FCALL", `{"by":  "fcall"}`)
 }
 
 func (c *cluster) pushToAll() {
-	if n := c.redis.CLI("PUBLISH", "push:all", `{"all":true,"data":"maintenance at 22:00"}`); n != "3" {
+	if n := producerCLI(c.t, c.redis, "PUBLISH", "push:all", `{"all":true,"data":"maintenance at 22:00"}`); n != "3" {
 		c.t.Errorf("PUBLISH push:all: %s subscribers, want 3", n)
 	}
 	for i, device := range []*client{c.phone, c.laptop, c.bob} {
@@ -186,7 +186,7 @@ func (c *cluster) pushOddData() {
 func TestPresenceFollowsTheConnection(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, quick())
 
 	c := dial(t, p, "alice")

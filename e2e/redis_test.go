@@ -14,10 +14,14 @@ import (
 	"pushpod/internal/redistest"
 )
 
-// startRedis starts a real redis-server, empty, for one test.
+// startRedis starts a real redis-server, empty, for one test, with the users of
+// configs/redis-acl.conf. Its Client and CLI are an administrator's, whom only the
+// tests have.
 func startRedis(t testing.TB, args ...string) *redistest.Server {
 	t.Helper()
-	return redistest.Start(t, args...)
+	r := redistest.Start(t, append([]string{"--include", usersFile(t)}, args...)...)
+	r.Login(admin, passwordOf(admin))
+	return r
 }
 
 // userKey is the presence hash of a user.
@@ -70,7 +74,10 @@ func to(data string, clients ...*client) string {
 func luaPush(t testing.TB, r *redistest.Server, user, data string, pairs ...string) int {
 	t.Helper()
 	args := append([]string{"--eval", script("push.lua"), userKey(user), ",", data}, pairs...)
-	out := r.CLI(args...)
+	out, err := r.TryCLIAs(producer, passwordOf(producer), args...)
+	if err != nil {
+		t.Fatalf("push.lua for %q: %v", user, err)
+	}
 	n, err := strconv.Atoi(out)
 	if err != nil {
 		t.Fatalf("push.lua for %q answered %q, want a count", user, out)
@@ -92,13 +99,13 @@ func shellPush(t testing.TB, r *redistest.Server, user, data string, pairs ...st
 	return n
 }
 
-// runScript prepares one of the project's shell scripts for r.
+// runScript prepares one of the project's shell scripts for r, as a producer.
 func runScript(t testing.TB, r *redistest.Server, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, script(name), args...)
-	cmd.Env = cleanEnv("REDIS_HOST=127.0.0.1", fmt.Sprintf("REDIS_PORT=%d", r.Port()))
+	cmd.Env = cleanEnv("REDIS_HOST=127.0.0.1", fmt.Sprintf("REDIS_PORT=%d", r.Port()), "REDIS_ARGS=--user "+producer, "REDISCLI_AUTH="+passwordOf(producer))
 	return cmd
 }
 
@@ -109,7 +116,10 @@ func stderrOf(err error) string {
 	return ""
 }
 
-// cliEnv lets the program's commands find r.
-func cliEnv(r *redistest.Server) []string {
-	return []string{"PUSHPOD_REDIS_ADDRESSES=" + r.Addr()}
+// cliEnv lets the program's commands find r, as a producer.
+func cliEnv(r *redistest.Server) []string { return envOf(r, producer) }
+
+// envOf lets the program's commands find r as one of its users.
+func envOf(r *redistest.Server, user string) []string {
+	return []string{"PUSHPOD_REDIS_ADDRESSES=" + r.Addr(), "PUSHPOD_REDIS_USERNAME=" + user, "PUSHPOD_REDIS_PASSWORD=" + passwordOf(user)}
 }

@@ -45,7 +45,7 @@ func TestRedisKilledAndBackEmpty(t *testing.T) {
 
 	r.Restart()
 	back := time.Now()
-	db := r.Client()
+	db := asProducer(r)
 	// Trying with jitter, the pod needs a moment to see that it is back.
 	p.waitReady()
 	t.Logf("ready %v after Redis was back", time.Since(back).Round(time.Millisecond))
@@ -60,8 +60,9 @@ func TestRedisKilledAndBackEmpty(t *testing.T) {
 		return n == connections, fmt.Sprint(n, " entries")
 	})
 	t.Logf("presence whole %v after ready", time.Since(ready).Round(time.Millisecond))
+	all := r.Client()
 	eventually(t, "push:pods:info is back", settle, func() (bool, any) {
-		n := db.HLen(t.Context(), "push:pods:info").Val()
+		n := all.HLen(t.Context(), "push:pods:info").Val()
 		return n == 1, n
 	})
 	for i, c := range clients {
@@ -117,13 +118,13 @@ func TestRedisRefusesWrites(t *testing.T) {
 	c.say(`{"type":"request","id":"r1","data":1}`)
 	c.wantReceipt("a request while Redis refuses writes", "r1", "rejected", "unavailable")
 	// PUBLISH is no write: pushes flow on.
-	r.CLI("PUBLISH", p.channel, to(`"still"`, c))
+	producerCLI(t, r, "PUBLISH", p.channel, to(`"still"`, c))
 	c.wantMessage("while Redis refuses writes", `"still"`)
 
 	r.CLI("CONFIG", "SET", "maxmemory", "0")
 	p.waitReady()
 	c.request("Redis takes writes again", "r2", `1`)
 	dial(t, p, "new")
-	wantEntries(t, r.Client(), "alice", settle, map[string]string{c.uuid: p.channel})
+	wantEntries(t, asProducer(r), "alice", settle, map[string]string{c.uuid: p.channel})
 	wantBooks(t, p, books{published: 1, written: 1})
 }

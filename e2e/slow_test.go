@@ -45,7 +45,7 @@ func numbered(t *testing.T, messages []received) []int {
 func TestSlowConsumerIsDisconnected(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, patient().with("conn.queue_bytes", "64KiB"))
 	slow, reader := dial(t, p, "slow", sleeper()), dial(t, p, "reader")
 	sent := overrun(t, p, db, slow, reader, func() bool {
@@ -82,7 +82,7 @@ func TestSlowConsumerLosesMessages(t *testing.T) {
 			r := startRedis(t)
 			p := startPod(t, r, patient().with("conn.queue_bytes", "256KiB", "conn.slow_consumer", policy))
 			slow, reader := dial(t, p, "slow", sleeper()), dial(t, p, "reader")
-			sent := overrun(t, p, r.Client(), slow, reader, func() bool {
+			sent := overrun(t, p, asProducer(r), slow, reader, func() bool {
 				return p.metric("pushpod_deliveries_total", "result", "dropped") >= 10
 			})
 			slow.read()

@@ -66,7 +66,7 @@ func TestTokens(t *testing.T) {
 	b := dial(t, p, "bob", withQuery("token", bob))
 	a.check("alice, by a secret")
 	b.check("bob, by a key")
-	if got := p.redis.CLI("HKEYS", "push:user:{alice}"); got != a.uuid {
+	if got := producerCLI(t, p.redis, "HKEYS", "push:user:{alice}"); got != a.uuid {
 		t.Errorf("presence of alice: %q, want %s", got, a.uuid)
 	}
 	if _, _ = a.wantClosed("its token expires", 4000, 10*time.Second); time.Now().Unix() < short.Expires {

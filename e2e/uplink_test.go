@@ -6,12 +6,16 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/internal/redistest"
 )
 
-// uplink returns the entries of push:uplink.
-func uplink(t testing.TB, r *redis.Client) []redis.XMessage {
+// uplink returns the entries of push:uplink, as a backend reads them.
+func uplink(t testing.TB, r *redistest.Server) []redis.XMessage {
 	t.Helper()
-	all, err := r.XRange(t.Context(), "push:uplink", "-", "+").Result()
+	db := r.ClientAs(backend, passwordOf(backend))
+	defer db.Close()
+	all, err := db.XRange(t.Context(), "push:uplink", "-", "+").Result()
 	if err != nil {
 		t.Fatalf("XRANGE: %v", err)
 	}
@@ -21,7 +25,6 @@ func uplink(t testing.TB, r *redis.Client) []redis.XMessage {
 func TestRequestsReachTheStream(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
 	p := startPod(t, r, quick())
 	c := dial(t, p, "alice")
 	n := 0
@@ -29,7 +32,7 @@ func TestRequestsReachTheStream(t *testing.T) {
 		id := fmt.Sprintf("r-%d", n)
 		c.request(name, id, data)
 		n++
-		all := uplink(t, db) // the receipt comes only once Redis has it
+		all := uplink(t, r) // the receipt comes only once Redis has it
 		if len(all) != n {
 			t.Fatalf("%s: %d entries at the receipt, want %d", name, len(all), n)
 		}
@@ -42,7 +45,7 @@ func TestRequestsReachTheStream(t *testing.T) {
 	}
 	c.say(`{"type":"fly","id":"x"}`)
 	c.wantReceipt("a bad frame", "x", "rejected", "unknown_type")
-	if n := len(uplink(t, db)); n != len(oddData()) {
+	if n := len(uplink(t, r)); n != len(oddData()) {
 		t.Errorf("%d entries in the stream, want %d", n, len(oddData()))
 	}
 	wantBooks(t, p, books{})
@@ -56,7 +59,7 @@ func TestUplinkIsCapped(t *testing.T) {
 	for i := range 300 {
 		c.request("many", fmt.Sprint(i), `0`)
 	}
-	all := uplink(t, r.Client())
+	all := uplink(t, r)
 	if len(all) > 200 || len(all) < 100 {
 		t.Errorf("%d entries, want about uplink.max_length, 100", len(all))
 	}

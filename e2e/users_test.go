@@ -26,7 +26,7 @@ func hostileUsers() []string {
 func TestHostileUsers(t *testing.T) {
 	t.Parallel()
 	r := startRedis(t)
-	db := r.Client()
+	db := asProducer(r)
 	p := startPod(t, r, patient())
 	users := hostileUsers()
 	var clients []*client
@@ -52,7 +52,7 @@ func TestHostileUsers(t *testing.T) {
 		want("push.lua", `"lua"`)
 		c.request("a request", "x", `1`)
 	}
-	for i, m := range uplink(t, db) {
+	for i, m := range uplink(t, r) {
 		if m.Values["user"] != users[i] {
 			t.Errorf("entry %d of push:uplink is of user %q, want %q", i, m.Values["user"], users[i])
 		}

@@ -79,6 +79,7 @@ type Redis struct {
 	MaxEnvelope int               // bound on a published message, in bytes
 	Timeout     time.Duration     // bound on each command
 	Probe       time.Duration     // how often the subscription is proved
+	Rights      time.Duration     // how often Redis is asked for missing rights; 0: never
 }
 
 // Hub is the inside of a pod. Make it with New, give it the server whose
@@ -104,7 +105,8 @@ type Hub struct {
 	spare atomic.Bool // a processor is spare for the subscriber
 
 	rewrites chan struct{} // capacity 1: all entries are to be rewritten
-	refusals chan refused  // to be logged
+	rights   rights
+	refusals chan refused // to be logged
 
 	unverified chan unverified // handshakes whose tokens take long to verify
 
@@ -123,6 +125,7 @@ func New(o Options) *Hub {
 		gate:     newGate(o.Limits),
 		log:      o.Log,
 		rewrites: make(chan struct{}, 1),
+		rights:   rights{wanted: make(chan struct{}, 1)},
 		refusals: make(chan refused, 16),
 
 		unverified: make(chan unverified, maxUnverified),
@@ -157,6 +160,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	running.Go(func() { h.uplink.run(ctx) })
 	running.Go(func() { h.logRefusals(ctx) })
 	running.Go(func() { h.verifyTokens(ctx) })
+	running.Go(func() { h.keepRights(ctx) })
 
 	if err := h.pods.Claim(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -54,7 +54,8 @@ func (h *Hub) probe(ctx context.Context) (back bool) {
 		if err == nil || publishing.Err() != nil {
 			return h.echoed(ctx, asked, timeout)
 		}
-		h.log.Warn().Err(err).Msg("can't publish a probe, will try again")
+		h.log.Warn().Err(err).Str("channel", own).Msg("can't publish a probe, will try again")
+		h.rights.want()
 		backoff.Sleep(publishing, timeout/8)
 	}
 }

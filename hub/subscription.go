@@ -47,6 +47,7 @@ func (h *Hub) keepSubscribed(ctx context.Context) {
 		if was.proved {
 			failures = 1
 		}
+		h.rights.want()
 		if was.confirmed {
 			h.gaps.Add(1)
 			h.log.Error().Err(err).Msg("subscription lost; messages published until the pod is subscribed again are lost")

@@ -22,6 +22,9 @@ func NewKeys(prefix string) Keys { return Keys{prefix: prefix} }
 // User returns the key of a user's hash: connection UUID to pod channel.
 func (k Keys) User(id string) string { return k.prefix + "user:{" + id + "}" }
 
+// Users is how people know the keys of all users' hashes.
+func (k Keys) Users() string { return k.prefix + "user:*" }
+
 // Pods returns the key of the sorted set of pods: channel by last heartbeat.
 func (k Keys) Pods() string { return k.prefix + "pods" }
 

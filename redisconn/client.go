@@ -8,6 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"pushpod/internal/secret"
 )
 
 const (
@@ -22,7 +24,7 @@ type Options struct {
 	Addresses      []string // one: standalone; several: Cluster; with SentinelMaster: the Sentinels
 	SentinelMaster string   // name of the master that the Sentinels watch
 	Username       string
-	Password       string // may be empty for a user with `nopass`
+	Password       secret.Text // may be empty for a user with `nopass`
 	DB             int
 	TLS            *tls.Config   // nil: none
 	Timeout        time.Duration // of a dial, a write, a read; 0: 3 s
@@ -66,7 +68,7 @@ func (o Options) settings() *redis.UniversalOptions {
 		Addrs:      o.Addresses,
 		MasterName: o.SentinelMaster,
 		Username:   o.Username,
-		Password:   o.Password,
+		Password:   string(o.Password),
 		DB:         o.DB,
 		TLSConfig:  o.TLS,
 

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	binary     = "redis-server"
+	binary     = "redis-server" // REDIS_SERVER names another: Valkey, a version
 	cliBinary  = "redis-cli"
 	missing    = "run scripts/install-test-tools.sh"
 	startLimit = 20 * time.Second
@@ -40,6 +40,8 @@ type Server struct {
 	dir  string
 	port int
 
+	user, password string // as whom Client and CLI log in; "": as nobody
+
 	mu   sync.Mutex // protects what follows
 	proc *process
 }
@@ -57,8 +59,8 @@ type process struct {
 // It ends the test where no redis-server is installed.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	if _, err := exec.LookPath(binary); err != nil {
-		t.Fatalf("redistest: no %s in PATH: %s", binary, missing)
+	if _, err := exec.LookPath(serverBinary()); err != nil {
+		t.Fatalf("redistest: no %s in PATH: %s", serverBinary(), missing)
 	}
 	s := &Server{t: t, args: args, dir: t.TempDir()}
 	t.Cleanup(s.Kill)
@@ -74,9 +76,20 @@ func Start(t testing.TB, args ...string) *Server {
 			break
 		}
 	}
-	t.Fatalf("redistest: start %s: %v", binary, err)
+	t.Fatalf("redistest: start %s: %v", serverBinary(), err)
 	return nil
 }
+
+func serverBinary() string {
+	if given := os.Getenv("REDIS_SERVER"); given != "" {
+		return given
+	}
+	return binary
+}
+
+// Login makes Client and CLI log in from now on: the server was started with users
+// who need it.
+func (s *Server) Login(user, password string) { s.user, s.password = user, password }
 
 // Addr returns the server's host and port.
 func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
@@ -86,9 +99,14 @@ func (s *Server) Port() int { return s.port }
 
 // Client returns a new client for the server, closed when the test ends. It
 // does not retry, and gives up on a reply after three seconds.
-func (s *Server) Client() *redis.Client {
+func (s *Server) Client() *redis.Client { return s.ClientAs(s.user, s.password) }
+
+// ClientAs is Client for another user.
+func (s *Server) ClientAs(user, password string) *redis.Client {
 	c := redis.NewClient(&redis.Options{
 		Addr:                  s.Addr(),
+		Username:              user,
+		Password:              password,
 		MaxRetries:            -1,
 		DialTimeout:           3 * time.Second,
 		ReadTimeout:           3 * time.Second,
@@ -123,7 +141,7 @@ func (s *Server) Restart() {
 			return
 		}
 		if time.Now().After(deadline) || !strings.Contains(err.Error(), "ddress already in use") {
-			s.t.Fatalf("redistest: restart %s on port %d: %v", binary, s.port, err)
+			s.t.Fatalf("redistest: restart %s on port %d: %v", serverBinary(), s.port, err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -150,13 +168,27 @@ func (s *Server) CLI(args ...string) string {
 // TryCLI is CLI where an error reply is expected: it is returned as the error.
 func (s *Server) TryCLI(args ...string) (string, error) {
 	s.t.Helper()
+	return s.TryCLIAs(s.user, s.password, args...)
+}
+
+// TryCLIAs is TryCLI for another user.
+func (s *Server) TryCLIAs(user, password string, args ...string) (string, error) {
+	s.t.Helper()
 	if _, err := exec.LookPath(cliBinary); err != nil {
 		s.t.Fatalf("redistest: no %s in PATH: %s", cliBinary, missing)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	args = append([]string{"-e", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)}, args...)
-	out, err := exec.CommandContext(ctx, cliBinary, args...).CombinedOutput()
+	options := []string{"-e", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)}
+	if user != "" {
+		options = append(options, "--user", user)
+	}
+	cmd := exec.CommandContext(ctx, cliBinary, append(options, args...)...)
+	cmd.Env = os.Environ()
+	if user != "" {
+		cmd.Env = append(cmd.Env, "REDISCLI_AUTH="+password)
+	}
+	out, err := cmd.CombinedOutput()
 	text := strings.TrimSuffix(string(out), "\n")
 	if err != nil {
 		return text, fmt.Errorf("%w: %s", err, text)
@@ -176,7 +208,7 @@ func (s *Server) start() error {
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--appendonly", "no", "--daemonize", "no",
 	}, s.args...)
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(serverBinary(), args...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {

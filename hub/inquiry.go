@@ -1,0 +1,94 @@
+package hub
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"pushpod/internal/resp"
+	"pushpod/presence"
+	"pushpod/redisconn"
+)
+
+// inquiry asks Redis which commands it refuses the pod's account, on a connection of
+// its own. None of them is done: Redis holds commands against the account's rights
+// where it queues them in a transaction, and this one ends with its connection. What
+// the server does not know is not missing.
+type inquiry struct {
+	conn    net.Conn
+	replies *bufio.Reader
+	found   []lack
+}
+
+// errReply is what can't be a reply to a queued command.
+var errReply = errors.New("malformed reply of Redis")
+
+// askRights makes an inquiry.
+func (h *Hub) askRights(ctx context.Context) ([]lack, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
+	defer cancel()
+	c, err := redisconn.Dial(ctx, h.opts.Redis.Client)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(h.opts.Redis.Timeout)); err != nil {
+		return nil, fmt.Errorf("ask for rights: %w", err)
+	}
+	q := inquiry{conn: c, replies: bufio.NewReader(c)}
+	plain := func(name string) presence.Command { return presence.Command{Args: []string{name}} }
+	// Outside of a transaction EXEC does nothing. Where MULTI is refused, what
+	// follows would be done.
+	begun, err := q.ask(plain("EXEC"), presence.Watched(h.opts.Keys), plain("UNWATCH"), plain("MULTI"))
+	if err == nil && begun {
+		_, err = q.ask(h.commands()...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask for rights: %w", err)
+	}
+	return q.found, nil
+}
+
+// ask sends commands whose replies are lines, and reports whether the last one was
+// taken.
+func (q *inquiry) ask(commands ...presence.Command) (taken bool, err error) {
+	var request []byte
+	for _, c := range commands {
+		request = resp.AppendCommand(request, c.Args...)
+	}
+	if _, err := q.conn.Write(request); err != nil {
+		return false, err
+	}
+	for _, c := range commands {
+		line, err := q.replies.ReadSlice('\n')
+		if err != nil {
+			return false, err
+		}
+		reply := strings.TrimRight(string(line), "\r\n")
+		if reply == "" || reply[0] != '+' && reply[0] != '-' {
+			return false, errReply
+		}
+		taken = reply[0] == '+'
+		if at := strings.Index(reply, "NOPERM "); at >= 0 && !taken { // behind EXECABORT for EXEC
+			q.miss(c, reply[at:])
+		}
+	}
+	return taken, nil
+}
+
+// miss notes that a right is missing. One command on several keys is one.
+func (q *inquiry) miss(c presence.Command, reply string) {
+	i := slices.IndexFunc(q.found, func(m lack) bool { return m.command == c.Args[0] })
+	if i < 0 {
+		i = len(q.found)
+		q.found = append(q.found, lack{command: c.Args[0], reply: reply})
+	}
+	if m := &q.found[i]; c.On != "" && !slices.Contains(m.on, c.On) {
+		m.on = append(m.on, c.On)
+	}
+}
