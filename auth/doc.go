@@ -16,5 +16,6 @@
 // Files, from top to bottom: verifier.go (New, Run, Verify), origin.go, find.go,
 // issue.go; header.go and claims.go (what a token says), signature.go; remote.go and
 // file.go (where keys come from), jwk.go and pem.go (how they are written), key.go;
-// names.go, secret.go, errors.go.
+// names.go, secret.go, errors.go. For the hook: hook.go (NewHook, Run, Ask),
+// hookcircuit.go, hookpost.go (what goes over the wire), hookanswer.go, hookstats.go.
 package auth
