@@ -13,6 +13,9 @@
 // Three sources of keys stand beside each other: secrets for HMAC, a file, and a
 // JWKS endpoint (RFC 7517). [Verifier.Run] reads the last two again.
 //
+// A [Hook] asks a service of the operator's, after all else, whether a client may
+// connect, and as whom.
+//
 // Files, from top to bottom: verifier.go (New, Run, Verify), origin.go, find.go,
 // issue.go; header.go and claims.go (what a token says), signature.go; remote.go and
 // file.go (where keys come from), jwk.go and pem.go (how they are written), key.go;

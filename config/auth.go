@@ -42,6 +42,19 @@ func jwksURL() kind[string] {
 	}}
 }
 
+// hookURL reads where a service is asked, or nothing. It may be within the operator's own
+// network, so http is allowed.
+func hookURL() kind[string] {
+	return kind[string]{name: "url", allowed: "nothing, or an http or https URL", parse: func(raw any) (string, error) {
+		s, ok := raw.(string)
+		u, err := url.Parse(s)
+		if ok && (s == "" || err == nil && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http")) {
+			return s, nil
+		}
+		return "", errNotAllowed
+	}}
+}
+
 // cookieName reads a token (RFC 6265 section 4.1.1), or nothing.
 func cookieName() kind[string] {
 	form := regexp.MustCompile("^[a-zA-Z0-9!#$%&'*+.^_`|~-]{0,256}$")

@@ -45,6 +45,8 @@ type Auth struct {
 	RequireExp    bool
 	Cookie        string   // "": none
 	Origins       []string // nil: the same host
+	HookURL       string   // http or https; "": none
+	HookTimeout   time.Duration
 }
 
 // Redis is the section `redis`.

@@ -110,6 +110,12 @@ func keys() []key {
 			"Name of a cookie in which a token may stand. If empty, there is none."),
 		newKey("auth.origins", "", func(c *Config) *[]string { return &c.Auth.Origins }, origins(),
 			"Origins whose pages may connect. In a host name * stands for one or more characters, dots too; null stands for itself. If empty, pages of the host that they connect to may, on whatever port."),
+		newKey("auth.hook_url", "", func(c *Config) *string { return &c.Auth.HookURL }, hookURL(),
+			"Service that says whether a client may connect, asked after all that auth.mode asks for. Each handshake is a POST of {\"user\",\"token\",\"ip\",\"origin\",\"device\"}, as far as these are known; with none, user is the asked one. "+
+				"200 with {\"user\",\"expires\" (Unix ms),\"topics\"}, all optional, lets in; 401 or 403, with {\"reason\"} or without, refuses; on anything else the client gets 503. "+
+				"It gets tokens: use https outside of your own network. A name and password in the URL are sent along; no log line or error shows it.").kept(),
+		newKey("auth.hook_timeout", "2s", func(c *Config) *time.Duration { return &c.Auth.HookTimeout }, duration(100*time.Millisecond, 30*time.Second, false),
+			"How long a client waits for auth.hook_url at most; after it the client gets 503. Where the hook fails again and again, it is not asked for 3s."),
 
 		newKey("redis.addresses", "", func(c *Config) *[]string { return &c.Redis.Addresses }, redisAddresses(),
 			"The Redis that pods and producers share. If empty, the pod starts an embedded Redis for trying out: it keeps nothing, and is for one pod only."),

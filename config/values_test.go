@@ -25,6 +25,8 @@ var wrong = map[string][]string{
 	"auth.require_exp":             {"1", "maybe"},
 	"auth.cookie":                  {"7", "'a b'", "'a=b'", "'a;b'", "ü"},
 	"auth.origins":                 {"'*'", "example.com", "'https://example.com/'", "'https://*:*'", "'https://a@b'", "[null]", "'https://'", "'https://.example.com'", "'https://a,'", "7"},
+	"auth.hook_url":                {"hook.example.com", "'ftp://hook.example.com/'", "'https://'", "'http:///may'", "'unix:/run/hook'", "'https://%zz'", "'http://a:b'", "7", "[a]"},
+	"auth.hook_timeout":            {"0s", "99ms", "31s", "2", "off"},
 	"redis.addresses":              {"6379", "localhost", "[1]", "[[a]]", "['a:1', 'b:2']", "'a:1,b:2'", "'a:1,'", "[':6379']", "'redis://a:1'", "{a: 1}", "a:0"},
 	"redis.embedded_listen":        {"6379", "'x:y'"},
 	"redis.sentinel_master":        {"mymaster", "1"},
