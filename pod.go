@@ -45,6 +45,7 @@ type pod struct {
 	pods     *presence.Pods
 	store    *presence.Store
 	tokens   *auth.Verifier // nil: auth.mode none
+	hook     *auth.Hook     // nil: none
 	hub      *hub.Hub
 	server   *conn.Server
 	admin    *admin.Server
@@ -62,6 +63,9 @@ func (p *pod) run(ctx context.Context) error {
 	}
 	defer p.closeRedis()
 	if err := p.readKeys(); err != nil {
+		return err
+	}
+	if err := p.makeHook(); err != nil {
 		return err
 	}
 	p.build()
@@ -92,6 +96,9 @@ func (p *pod) serve(ctx context.Context) error {
 	others.Go(func() { hubEnded <- p.hub.Run(hubCtx) })
 	if p.tokens != nil {
 		others.Go(func() { p.tokens.Run(hubCtx) })
+	}
+	if p.hook != nil {
+		others.Go(func() { p.hook.Run(hubCtx) })
 	}
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
 	if p.cfg.Redis.LoadFunctions {
@@ -324,6 +331,7 @@ func (p *pod) build() {
 		Origins:        auth.NewOrigins(c.Auth.Origins),
 		Tokens:         p.tokens,
 		Cookie:         c.Auth.Cookie,
+		Hook:           p.hook,
 		SpareProcessor: os.Getenv("GOMAXPROCS") == "", // what it says is left alone
 		Log:            p.log,
 	})
@@ -372,18 +380,43 @@ func (p *pod) readKeys() (err error) {
 		Leeway:     a.Leeway,
 		RequireExp: a.RequireExp,
 		ValidID:    func(id string) bool { return presence.ValidUser(id) == nil },
-		Log: func(what string, err error) {
-			level := zerolog.InfoLevel
-			if err != nil {
-				level = zerolog.WarnLevel
-			}
-			p.log.WithLevel(level).Err(err).Msg(what)
-		},
+		Log:        events(p.log),
 	})
 	if err != nil {
 		return fmt.Errorf("auth.mode jwt: %w", err)
 	}
 	return nil
+}
+
+// makeHook makes what asks who may connect, where it is asked for.
+func (p *pod) makeHook() (err error) {
+	a := &p.cfg.Auth
+	if a.HookURL == "" {
+		return nil
+	}
+	p.hook, err = auth.NewHook(auth.HookOptions{
+		URL:     a.HookURL,
+		Timeout: a.HookTimeout,
+		ValidID: func(id string) bool { return presence.ValidUser(id) == nil },
+		Log:     events(p.log),
+
+		LogFailure: events(p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})),
+	})
+	if err != nil {
+		return fmt.Errorf("auth.hook_url: %w", err)
+	}
+	return nil
+}
+
+// events logs what happens, at a level that says whether it is good.
+func events(log zerolog.Logger) func(what string, err error) {
+	return func(what string, err error) {
+		level := zerolog.InfoLevel
+		if err != nil {
+			level = zerolog.WarnLevel
+		}
+		log.WithLevel(level).Err(err).Msg(what)
+	}
 }
 
 func policy(name string) conn.Policy {

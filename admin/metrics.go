@@ -57,6 +57,9 @@ func descriptions() [][]string {
 		{"pushpod_client_frames_rejected_total", "Client frames answered with rejected or error."},
 		{"pushpod_rate_limited_total", "Client frames beyond limits.frames_per_second."},
 		{"pushpod_pings_total", "Pings sent to clients."},
+		{"pushpod_auth_hook_requests_total", "Handshakes about which auth.hook_url was to be asked: allowed, refused, failed, timeout; and, not asked, open (circuit) or busy.", "result"},
+		{"pushpod_auth_hook_circuit_open", "1 while auth.hook_url is not asked, or tried, because it failed too often."},
+		{"pushpod_auth_hook_seconds", "Time that auth.hook_url took to answer, or to fail."},
 		{"pushpod_uplink_requests_total", "Requests for the uplink stream: accepted by Redis, or failed.", "result"},
 		{"pushpod_uplink_batches_total", "Round trips to Redis for the uplink stream."},
 		{"pushpod_uplink_waiting", "Requests that wait for Redis."},
@@ -101,7 +104,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge("pushpod_build_info", 1, c.src.Version)
 	c.collectConn(gauge, count, ch)
-	c.collectHub(gauge, count)
+	c.collectHub(gauge, count, ch)
 	c.collectPresence(gauge, count, ch)
 	c.collectPods(gauge, count)
 }
@@ -149,7 +152,7 @@ func (c *collector) collectConn(gauge gaugeFunc, count countFunc, ch chan<- prom
 	ch <- histogram(c.d["pushpod_publish_to_write_seconds"], conn.LatencyBounds(), s.Latency[:], s.LatencySum)
 }
 
-func (c *collector) collectHub(gauge gaugeFunc, count countFunc) {
+func (c *collector) collectHub(gauge gaugeFunc, count countFunc, ch chan<- prometheus.Metric) {
 	s := c.src.Hub()
 	count("pushpod_envelopes_total", s.EnvelopesOK, "ok")
 	count("pushpod_envelopes_total", s.EnvelopesBad, "bad")
@@ -167,6 +170,15 @@ func (c *collector) collectHub(gauge gaugeFunc, count countFunc) {
 	count("pushpod_uplink_requests_total", s.UplinkFailed, "failed")
 	count("pushpod_uplink_batches_total", s.UplinkWrites)
 	gauge("pushpod_uplink_waiting", float64(s.UplinkWaiting))
+
+	count("pushpod_auth_hook_requests_total", s.Hook.Allowed, "allowed")
+	count("pushpod_auth_hook_requests_total", s.Hook.Refused, "refused")
+	count("pushpod_auth_hook_requests_total", s.Hook.Failed, "failed")
+	count("pushpod_auth_hook_requests_total", s.Hook.TimedOut, "timeout")
+	count("pushpod_auth_hook_requests_total", s.Hook.Open, "open")
+	count("pushpod_auth_hook_requests_total", s.Hook.Busy, "busy")
+	gauge("pushpod_auth_hook_circuit_open", truth(s.Hook.CircuitOpen))
+	ch <- histogram(c.d["pushpod_auth_hook_seconds"], s.Hook.LatencyBounds(), s.Hook.Latency[:], s.Hook.LatencySum)
 }
 
 func truth(b bool) float64 {

@@ -19,9 +19,10 @@ type HookOptions struct {
 	ValidID func(id string) bool // says whether what the hook names may be a user id. Required
 	Now     func() time.Time     // default time.Now
 
-	// Log is told of answers that can't be used, for operators, and of the circuit; err is
-	// nil where that is good. It may be called from any goroutine of Run. Default: nobody.
-	Log func(what string, err error)
+	// Log is told when the circuit opens and closes, for operators; err is nil where that is
+	// good. LogFailure is told of each answer that can't be used, which may be often. Both may
+	// be called from any goroutine of Run. Default: nobody.
+	Log, LogFailure func(what string, err error)
 }
 
 // Hook asks a service of the operator's who may connect. Its methods may be called from
@@ -83,8 +84,12 @@ func NewHook(o HookOptions) (*Hook, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	nobody := func(string, error) {}
 	if o.Log == nil {
-		o.Log = func(string, error) {}
+		o.Log = nobody
+	}
+	if o.LogFailure == nil {
+		o.LogFailure = nobody
 	}
 	h := &Hook{opts: o, client: newHookClient(o.Timeout), queue: make(chan asked, maxAsked)}
 	h.circuit = gobreaker.NewCircuitBreaker[Verdict](h.circuitSettings())
@@ -161,10 +166,10 @@ func (h *Hook) settle(err error) error {
 	case errors.Is(err, context.Canceled): // Run ends
 	case errors.Is(err, context.DeadlineExceeded):
 		h.count(hookTimedOut)
-		h.opts.Log("auth hook: no answer within auth.hook_timeout", err)
+		h.opts.LogFailure("auth hook: no answer within auth.hook_timeout", err)
 	default:
 		h.count(hookFailed)
-		h.opts.Log("auth hook: no answer of use", err)
+		h.opts.LogFailure("auth hook: no answer of use", err)
 	}
 	return ErrUndecided
 }

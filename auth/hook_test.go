@@ -74,11 +74,12 @@ type runningHook struct {
 func startHook(t *testing.T, url string, timeout time.Duration) *runningHook {
 	t.Helper()
 	r := &runningHook{t: t}
-	h, err := NewHook(HookOptions{URL: url, Timeout: timeout, ValidID: validID, Log: func(what string, err error) {
+	log := func(what string, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.log = append(r.log, fmt.Sprint(what, ": ", err))
-	}})
+	}
+	h, err := NewHook(HookOptions{URL: url, Timeout: timeout, ValidID: validID, Log: log, LogFailure: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,7 +522,7 @@ func TestHookThatFailsAgainIsTriedAgain(t *testing.T) {
 func TestHookEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := newHookService(t, hang)
-	h, err := NewHook(HookOptions{URL: s.URL, Timeout: time.Hour, ValidID: validID, Log: func(what string, err error) { t.Error(what, err) }})
+	h, err := NewHook(HookOptions{URL: s.URL, Timeout: time.Hour, ValidID: validID, LogFailure: func(what string, err error) { t.Error(what, err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

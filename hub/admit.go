@@ -91,14 +91,14 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 		return nil, r.Problem
 	}
 	claim, refusal := h.who(r)
-	waits := claim.token != ""
+	later := h.decidesLater(claim)
 	if refusal == nil {
 		refusal = h.open()
 	}
 	if refusal == nil {
-		refusal = h.gate.enter(r.Remote, r.Upgrade || waits)
+		refusal = h.gate.enter(r.Remote, r.Upgrade || later)
 	}
-	if refusal == nil && !r.Upgrade && !waits {
+	if refusal == nil && !r.Upgrade && !later {
 		refusal = wouldBeLetIn()
 	}
 	if refusal != nil {
@@ -106,8 +106,8 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	}
 	s := newSession(h, c, claim.user, r.Remote)
 	s.expires = claim.expires
-	if waits {
-		refusal = h.verifyLater(s, claim.token, r.Upgrade)
+	if later {
+		refusal = h.decideLater(s, claim, r)
 	} else {
 		refusal = h.register(s)
 	}
@@ -208,7 +208,7 @@ func (a *answers) add(one conn.Answer) { a.list = append(a.list, one) }
 func (a *answers) welcome(s *session, text func([]byte, *session) []byte) {
 	from := len(a.texts)
 	a.texts = text(a.texts, s)
-	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:], Lasts: lasts(s.expires)})
+	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:], Lasts: s.lasts(s.expires)})
 }
 
 func (a *answers) send(s *conn.Server) {
@@ -243,7 +243,7 @@ func (h *Hub) appendWelcome(b []byte, s *session) []byte {
 // who says whose connection a request asks for.
 func (h *Hub) who(r *conn.Request) (claim, *conn.Refusal) {
 	if r.Origin != "" && !r.AllowOrigin {
-		return claim{}, &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
+		return claim{}, forbidden("pages of this origin may not connect")
 	}
 	if h.opts.Tokens != nil {
 		return h.whoByToken(r)
@@ -272,6 +272,10 @@ func wouldBeLetIn() *conn.Refusal {
 
 func unauthorized(reason string) *conn.Refusal {
 	return &conn.Refusal{Status: http.StatusUnauthorized, Error: "unauthorized", Reason: reason}
+}
+
+func forbidden(reason string) *conn.Refusal {
+	return &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: reason}
 }
 
 func unavailable(reason string) *conn.Refusal {

@@ -61,6 +61,7 @@ type Options struct {
 	Origins         auth.Origins   // which pages may connect
 	Tokens          *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
 	Cookie          string         // in which a token may be; "": in none
+	Hook            *auth.Hook     // is asked who may connect, after all else; nil: none. The hub does not run it
 	// SpareProcessor allows one processor more (GOMAXPROCS) while messages come in
 	// quick succession; see package source.
 	SpareProcessor bool
@@ -100,7 +101,9 @@ type Hub struct {
 	rewrites chan struct{} // capacity 1: all entries are to be rewritten
 	refusals chan refused  // to be logged
 
-	unverified chan unverified // handshakes whose tokens take long to verify
+	unverified chan unverified // tokens that take long to verify
+	refreshing refreshing
+	verdicts   verdicts
 
 	gaps, rejected, heals atomic.Uint64
 	probeFailures         atomic.Uint64

@@ -34,13 +34,31 @@ func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
 // address is the client's address.
 func (s *session) address() netip.Addr { return netip.AddrFrom16(s.remote).Unmap() }
 
-// lasts is how long a connection may last that expires at that time, in Unix seconds: at
-// least a millisecond; 0: for ever.
-func lasts(expires uint32) time.Duration {
-	if expires == 0 {
+// lasts is how long from now on the connection may last, whose token expires at that
+// time, in Unix seconds, 0: never; but no longer than its hook has said. It is at least a
+// millisecond; 0: for ever.
+func (s *session) lasts(expires uint32) time.Duration {
+	ends := time.Time{}
+	if s.hub.opts.Hook != nil {
+		ends = s.hub.verdicts.about(s).ends
+	}
+	if at := time.Unix(int64(expires), 0); expires != 0 && (ends.IsZero() || at.Before(ends)) {
+		ends = at
+	}
+	if ends.IsZero() {
 		return 0
 	}
-	return max(time.Millisecond, time.Until(time.Unix(int64(expires), 0)))
+	return max(time.Millisecond, time.Until(ends))
+}
+
+// tokenUser is whose its tokens must be: its own user, whoever else the hook has named.
+func (s *session) tokenUser() string {
+	if s.hub.opts.Hook != nil {
+		if user := s.hub.verdicts.about(s).asked; user != "" {
+			return user
+		}
+	}
+	return s.user
 }
 
 // entry is what presence has of it.
@@ -53,6 +71,9 @@ func (s *session) Renew() { s.hub.presence.Renew(s.entry()) }
 func (s *session) Closed(why conn.Cause) {
 	h := s.hub
 	h.gate.leave(s.address())
+	if h.opts.Hook != nil {
+		h.verdicts.forget(s)
+	}
 	if h.registry.remove(s) {
 		_ = h.presence.Unregister(s.entry(), nil) // closed: the entry expires by itself
 	}

@@ -1,5 +1,7 @@
 package hub
 
+import "pushpod/auth"
+
 // Stats is what the hub has done, and what it holds. All but Connections,
 // UplinkWaiting and the truth values only grow.
 type Stats struct {
@@ -10,6 +12,8 @@ type Stats struct {
 	FramesRejected                             uint64
 	UplinkWaiting, Connections                 int
 	RedisUp, Ready, Draining, Conflict         bool
+
+	Hook auth.HookStats
 }
 
 // Stats may be called at any time, from anywhere.
@@ -31,6 +35,9 @@ func (h *Hub) Stats() Stats {
 		Conflict:       h.status.inConflict(),
 		Draining:       h.Draining(),
 		Ready:          len(h.Problems()) == 0,
+	}
+	if h.opts.Hook != nil {
+		s.Hook = h.opts.Hook.Stats()
 	}
 	h.status.update(func(st *status) { s.RedisUp = st.subscribed && st.proved })
 	return s

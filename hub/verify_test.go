@@ -309,3 +309,64 @@ func TestTokenFramesAreForThoseWhoCameByToken(t *testing.T) {
 		t.Errorf("%s", f.Raw)
 	}
 }
+
+// One client must not keep the others from having their tokens verified.
+func TestOneTokenOfAConnectionIsVerifiedAtATime(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	hold := make(chan struct{})
+	i.hold.Store(&hold)
+	p := startTokenPod(t, i, nil)
+	hs := hsToken(t, map[string]any{"sub": "alice", "exp": inAnHour()})
+	es := i.token(t, "alice", time.Hour) // waits for the endpoint
+	c, d := p.wantToken("alice", bearer(hs)), p.wantToken("alice", bearer(hs))
+	send := func(c *wsClient, id, token string) {
+		t.Helper()
+		c.send(`{"type":"token","id":"` + id + `","token":"` + token + `"}`)
+	}
+	want := func(c *wsClient, id, why string) {
+		t.Helper()
+		if gotID, got := c.receipt(); gotID != id || got != why {
+			t.Errorf("the receipt of %s: %q, want that of %s: %q", gotID, got, id, why)
+		}
+	}
+	send(c, "first", es)
+	send(d, "another's", es)
+	for range 10 {
+		send(c, "more", es)
+		want(c, "more", "rate")
+	}
+	send(c, "cheap", hs)
+	want(c, "cheap", "")
+	close(hold)
+	want(c, "first", "")
+	want(d, "another's", "")
+	for range 3 { // as soon as there is the answer
+		send(c, "next", es)
+		want(c, "next", "")
+	}
+	send(c, "bad", newIssuer(t).token(t, "alice", time.Hour))
+	want(c, "bad", "not_allowed")
+	send(c, "and again", es)
+	want(c, "and again", "")
+	p.refreshing.mu.Lock()
+	defer p.refreshing.mu.Unlock()
+	if n := len(p.refreshing.all); n != 0 {
+		t.Errorf("%d tokens are still being verified", n)
+	}
+}
+
+// 16 KiB in one field are more than a head may have; what fits is still too large for
+// a token.
+func TestHugeTokensAreRefused(t *testing.T) {
+	t.Parallel()
+	p := startTokenPod(t, nil, nil)
+	of := func(n int) string {
+		token := hsToken(t, map[string]any{"sub": "alice", "exp": inAnHour(), "x": strings.Repeat("x", n*3/4)})
+		return token
+	}
+	p.wantNoToken(bearer(of(16<<10)), http.StatusRequestHeaderFieldsTooLarge, "head")
+	p.wantNoToken(bearer(of(9<<10)), http.StatusUnauthorized, "too large")
+	p.wantNoToken(http.Header{"Cookie": {"session=" + of(9<<10)}}, http.StatusUnauthorized, "too large")
+	p.wantToken("alice", bearer(of(5<<10)))
+}
