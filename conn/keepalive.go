@@ -31,12 +31,11 @@ func (c *Conn) startClocks(lasts time.Duration) {
 	c.schedule()
 }
 
-// expireIn sets when the connection expires; 0: never. It is not too early: the tick that
-// has begun does not count.
+// expireIn sets when the connection expires; 0: never.
 func (c *Conn) expireIn(d time.Duration) {
 	c.expireAt = 0
 	if d > 0 {
-		c.expireAt = c.loop.wheel.Now() + 1 + c.loop.wheel.Ticks(min(d, longest))
+		c.expireAt = c.loop.after(min(d, longest))
 	}
 }
 

@@ -124,8 +124,8 @@ func (l *Loop) Tick() {
 // sliceDue bounds how many connections get what is due while mu is held.
 const sliceDue = 64
 
-// after is the tick at which d has gone by: nothing is due too early.
-func (l *Loop) after(d time.Duration) uint32 { return l.wheel.Now() + l.wheel.Ticks(d) }
+// after is the tick at which d has gone by.
+func (l *Loop) after(d time.Duration) uint32 { return l.wheel.After(d, time.Now()) }
 
 // due does what is due for the connection in a slot.
 func (l *Loop) due(slot uint32) { l.slots[slot].onDue() }

@@ -295,9 +295,12 @@ func TestHealRemovesWhatThisPodDoesNotHold(t *testing.T) {
 		if n := len(w.fields("alice")); n != 3 {
 			t.Fatalf("%d fields are left, want the held one, the foreign one and the one that is none", n)
 		}
-		if got := s.Stats().Stale; got != 1 {
-			t.Fatalf("Stale = %d, want 1", got)
-		}
+		eventually(t, "it is counted", func() error {
+			if got := s.Stats().Stale; got != 1 {
+				return fmt.Errorf("Stale = %d, want 1", got)
+			}
+			return nil
+		})
 	})
 }
 

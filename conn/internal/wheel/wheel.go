@@ -45,8 +45,15 @@ func New(tick time.Duration, now time.Time) *Wheel {
 // 2^32, which at 100 ms is 13 years.
 func (w *Wheel) Now() uint32 { return w.now }
 
-// Ticks returns d in ticks, rounded up: nothing is due too early.
+// Ticks returns d in ticks, rounded up.
 func (w *Wheel) Ticks(d time.Duration) uint32 { return uint32((max(0, d) + w.tick - 1) / w.tick) }
+
+// After returns the first tick at which d has gone by since the time now: nothing is
+// due too early, also where the wheel lags behind.
+func (w *Wheel) After(d time.Duration, now time.Time) uint32 {
+	behind := max(0, min(now.Sub(w.last), maxStall))
+	return w.now + uint32(max(0, w.owed-1)) + w.Ticks(max(0, d)+behind)
+}
 
 // Set makes a slot due at that tick, in place of what was set before. What is
 // not later than now is due at the next tick. A due of 0 is the same as

@@ -50,6 +50,28 @@ func TestTicksAreRoundedUp(t *testing.T) {
 	}
 }
 
+func TestAfterIsNeverTooEarly(t *testing.T) {
+	w := New(tick, start)
+	w.Set(1, w.After(3*tick, start))
+	now := start.Add(7*tick + tick/2) // of which the wheel knows nothing yet
+	w.Set(2, w.After(3*tick, now))
+	if due := advance(w, now); !slices.Equal(due, []uint32{1}) {
+		t.Errorf("due are %v, want the first", due)
+	}
+	want(t, "before the second", advance(w, now.Add(3*tick-1)))
+	want(t, "the second", advance(w, now.Add(3*tick+tick/2)), 2)
+
+	// In the middle of catching up.
+	now = now.Add(5 * tick)
+	for slot := range uint32(3) {
+		w.Set(10+slot, w.Now()+1)
+	}
+	w.Advance(now, 1, func(uint32) { w.Set(20, w.After(tick, now)) })
+	advance(w, now)
+	want(t, "too early", advance(w, now.Add(tick-1)))
+	want(t, "in time", advance(w, now.Add(2*tick)), 20)
+}
+
 func TestWhatIsNotLaterThanNowIsDueAtTheNextTick(t *testing.T) {
 	w := New(tick, start)
 	advance(w, start.Add(9*tick))
