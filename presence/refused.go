@@ -1,0 +1,35 @@
+package presence
+
+import "fmt"
+
+// Ground is why an entry is refused.
+type Ground uint8
+
+const (
+	Blocked  Ground = iota // the user is (Keys.Block)
+	Revoked                // the credential is (Keys.Revoked)
+	Outdated               // the credential is older than Keys.ValidAfter or Keys.ValidAfterUser
+	Used                   // the credential has let in another connection (Keys.Used)
+	grounds
+)
+
+var groundNames = [grounds]string{"blocked", "revoked", "outdated", "used"}
+
+func (g Ground) String() string { return groundNames[g] }
+
+// Grounds lists all of them, for metrics.
+func Grounds() []Ground { return []Ground{Blocked, Revoked, Outdated, Used} }
+
+// Refused is the error of an entry against which a key in Redis speaks.
+type Refused struct {
+	Ground Ground
+	Key    string
+	Value  string // of the key: for Blocked and Revoked a reason for people, cut after 256 bytes
+}
+
+// maxReason bounds Refused.Value, in bytes.
+const maxReason = 256
+
+func (r *Refused) Error() string {
+	return fmt.Sprintf("presence: refused: %s (%s)", r.Ground, r.Key)
+}
