@@ -135,6 +135,9 @@ func keys() []key {
 			"How often a pod publishes to itself to check its subscription. If Redis goes silent, the pod notices within redis.probe + redis.timeout."),
 		newKey("redis.load_functions", "off", func(c *Config) *bool { return &c.Redis.LoadFunctions }, onOff(),
 			"Load the function library (FCALL pushpod_push) at the start, if Redis supports functions and has no newer version."),
+		newKey("redis.control", "off", func(c *Config) *bool { return &c.Redis.Control }, onOff(),
+			"Obey a close only on the channels push:ctl:ADDRESS of each pod and push:ctl:all, so that Redis's access control list can tell who may push from who may close connections. "+
+				"On push:pod:ADDRESS and push:all the data beside a close is still delivered; all is for push:all and push:ctl:all. All pods of an installation need the same value."),
 
 		newKey("presence.ttl", "90s", func(c *Config) *time.Duration { return &c.Presence.TTL }, duration(time.Second, day, false),
 			"How long a presence entry stays in Redis after its pod has died. Must be more than presence.renew + conn.ping + conn.ping_timeout."),

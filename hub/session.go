@@ -3,6 +3,7 @@ package hub
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"pushpod/conn"
@@ -15,11 +16,13 @@ import (
 // matters (a test says how large it may be).
 type session struct {
 	// Static.
-	hub    *Hub
 	conn   *conn.Conn
 	user   string
 	uuid   presence.UUID
 	remote [16]byte // as IPv6
+
+	// What its token says that can be withdrawn; nil: it has come without one.
+	credential atomic.Pointer[presence.Credential]
 
 	next *session // the user's next older one; guarded by registry.mu
 	mark uint32   // the last message addressed to it; owned by the router
@@ -28,8 +31,11 @@ type session struct {
 }
 
 func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
-	return &session{hub: h, conn: c, user: strings.Clone(user), uuid: h.pods.NewUUID(), remote: remote.As16()}
+	return &session{conn: c, user: strings.Clone(user), uuid: h.pods.NewUUID(), remote: remote.As16()}
 }
+
+// hub is the one that has admitted it. A field of its own would cost eight bytes for each.
+func (s *session) hub() *Hub { return s.conn.Admitter().(*Hub) }
 
 // address is the client's address.
 func (s *session) address() netip.Addr { return netip.AddrFrom16(s.remote).Unmap() }
@@ -44,14 +50,16 @@ func lasts(expires uint32) time.Duration {
 }
 
 // entry is what presence has of it.
-func (s *session) entry() presence.Entry { return presence.Entry{User: s.user, UUID: s.uuid} }
+func (s *session) entry() presence.Entry {
+	return presence.Entry{User: s.user, UUID: s.uuid, Credential: s.credential.Load()}
+}
 
 // Renew renews the entry.
-func (s *session) Renew() { s.hub.presence.Renew(s.entry()) }
+func (s *session) Renew() { s.hub().presence.Renew(s.entry()) }
 
 // Closed forgets the session.
 func (s *session) Closed(why conn.Cause) {
-	h := s.hub
+	h := s.hub()
 	h.gate.leave(s.address())
 	if h.registry.remove(s) {
 		_ = h.presence.Unregister(s.entry(), nil) // closed: the entry expires by itself

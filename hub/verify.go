@@ -22,18 +22,19 @@ const (
 // verified at once.
 func (h *Hub) whoByToken(r *conn.Request) (claim, *conn.Refusal) {
 	query, inQuery := r.Query.Get("token")
-	token, _ := auth.Find(auth.Places{
+	token, place := auth.Find(auth.Places{
 		Authorization: r.Field("Authorization"), Cookie: r.Field("Cookie"), CookieName: h.opts.Cookie,
 		Subprotocols: r.Field("Sec-WebSocket-Protocol"), Query: query, HasQuery: inQuery,
 	})
+	once := place == auth.InQuery // it stands in logs and histories
 	if !h.opts.Tokens.Cheap(token) {
-		return claim{token: token}, nil
+		return claim{token: token, once: once}, nil
 	}
 	identity, err := h.opts.Tokens.Verify(context.Background(), token) // does not wait
 	if err != nil {
 		return claim{}, notVerified(err)
 	}
-	return claim{user: identity.User, expires: expiry(identity.Expires)}, nil
+	return claim{user: identity.User, expires: expiry(identity.Expires), credential: h.credential(identity, once)}, nil
 }
 
 // expiry is t in Unix seconds, 0 where there is none within them.
@@ -57,13 +58,14 @@ type unverified struct {
 	session *session
 	token   string
 	upgrade bool   // of a handshake: it asks for a WebSocket
+	once    bool   // of a handshake: it stands where others may see it
 	id      []byte // of a frame; nil: of a handshake
 }
 
 // verifyLater has a token verified off the loops.
-func (h *Hub) verifyLater(s *session, token string, upgrade bool) *conn.Refusal {
+func (h *Hub) verifyLater(s *session, token string, upgrade, once bool) *conn.Refusal {
 	select {
-	case h.unverified <- unverified{session: s, token: strings.Clone(token), upgrade: upgrade}:
+	case h.unverified <- unverified{session: s, token: strings.Clone(token), upgrade: upgrade, once: once}:
 		return nil
 	default:
 		return unavailable("too many tokens wait to be verified")
@@ -102,10 +104,12 @@ func (h *Hub) verified(ctx context.Context, u unverified) {
 	}
 	code, reason := u.session.mayRefresh(identity, err)
 	if code == "" {
-		u.session.conn.Last(lasts(expiry(identity.Expires)))
-	} else {
-		h.rejected.Add(1)
+		if u.session.exchange(identity, u.id) {
+			return
+		}
+		code, reason = errorUnavailable, "this pod is leaving"
 	}
+	h.rejected.Add(1)
 	u.session.conn.Answer(receipt(u.id, code, reason))
 }
 
@@ -116,13 +120,12 @@ func (h *Hub) handshake(u unverified, identity auth.Identity, err error) {
 	switch {
 	case err != nil:
 		refusal = notVerified(err)
-	case !u.upgrade:
-		refusal = wouldBeLetIn()
 	default:
 		// The connection may have ended: then it must not come into presence.
 		s.conn.Decide(func() {
 			s.user, s.expires = identity.User, expiry(identity.Expires)
-			refusal = h.register(s)
+			s.credential.Store(h.credential(identity, u.once))
+			refusal = h.ask(s, u.upgrade)
 		})
 	}
 	if refusal != nil {
@@ -132,7 +135,7 @@ func (h *Hub) handshake(u unverified, identity auth.Identity, err error) {
 
 // refresh takes a fresh token of the connection's user. Its loop is locked.
 func (s *session) refresh(f *clientFrame) {
-	h, token := s.hub, string(f.token)
+	h, token := s.hub(), string(f.token)
 	switch {
 	case f.id == nil || f.token == nil:
 		s.reject(f.id, errorBadFrame, "a token frame needs an id and a token")
@@ -142,8 +145,11 @@ func (s *session) refresh(f *clientFrame) {
 			s.reject(f.id, code, reason)
 			return
 		}
-		s.conn.LastLocked(lasts(expiry(identity.Expires)))
-		s.conn.SendLocked(receipt(f.id, "", ""))
+		if !s.exchange(identity, bytes.Clone(f.id)) {
+			s.reject(f.id, errorUnavailable, "this pod is leaving")
+			return
+		}
+		s.conn.OweLocked()
 	case len(h.unverified) < maxUnverified/2: // the others are for handshakes
 		select {
 		case h.unverified <- unverified{session: s, token: token, id: bytes.Clone(f.id)}:

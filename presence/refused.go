@@ -10,15 +10,13 @@ const (
 	Revoked                // the credential is (Keys.Revoked)
 	Outdated               // the credential is older than Keys.ValidAfter or Keys.ValidAfterUser
 	Used                   // the credential has let in another connection (Keys.Used)
-	grounds
+
+	GroundCount = iota
 )
 
-var groundNames = [grounds]string{"blocked", "revoked", "outdated", "used"}
+var groundNames = [GroundCount]string{"blocked", "revoked", "outdated", "used"}
 
 func (g Ground) String() string { return groundNames[g] }
-
-// Grounds lists all of them, for metrics.
-func Grounds() []Ground { return []Ground{Blocked, Revoked, Outdated, Used} }
 
 // Refused is the error of an entry against which a key in Redis speaks.
 type Refused struct {
