@@ -307,6 +307,7 @@ func (p *pod) build() {
 		OnExcess: c.Limits.OnExcess,
 		Pods:     p.pods,
 		Own:      func(user string) int { return p.hub.CountUser(user) },
+		Refused:  func(e presence.Entry, r *presence.Refused) { p.hub.Revoke(e, r) },
 		Log:      p.log,
 	})
 	p.hub = hub.New(hub.Options{
@@ -322,6 +323,7 @@ func (p *pod) build() {
 		},
 		Uplink:          p.once,
 		UplinkMaxLength: c.Uplink.MaxLength,
+		Control:         c.Redis.Control,
 		MaxMessage:      int(c.Conn.MaxMessage),
 		Limits: hub.Limits{
 			Connections:         c.Limits.Connections,

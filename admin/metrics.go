@@ -37,6 +37,8 @@ func descriptions() [][]string {
 		{"pushpod_accept_errors_total", "Sockets that could not be accepted, or were closed unanswered, because descriptors ran out."},
 		{"pushpod_envelopes_total", "Envelopes read from Redis: ok, or bad and dropped.", "result"},
 		{"pushpod_envelopes_unknown_members_total", "Unknown members of envelopes, which were ignored."},
+		{"pushpod_closes_ignored_total", "Closes that came on another channel than push:ctl:…, with redis.control."},
+		{"pushpod_revocations_total", "Open connections that were closed with 4500, by reason: the user is blocked, the token is revoked or outdated (push:valid-after).", "reason"},
 		{"pushpod_deliveries_total", "Messages by what became of them, one for each message and connection.", "result"},
 		{"pushpod_misses_total", "Targets of envelopes that are not on this pod."},
 		{"pushpod_heals_total", "Checks of a user's presence for stale entries after a miss."},
@@ -157,6 +159,10 @@ func (c *collector) collectHub(gauge gaugeFunc, count countFunc, ch chan<- prome
 	count("pushpod_envelopes_total", s.EnvelopesOK, "ok")
 	count("pushpod_envelopes_total", s.EnvelopesBad, "bad")
 	count("pushpod_envelopes_unknown_members_total", s.UnknownMembers)
+	count("pushpod_closes_ignored_total", s.ClosesIgnored)
+	for _, g := range []presence.Ground{presence.Blocked, presence.Revoked, presence.Outdated} {
+		count("pushpod_revocations_total", s.Revoked[g], g.String())
+	}
 	count("pushpod_misses_total", s.Misses)
 	count("pushpod_heals_total", s.Heals)
 	count("pushpod_subscription_gaps_total", s.Gaps)
@@ -192,6 +198,7 @@ func (c *collector) collectPresence(gauge gaugeFunc, count countFunc, ch chan<- 
 	s := c.src.Presence()
 	count("pushpod_presence_operations_total", s.Registered, "register")
 	count("pushpod_presence_operations_total", s.Rejected, "reject")
+	count("pushpod_presence_operations_total", s.Refused, "refuse")
 	count("pushpod_presence_operations_total", s.Renewed, "renew")
 	count("pushpod_presence_operations_total", s.Unregistered, "unregister")
 	count("pushpod_presence_operations_total", s.Dropped, "drop")

@@ -63,6 +63,7 @@ type Redis struct {
 	Timeout        time.Duration
 	Probe          time.Duration
 	LoadFunctions  bool
+	Control        bool
 }
 
 // Embedded says that no Redis is named, so that the pod brings its own.

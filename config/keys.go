@@ -84,7 +84,7 @@ func keys() []key {
 		newKey("auth.mode", "none", func(c *Config) *string { return &c.Auth.Mode }, oneOf([]string{"none", "jwt"}, map[string]string{
 			"header": "comes with a later version; this one has none and jwt",
 		}), "How clients prove who they are. With none a client is who it says in ?user=ID, so none is allowed only if listen is on loopback or auth.insecure is on. "+
-			"With jwt a client is the sub of a signed token, which stands in Authorization: Bearer, in auth.cookie, among the subprotocols (pushpod.v1, bearer.TOKEN) or in ?token=, looked for in this order. "+
+			"With jwt a client is the sub of a signed token, which stands in Authorization: Bearer, in auth.cookie, among the subprotocols (pushpod.v1, bearer.TOKEN) or in ?token=, looked for in this order. A token in ?token= that has a jti lets in one connection. "+
 			"A connection is closed with 4000 when its token expires."),
 		newKey("auth.insecure", "off", func(c *Config) *bool { return &c.Auth.Insecure }, onOff(),
 			"Allow auth.mode none although listen is not on loopback. Anyone who can connect can be any user: use it only behind something that authenticates."),
@@ -141,11 +141,14 @@ func keys() []key {
 			"How often a pod publishes to itself to check its subscription. If Redis goes silent, the pod notices within redis.probe + redis.timeout."),
 		newKey("redis.load_functions", "off", func(c *Config) *bool { return &c.Redis.LoadFunctions }, onOff(),
 			"Load the function library (FCALL pushpod_push) at the start, if Redis supports functions and has no newer version."),
+		newKey("redis.control", "off", func(c *Config) *bool { return &c.Redis.Control }, onOff(),
+			"Obey a close only on the channels push:ctl:ADDRESS of each pod and push:ctl:all, so that Redis's access control list can tell who may push from who may close connections. "+
+				"On push:pod:ADDRESS and push:all the data beside a close is still delivered; all is for push:all and push:ctl:all. All pods of an installation need the same value."),
 
 		newKey("presence.ttl", "90s", func(c *Config) *time.Duration { return &c.Presence.TTL }, duration(time.Second, day, false),
 			"How long a presence entry stays in Redis after its pod has died. Must be more than presence.renew + conn.ping + conn.ping_timeout."),
 		newKey("presence.renew", "30s", func(c *Config) *time.Duration { return &c.Presence.Renew }, duration(100*time.Millisecond, 12*time.Hour, false),
-			"How often a pod renews the presence entry of each connection. After a loss of data in Redis, presence is complete again within this time."),
+			"How often a pod renews the presence entry of each connection. After a loss of data in Redis, presence is complete again within this time; and within it, blocks and revocations close live connections."),
 		newKey("presence.heartbeat", "3s", func(c *Config) *time.Duration { return &c.Presence.Heartbeat }, duration(50*time.Millisecond, time.Minute, false),
 			"How often a pod writes its heartbeat to Redis."),
 		newKey("presence.lease", "10s", func(c *Config) *time.Duration { return &c.Presence.Lease }, duration(100*time.Millisecond, 10*time.Minute, false),

@@ -42,9 +42,8 @@ func newGate(l Limits) *gate {
 	return g
 }
 
-// enter asks for one more connection from an address. Without hold it only
-// says what would be said.
-func (g *gate) enter(ip netip.Addr, hold bool) *conn.Refusal {
+// enter asks for one more connection from an address.
+func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.handshakes != nil && !g.handshakes.Allow() {
@@ -56,11 +55,9 @@ func (g *gate) enter(ip netip.Addr, hold bool) *conn.Refusal {
 	if g.limits.PerIP > 0 && g.perIP[ip] >= g.limits.PerIP {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "too many connections from this address", RetryAfter: 5}
 	}
-	if hold {
-		g.total++
-		if g.limits.PerIP > 0 {
-			g.perIP[ip]++
-		}
+	g.total++
+	if g.limits.PerIP > 0 {
+		g.perIP[ip]++
 	}
 	return nil
 }
@@ -81,6 +78,9 @@ type claim struct {
 	user    string
 	expires uint32 // Unix seconds; 0: never
 	token   string // not verified yet, in place of a user; "": none
+	once    bool   // the token stands in the query
+
+	credential *presence.Credential // of a token that is verified; nil: none
 }
 
 // Admit decides about a handshake, and registers a new session; see
@@ -91,31 +91,37 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 		return nil, r.Problem
 	}
 	claim, refusal := h.who(r)
-	later := h.decidesLater(claim)
 	if refusal == nil {
 		refusal = h.open()
 	}
 	if refusal == nil {
-		refusal = h.gate.enter(r.Remote, r.Upgrade || later)
-	}
-	if refusal == nil && !r.Upgrade && !later {
-		refusal = wouldBeLetIn()
+		refusal = h.gate.enter(r.Remote)
 	}
 	if refusal != nil {
 		return nil, refusal
 	}
 	s := newSession(h, c, claim.user, r.Remote)
 	s.expires = claim.expires
-	if later {
+	s.credential.Store(claim.credential)
+	if h.decidesLater(claim) {
 		refusal = h.decideLater(s, claim, r)
 	} else {
-		refusal = h.register(s)
+		refusal = h.ask(s, r.Upgrade)
 	}
 	if refusal != nil {
 		h.gate.leave(r.Remote)
 		return nil, refusal
 	}
 	return s, nil
+}
+
+// ask asks Redis about a session, which answers later: it registers it, or with no upgrade
+// only says what would be said. Its connection's loop is locked.
+func (h *Hub) ask(s *session, upgrade bool) *conn.Refusal {
+	if upgrade {
+		return h.register(s)
+	}
+	return h.check(s)
 }
 
 // register makes a session known, here and in Redis, which answers later. Its
@@ -176,7 +182,7 @@ func (h *Hub) registered(s *session, r presence.Registered) {
 		h.answers.send(h.server)
 	}
 	for _, old := range r.Excess {
-		h.uplink.publish(old.Channel, replaced(s.user, old.UUID))
+		h.uplink.publish(h.closing(old.Channel), replaced(s.user, old.UUID))
 	}
 }
 
@@ -184,6 +190,15 @@ func (h *Hub) registered(s *session, r presence.Registered) {
 // is refused.
 func (h *Hub) notRegistered(s *session, err error) *conn.Refusal {
 	h.registry.remove(s)
+	return h.refusal(s, err)
+}
+
+// refusal says how a session is refused of which presence has said err.
+func (h *Hub) refusal(s *session, err error) *conn.Refusal {
+	var refused *presence.Refused
+	if errors.As(err, &refused) {
+		return refusedBy(refused)
+	}
 	if errors.Is(err, presence.ErrTooMany) {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5}
 	}
@@ -270,12 +285,12 @@ func wouldBeLetIn() *conn.Refusal {
 	return &conn.Refusal{Status: http.StatusUpgradeRequired, Error: "upgrade_required", Reason: "this request would be let in: connect with a WebSocket"}
 }
 
-func unauthorized(reason string) *conn.Refusal {
-	return &conn.Refusal{Status: http.StatusUnauthorized, Error: "unauthorized", Reason: reason}
-}
-
 func forbidden(reason string) *conn.Refusal {
 	return &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: reason}
+}
+
+func unauthorized(reason string) *conn.Refusal {
+	return &conn.Refusal{Status: http.StatusUnauthorized, Error: "unauthorized", Reason: reason}
 }
 
 func unavailable(reason string) *conn.Refusal {

@@ -38,8 +38,9 @@ func (h *Hub) decideLater(s *session, c claim, r *conn.Request) *conn.Refusal {
 // question is what the hook is asked, but for the user.
 func (h *Hub) question(r *conn.Request) auth.Question {
 	device, _ := r.Query.Get("device")
+	token, _ := h.findToken(r)
 	return auth.Question{
-		Token:  strings.Clone(h.findToken(r)),
+		Token:  strings.Clone(token),
 		IP:     r.Remote.String(),
 		Origin: strings.Clone(r.Origin),
 		Device: strings.Clone(device),
@@ -80,23 +81,21 @@ func deniedBy(d *auth.Denied) *conn.Refusal {
 	return unauthorized(d.Reason)
 }
 
-// letIn registers the session of a handshake, where all who were asked have let it in.
-// Its user is the one whom the hook names, if it does.
+// letIn asks Redis about the session of a handshake, where all else has let it in. Its
+// user is the one whom the hook names, if it does.
 func (h *Hub) letIn(u undecided, v auth.Verdict) {
-	refusal := wouldBeLetIn()
-	if u.upgrade {
-		refusal = nil
-		// The connection may have ended: then it must not come into presence.
-		u.session.conn.Decide(func() {
-			s := u.session
-			s.user, s.expires = u.claim.user, u.claim.expires
-			if v.User != "" {
-				s.user = v.User
-			}
-			h.verdicts.add(s, verdict{ends: v.Expires, asked: u.claim.user})
-			refusal = h.register(s)
-		})
-	}
+	var refusal *conn.Refusal
+	// The connection may have ended: then it must not come into presence.
+	u.session.conn.Decide(func() {
+		s := u.session
+		s.user, s.expires = u.claim.user, u.claim.expires
+		s.credential.Store(u.claim.credential)
+		if v.User != "" {
+			s.user = v.User
+		}
+		h.verdicts.add(s, verdict{ends: v.Expires, asked: u.claim.user})
+		refusal = h.ask(s, u.upgrade)
+	})
 	if refusal != nil {
 		h.refuse(u.session, refusal)
 	}

@@ -433,3 +433,44 @@ func TestPodEndsWhileItsHookIsAsked(t *testing.T) {
 	}
 	// The hook ends with the test, which fails where that takes an hour.
 }
+
+// Blocks are of the user whom the hook names, and a token that it refuses is not used up.
+func TestBlocksApplyToWhomTheHookNames(t *testing.T) {
+	t.Parallel()
+	s := startHook(t, time.Minute)
+	p := startTokenPod(t, nil, func(o *Options) { o.Hook = s.Hook })
+	block := func(user string) {
+		t.Helper()
+		if err := p.admin.Set(context.Background(), "push:block:{"+user+"}", "spam", time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	block("alice")
+	block("carol")
+	token := hsToken(t, map[string]any{"sub": "alice", "exp": inAnHour()})
+	p.wantNoToken(bearer(token), http.StatusForbidden, "blocked")
+	s.says(200, `{"user":"carol"}`)
+	p.wantNoToken(bearer(token), http.StatusForbidden, "blocked")
+	s.says(200, `{"user":"bob"}`)
+	p.wantToken("bob", bearer(token))
+
+	once := "x&token=" + hsToken(t, map[string]any{"sub": "dave", "exp": inAnHour(), "jti": "once"})
+	connect := func() (*client.Conn, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		return client.Dial(ctx, client.Options{URL: "ws://" + p.server.Addr().String() + conn.Path + "?a=" + once})
+	}
+	s.says(403, ``)
+	if _, err := connect(); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("refused by the hook: %v", err)
+	}
+	s.says(200, `{}`)
+	c, err := connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close(1000, "")
+	if _, err := connect(); err == nil || !strings.Contains(err.Error(), "used") {
+		t.Errorf("the second time: %v", err)
+	}
+}

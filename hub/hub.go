@@ -22,6 +22,7 @@ import (
 // an error is returned, it is not called.
 type Presence interface {
 	Register(e presence.Entry, done func(presence.Registered)) error
+	Check(e presence.Entry, done func(error)) error
 	Renew(e presence.Entry)
 	Unregister(e presence.Entry, done func(error)) error
 	Heal(user string, held func(presence.UUID) bool)
@@ -57,11 +58,13 @@ type Options struct {
 	Uplink          redis.UniversalClient
 	UplinkMaxLength int64
 	MaxMessage      int // of a client, for the welcome
-	Limits          Limits
-	Origins         auth.Origins   // which pages may connect
-	Tokens          *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
-	Cookie          string         // in which a token may be; "": in none
-	Hook            *auth.Hook     // is asked who may connect, after all else; nil: none. The hub does not run it
+	// Control: connections are closed only by what is published on push:ctl:….
+	Control bool
+	Limits  Limits
+	Origins auth.Origins   // which pages may connect
+	Tokens  *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
+	Cookie  string         // in which a token may be; "": in none
+	Hook    *auth.Hook     // is asked who may connect, after all else; nil: none. The hub does not run it
 	// SpareProcessor allows one processor more (GOMAXPROCS) while messages come in
 	// quick succession; see package source.
 	SpareProcessor bool
@@ -91,7 +94,7 @@ type Hub struct {
 	status   status
 	log      zerolog.Logger
 
-	badLog, unknownLog, registerLog, refusedLog, conflictLog zerolog.Logger // at most a few lines a second
+	badLog, unknownLog, registerLog, refusedLog, conflictLog, controlLog zerolog.Logger // at most a few lines a second
 
 	server    *conn.Server
 	deliverer *conn.Deliverer
@@ -104,6 +107,10 @@ type Hub struct {
 	unverified chan unverified // tokens that take long to verify
 	refreshing refreshing
 	verdicts   verdicts
+
+	nameless *presence.Credential // of tokens that say neither jti nor iat
+
+	revoked [presence.GroundCount]atomic.Uint64 // connections closed, by ground
 
 	gaps, rejected, heals atomic.Uint64
 	probeFailures         atomic.Uint64
@@ -123,11 +130,12 @@ func New(o Options) *Hub {
 		refusals: make(chan refused, 16),
 
 		unverified: make(chan unverified, maxUnverified),
+		nameless:   new(presence.Credential),
 	}
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 	}
-	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.conflictLog = few(), few(), few(), few(), few()
+	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.conflictLog, h.controlLog = few(), few(), few(), few(), few(), few()
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
 	h.router = &router{h: h, tail: []byte(frameTail)}

@@ -3,6 +3,7 @@ package hub
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"pushpod/conn"
@@ -15,11 +16,13 @@ import (
 // matters (a test says how large it may be).
 type session struct {
 	// Static.
-	hub    *Hub
 	conn   *conn.Conn
 	user   string
 	uuid   presence.UUID
 	remote [16]byte // as IPv6
+
+	// What its token says that can be withdrawn; nil: it has come without one.
+	credential atomic.Pointer[presence.Credential]
 
 	next *session // the user's next older one; guarded by registry.mu
 	mark uint32   // the last message addressed to it; owned by the router
@@ -28,8 +31,11 @@ type session struct {
 }
 
 func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
-	return &session{hub: h, conn: c, user: strings.Clone(user), uuid: h.pods.NewUUID(), remote: remote.As16()}
+	return &session{conn: c, user: strings.Clone(user), uuid: h.pods.NewUUID(), remote: remote.As16()}
 }
+
+// hub is the one that has admitted it. A field of its own would cost eight bytes for each.
+func (s *session) hub() *Hub { return s.conn.Admitter().(*Hub) }
 
 // address is the client's address.
 func (s *session) address() netip.Addr { return netip.AddrFrom16(s.remote).Unmap() }
@@ -39,8 +45,8 @@ func (s *session) address() netip.Addr { return netip.AddrFrom16(s.remote).Unmap
 // millisecond; 0: for ever.
 func (s *session) lasts(expires uint32) time.Duration {
 	ends := time.Time{}
-	if s.hub.opts.Hook != nil {
-		ends = s.hub.verdicts.about(s).ends
+	if s.hub().opts.Hook != nil {
+		ends = s.hub().verdicts.about(s).ends
 	}
 	if at := time.Unix(int64(expires), 0); expires != 0 && (ends.IsZero() || at.Before(ends)) {
 		ends = at
@@ -53,8 +59,8 @@ func (s *session) lasts(expires uint32) time.Duration {
 
 // tokenUser is whose its tokens must be: its own user, whoever else the hook has named.
 func (s *session) tokenUser() string {
-	if s.hub.opts.Hook != nil {
-		if user := s.hub.verdicts.about(s).asked; user != "" {
+	if s.hub().opts.Hook != nil {
+		if user := s.hub().verdicts.about(s).asked; user != "" {
 			return user
 		}
 	}
@@ -62,14 +68,16 @@ func (s *session) tokenUser() string {
 }
 
 // entry is what presence has of it.
-func (s *session) entry() presence.Entry { return presence.Entry{User: s.user, UUID: s.uuid} }
+func (s *session) entry() presence.Entry {
+	return presence.Entry{User: s.user, UUID: s.uuid, Credential: s.credential.Load()}
+}
 
 // Renew renews the entry.
-func (s *session) Renew() { s.hub.presence.Renew(s.entry()) }
+func (s *session) Renew() { s.hub().presence.Renew(s.entry()) }
 
 // Closed forgets the session.
 func (s *session) Closed(why conn.Cause) {
-	h := s.hub
+	h := s.hub()
 	h.gate.leave(s.address())
 	if h.opts.Hook != nil {
 		h.verdicts.forget(s)

@@ -18,31 +18,35 @@ const (
 	maxVerifying  = 512  // whose token is being verified: more than may wait for an endpoint
 )
 
-// findToken returns the token of a request, or "".
-func (h *Hub) findToken(r *conn.Request) string {
+// findToken returns the token of a request, or "", and where it stands.
+func (h *Hub) findToken(r *conn.Request) (string, auth.Place) {
 	query, inQuery := r.Query.Get("token")
-	token, _ := auth.Find(auth.Places{
+	token, place := auth.Find(auth.Places{
 		Authorization: r.Field("Authorization"), Cookie: r.Field("Cookie"), CookieName: h.opts.Cookie,
 		Subprotocols: r.Field("Sec-WebSocket-Protocol"), Query: query, HasQuery: inQuery,
 	})
-	return token
+	return token, place
 }
 
 // whoByToken says whose connection a request asks for by its token, where that can be
 // verified at once.
 func (h *Hub) whoByToken(r *conn.Request) (claim, *conn.Refusal) {
-	token := h.findToken(r)
+	token, place := h.findToken(r)
+	once := place == auth.InQuery // it stands in logs and histories
 	if !h.opts.Tokens.Cheap(token) {
-		return claim{token: token}, nil
+		return claim{token: token, once: once}, nil
 	}
 	identity, err := h.opts.Tokens.Verify(context.Background(), token) // does not wait
 	if err != nil {
 		return claim{}, notVerified(err)
 	}
-	return claimOf(identity), nil
+	return h.claimOf(identity, once), nil
 }
 
-func claimOf(i auth.Identity) claim { return claim{user: i.User, expires: expiry(i.Expires)} }
+// claimOf is the claim of a token that is good. once: it is to let in one connection.
+func (h *Hub) claimOf(i auth.Identity, once bool) claim {
+	return claim{user: i.User, expires: expiry(i.Expires), credential: h.credential(i, once)}
+}
 
 // expiry is t in Unix seconds, 0 where there is none within them.
 func expiry(t time.Time) uint32 {
@@ -110,10 +114,12 @@ func (h *Hub) verified(ctx context.Context, u unverified) {
 	h.refreshing.end(u.session) // before the client is told: it may have another one
 	code, reason := u.session.mayRefresh(identity, err)
 	if code == "" {
-		u.session.conn.Last(u.session.lasts(expiry(identity.Expires)))
-	} else {
-		h.rejected.Add(1)
+		if u.session.exchange(identity, u.id) {
+			return
+		}
+		code, reason = errorUnavailable, "this pod is leaving"
 	}
+	h.rejected.Add(1)
 	u.session.conn.Answer(receipt(u.id, code, reason))
 }
 
@@ -123,7 +129,7 @@ func (h *Hub) tokenVerified(u undecided, identity auth.Identity, err error) {
 		h.refuse(u.session, notVerified(err))
 		return
 	}
-	u.claim = claimOf(identity)
+	u.claim = h.claimOf(identity, u.claim.once)
 	if h.opts.Hook == nil {
 		h.letIn(u, auth.Verdict{})
 	} else if refusal := h.askHook(u); refusal != nil {
@@ -133,7 +139,7 @@ func (h *Hub) tokenVerified(u undecided, identity auth.Identity, err error) {
 
 // refresh takes a fresh token of the connection's user. Its loop is locked.
 func (s *session) refresh(f *clientFrame) {
-	h, token := s.hub, string(f.token)
+	h, token := s.hub(), string(f.token)
 	switch {
 	case f.id == nil || f.token == nil:
 		s.reject(f.id, errorBadFrame, "a token frame needs an id and a token")
@@ -143,8 +149,11 @@ func (s *session) refresh(f *clientFrame) {
 			s.reject(f.id, code, reason)
 			return
 		}
-		s.conn.LastLocked(s.lasts(expiry(identity.Expires)))
-		s.conn.SendLocked(receipt(f.id, "", ""))
+		if !s.exchange(identity, bytes.Clone(f.id)) {
+			s.reject(f.id, errorUnavailable, "this pod is leaving")
+			return
+		}
+		s.conn.OweLocked()
 	case !h.refreshing.begin(s):
 		s.reject(f.id, errorRate, "the token before is still being verified")
 	case !h.refreshLater(unverified{session: s, token: token, id: bytes.Clone(f.id)}):

@@ -66,7 +66,12 @@ func newIssuer(t *testing.T) *issuer {
 
 func (i *issuer) token(t *testing.T, user string, lasts time.Duration) string {
 	t.Helper()
-	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"sub": user, "exp": time.Now().Add(lasts).Unix()})
+	return i.tokenWith(t, map[string]any{"sub": user, "exp": time.Now().Add(lasts).Unix()})
+}
+
+func (i *issuer) tokenWith(t *testing.T, claims map[string]any) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims(claims))
 	token.Header["kid"] = "k"
 	text, err := token.SignedString(i.key)
 	if err != nil {
@@ -89,6 +94,12 @@ func inAnHour() int64 { return time.Now().Add(time.Hour).Unix() }
 // startTokenPod starts a pod that wants tokens, of the issuer too where there is one.
 func startTokenPod(t *testing.T, i *issuer, change func(*Options)) *pod {
 	t.Helper()
+	return startTokenPodWith(t, i, change, set{conn: func(*conn.Options) {}})
+}
+
+// startTokenPodWith is startTokenPod with more that is changed; s.hub is not asked.
+func startTokenPodWith(t *testing.T, i *issuer, change func(*Options), s set) *pod {
+	t.Helper()
 	o := auth.Options{Secret: tokenSecret, RequireExp: true, ValidID: func(id string) bool { return presence.ValidUser(id) == nil }}
 	if i != nil {
 		o.JWKSURL = i.url
@@ -101,15 +112,18 @@ func startTokenPod(t *testing.T, i *issuer, change func(*Options)) *pod {
 	var runs sync.WaitGroup
 	runs.Go(func() { tokens.Run(ctx) })
 	t.Cleanup(func() { cancel(); runs.Wait() })
-	return startPod(t, set{
-		hub: func(o *Options) {
-			o.Tokens, o.Cookie = tokens, "session"
-			if change != nil {
-				change(o)
-			}
-		},
-		conn: func(o *conn.Options) { o.Headers = auth.HeaderFields() },
-	})
+	s.hub = func(o *Options) {
+		o.Tokens, o.Cookie = tokens, "session"
+		if change != nil {
+			change(o)
+		}
+	}
+	more := s.conn
+	s.conn = func(o *conn.Options) {
+		o.Headers = auth.HeaderFields()
+		more(o)
+	}
+	return startPod(t, s)
 }
 
 func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }

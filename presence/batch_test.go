@@ -10,7 +10,10 @@ import (
 
 func TestTenThousandRegistrationsTakeFewRoundTrips(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
-		s := w.store("a:1", func(o *presence.Options) { o.PerUser, o.Timeout = 100, 10*time.Second })
+		s := w.store("a:1", func(o *presence.Options) {
+			o.PerUser, o.Timeout = 100, 10*time.Second
+			o.Refused = func(presence.Entry, *presence.Refused) { t.Error("refused") }
+		})
 		const n = 10_000
 		entries := make([]presence.Entry, n)
 		outcomes := make(chan presence.Registered, n)

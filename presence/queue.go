@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -11,13 +12,15 @@ type operation uint8
 const (
 	superseded operation = iota // by a later operation while it waited
 	registering
+	checking // only asks what would speak against a registration; writes nothing
 	renewing
 	unregistering
 )
 
 // item is one operation on one entry. While it waits, it stands in queue.waiting
 // under its UUID, and no second one does: so operations of one UUID never
-// overtake each other, and a Redis that is away lets nothing pile up.
+// overtake each other, and a Redis that is away lets nothing pile up. One that only
+// checks does not stand there.
 type item struct {
 	entry   Entry
 	op      operation
@@ -28,9 +31,12 @@ type item struct {
 	queued  time.Duration // since the store's epoch
 
 	// Of a registration; may be nil. An unregistration has it where it undoes a
-	// registration that went over the limit, and its caller is still to be told.
+	// registration that is refused, and its caller is still to be told why.
 	registered func(Registered)
-	removed    func(error) // of an unregistration; may be nil
+	why        error
+
+	removed func(error) // of an unregistration; may be nil
+	checked func(error) // of a check
 }
 
 // outcome is a callback that waits to be called by the store's goroutine.
@@ -38,10 +44,21 @@ type outcome struct {
 	registered func(Registered)
 	result     Registered
 	removed    func(error)
+	checked    func(error)
 	err        error
+
+	refused func(Entry, *Refused) // of an entry that stands
+	entry   Entry
+	by      *Refused
 }
 
 func (o outcome) call() {
+	if o.checked != nil {
+		o.checked(o.err)
+	}
+	if o.refused != nil {
+		o.refused(o.entry, o.by)
+	}
 	if o.registered != nil {
 		o.registered(o.result)
 	}
@@ -55,8 +72,8 @@ type queue struct {
 	backlog int // bound on renewals, on unregistrations, and on users to examine
 
 	waiting map[UUID]*item
-	joining fifo[*item] // registrations
-	staying fifo[*item] // renewals
+	joining fifo[*item] // registrations and checks
+	staying fifo[*item] // renewals, and checks of what is renewed
 	leaving fifo[*item] // unregistrations
 	renewal int         // live items in staying
 	removal int         // live items in leaving
@@ -103,7 +120,7 @@ func (q *queue) recycle(it *item) {
 // tellRejected tells the caller of a registration that is being undone.
 func (q *queue) tellRejected(it *item) {
 	if it.op == unregistering && it.registered != nil {
-		q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: ErrTooMany}})
+		q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: it.why}})
 		it.registered = nil
 	}
 }
@@ -134,6 +151,29 @@ func (q *queue) register(e Entry, done func(Registered), now time.Duration) {
 	it.registered, it.sent = done, sent
 	q.waiting[e.UUID] = it
 	q.joining.push(it)
+}
+
+func (q *queue) check(e Entry, done func(error), now time.Duration) {
+	it := q.item(e, checking, now)
+	it.checked = done
+	q.joining.push(it)
+}
+
+// suspect has an entry that stands checked, and tells where something speaks against it.
+// It waits as renewals do, and is not repeated where it fails: the next renewal is.
+func (q *queue) suspect(e Entry, tell func(Entry, *Refused), now time.Duration) {
+	if q.staying.len() >= q.backlog {
+		q.dropped++
+		return
+	}
+	it := q.item(e, checking, now)
+	it.checked = func(err error) {
+		var refused *Refused
+		if errors.As(err, &refused) {
+			tell(e, refused)
+		}
+	}
+	q.staying.push(it)
 }
 
 func (q *queue) renew(e Entry, now time.Duration) {
@@ -194,6 +234,9 @@ func (q *queue) putRemoval(it *item) {
 
 // replace takes an item out of the books while it still stands in its queue.
 func (q *queue) replace(it *item) {
+	if it.op == checking {
+		return
+	}
 	delete(q.waiting, it.entry.UUID)
 	switch it.op {
 	case renewing:
@@ -216,6 +259,10 @@ func both(first, second func(error)) func(error) {
 // again puts an item back that a batch could not finish, unless a later
 // operation on its UUID makes it needless. It reports whether it waits now.
 func (q *queue) again(it *item) bool {
+	if it.op == checking {
+		q.joining.pushFront(it)
+		return true
+	}
 	if later := q.waiting[it.entry.UUID]; later != nil {
 		if it.op == unregistering && later.op == unregistering {
 			later.removed = both(it.removed, later.removed)
@@ -299,9 +346,9 @@ func (q *queue) failJoining(before time.Duration, err error) {
 	}
 }
 
-// giveUp ends a registration that is not in the books any more.
+// giveUp ends a registration or a check that is not in the books any more.
 func (q *queue) giveUp(it *item, err error) {
-	q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: err}})
+	q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: err}, checked: it.checked, err: err})
 	if it.sent && q.waiting[it.entry.UUID] == nil {
 		it.op, it.registered, it.removed, it.cleanup = unregistering, nil, nil, true
 		q.putRemoval(it)
