@@ -49,6 +49,7 @@ type pod struct {
 	store    *presence.Store
 	tokens   *auth.Verifier // nil: auth.mode none
 	certs    *certs.Files   // nil: no TLS
+	hook     *auth.Hook     // nil: none
 	hub      *hub.Hub
 	server   *conn.Server
 	admin    *admin.Server
@@ -70,6 +71,9 @@ func (p *pod) run(ctx context.Context) error {
 		return err
 	}
 	if err := p.readCerts(); err != nil {
+		return err
+	}
+	if err := p.makeHook(); err != nil {
 		return err
 	}
 	p.build()
@@ -103,6 +107,9 @@ func (p *pod) serve(ctx context.Context) error {
 	}
 	if p.certs != nil {
 		others.Go(func() { p.certs.Run(hubCtx) })
+	}
+	if p.hook != nil {
+		others.Go(func() { p.hook.Run(hubCtx) })
 	}
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
 	if p.cfg.Redis.LoadFunctions {
@@ -311,6 +318,7 @@ func (p *pod) build() {
 		OnExcess: c.Limits.OnExcess,
 		Pods:     p.pods,
 		Own:      func(user string) int { return p.hub.CountUser(user) },
+		Refused:  func(e presence.Entry, r *presence.Refused) { p.hub.Revoke(e, r) },
 		Log:      p.log,
 	})
 	proxies := auth.NewProxies(c.Auth.TrustedProxies)
@@ -329,6 +337,7 @@ func (p *pod) build() {
 		},
 		Uplink:          p.once,
 		UplinkMaxLength: c.Uplink.MaxLength,
+		Control:         c.Redis.Control,
 		MaxMessage:      int(c.Conn.MaxMessage),
 		Limits: hub.Limits{
 			Connections:         c.Limits.Connections,
@@ -341,6 +350,7 @@ func (p *pod) build() {
 		Proxies:        proxies,
 		Header:         header,
 		Certificate:    certificate,
+		Hook:           p.hook,
 		SpareProcessor: os.Getenv("GOMAXPROCS") == "", // what it says is left alone
 		Log:            p.log,
 	})
@@ -428,6 +438,37 @@ func userHeader(name string) (field string, certificate func(*x509.Certificate) 
 	return name, nil
 }
 
+// makeHook makes what asks who may connect, where it is asked for.
+func (p *pod) makeHook() (err error) {
+	a := &p.cfg.Auth
+	if a.HookURL == "" {
+		return nil
+	}
+	p.hook, err = auth.NewHook(auth.HookOptions{
+		URL:     string(a.HookURL),
+		Timeout: a.HookTimeout,
+		ValidID: func(id string) bool { return presence.ValidUser(id) == nil },
+		Log:     events(p.log),
+
+		LogFailure: events(p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})),
+	})
+	if err != nil {
+		return fmt.Errorf("auth.hook_url: %w", err)
+	}
+	return nil
+}
+
+// events logs what happens, at a level that says whether it is good.
+func events(log zerolog.Logger) func(what string, err error) {
+	return func(what string, err error) {
+		level := zerolog.InfoLevel
+		if err != nil {
+			level = zerolog.WarnLevel
+		}
+		log.WithLevel(level).Err(err).Msg(what)
+	}
+}
+
 func policy(name string) conn.Policy {
 	switch name {
 	case "drop_newest":
@@ -455,17 +496,35 @@ func (p *pod) loadFunctions(ctx context.Context) {
 // welcome prints what to do next, for somebody who tries pushpod out.
 func (p *pod) welcome() {
 	_, redisPort, _ := net.SplitHostPort(p.redis[0])
+	url := fmt.Sprint("ws://", p.server.Addr(), conn.Path)
+	clients, connect := p.howToConnect(url)
 	fmt.Fprintf(p.stdout, `
-pushpod is running. Clients connect to   ws://%[1]s%[2]s?user=ID
-Redis (embedded) listens on              %[3]s
+pushpod is running. Clients connect to   %[1]s
+Redis (embedded) listens on              %[2]s
 The embedded Redis is for trying out: its data is lost when pushpod stops.
 
 Connect as alice, in a second terminal:
-    go run . connect alice --url ws://%[1]s%[2]s
+%[3]s
 Push to alice, in a third one:
-    go run . push alice '{"text":"hi"}' --redis.addresses %[3]s
+    go run . push alice '{"text":"hi"}' --redis.addresses %[2]s
 or with redis-cli:
     redis-cli -p %[4]s --eval scripts/push.lua 'push:user:{alice}' , '{"text":"hi"}'
 
-`, p.server.Addr(), conn.Path, p.redis[0], redisPort)
+`, clients, p.redis[0], connect, redisPort)
+}
+
+// howToConnect says where clients connect, and how alice does, in lines of a shell.
+func (p *pod) howToConnect(url string) (clients, alice string) {
+	a := &p.cfg.Auth
+	alice = "    go run . connect alice --url " + url
+	switch {
+	case a.Mode != "jwt":
+		return url + "?user=ID", alice
+	case a.HMACSecret != "":
+		return url + ", with a token", `    # with the same auth.hmac_secret: PUSHPOD_AUTH_HMAC_SECRET, or pushpod token --config FILE
+    TOKEN=$(go run . token alice)
+` + alice + ` --token "$TOKEN"`
+	}
+	return url + ", with a token", `    # TOKEN is one of your issuer's, whose sub is alice
+` + alice + ` --token "$TOKEN"`
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"pushpod/auth"
 	"pushpod/conn"
 	"pushpod/hub"
 	"pushpod/presence"
@@ -26,7 +27,9 @@ func start(t *testing.T, problems func() []hub.Problem) string {
 		Conn: func() conn.Stats {
 			return conn.Stats{Open: 3, Handshakes: map[int]uint64{101: 5, 503: 2}, Written: 7, TLSHandshakes: conn.TLSHandshakes{OK: 8, NotTLS: 3}}
 		},
-		Hub:      func() hub.Stats { return hub.Stats{EnvelopesOK: 4, UnknownMembers: 6, Misses: 1, RedisUp: true} },
+		Hub: func() hub.Stats {
+			return hub.Stats{EnvelopesOK: 4, UnknownMembers: 6, Misses: 1, RedisUp: true, Hook: auth.HookStats{Allowed: 8, Open: 2, CircuitOpen: true, LatencySum: 0.5}}
+		},
 		Presence: func() presence.Stats { return presence.Stats{Registered: 5} },
 		Pods: func() presence.PodsStats {
 			return presence.PodsStats{Beats: 9, Failures: 1, Removed: 2, Alive: 3, Dead: 4, RTT: 1500 * time.Microsecond}
@@ -106,6 +109,10 @@ func TestMetricsAreNamedAsPromised(t *testing.T) {
 		`pushpod_pods{state="dead"} 4`,
 		"pushpod_dead_pods_removed_total 2",
 		"pushpod_redis_round_trip_seconds 0.0015",
+		`pushpod_auth_hook_requests_total{result="allowed"} 8`,
+		`pushpod_auth_hook_requests_total{result="open"} 2`,
+		"pushpod_auth_hook_circuit_open 1",
+		"pushpod_auth_hook_seconds_sum 0.5",
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("no line %q", line)

@@ -41,6 +41,8 @@ func descriptions() [][]string {
 		{"pushpod_accept_errors_total", "Sockets that could not be accepted, or were closed unanswered, because descriptors ran out."},
 		{"pushpod_envelopes_total", "Envelopes read from Redis: ok, or bad and dropped.", "result"},
 		{"pushpod_envelopes_unknown_members_total", "Unknown members of envelopes, which were ignored."},
+		{"pushpod_closes_ignored_total", "Closes that came on another channel than push:ctl:…, with redis.control."},
+		{"pushpod_revocations_total", "Open connections that were closed with 4500, by reason: the user is blocked, the token is revoked or outdated (push:valid-after).", "reason"},
 		{"pushpod_deliveries_total", "Messages by what became of them, one for each message and connection.", "result"},
 		{"pushpod_misses_total", "Targets of envelopes that are not on this pod."},
 		{"pushpod_heals_total", "Checks of a user's presence for stale entries after a miss."},
@@ -61,6 +63,9 @@ func descriptions() [][]string {
 		{"pushpod_client_frames_rejected_total", "Client frames answered with rejected or error."},
 		{"pushpod_rate_limited_total", "Client frames beyond limits.frames_per_second."},
 		{"pushpod_pings_total", "Pings sent to clients."},
+		{"pushpod_auth_hook_requests_total", "Handshakes about which auth.hook_url was to be asked: allowed, refused, failed, timeout; and, not asked, open (circuit) or busy.", "result"},
+		{"pushpod_auth_hook_circuit_open", "1 while auth.hook_url is not asked, or tried, because it failed too often."},
+		{"pushpod_auth_hook_seconds", "Time that auth.hook_url took to answer, or to fail."},
 		{"pushpod_uplink_requests_total", "Requests for the uplink stream: accepted by Redis, or failed.", "result"},
 		{"pushpod_uplink_batches_total", "Round trips to Redis for the uplink stream."},
 		{"pushpod_uplink_waiting", "Requests that wait for Redis."},
@@ -105,7 +110,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge("pushpod_build_info", 1, c.src.Version)
 	c.collectConn(gauge, count, ch)
-	c.collectHub(gauge, count)
+	c.collectHub(gauge, count, ch)
 	c.collectPresence(gauge, count, ch)
 	c.collectPods(gauge, count)
 }
@@ -160,11 +165,15 @@ func (c *collector) collectConn(gauge gaugeFunc, count countFunc, ch chan<- prom
 	ch <- histogram(c.d["pushpod_publish_to_write_seconds"], conn.LatencyBounds(), s.Latency[:], s.LatencySum)
 }
 
-func (c *collector) collectHub(gauge gaugeFunc, count countFunc) {
+func (c *collector) collectHub(gauge gaugeFunc, count countFunc, ch chan<- prometheus.Metric) {
 	s := c.src.Hub()
 	count("pushpod_envelopes_total", s.EnvelopesOK, "ok")
 	count("pushpod_envelopes_total", s.EnvelopesBad, "bad")
 	count("pushpod_envelopes_unknown_members_total", s.UnknownMembers)
+	count("pushpod_closes_ignored_total", s.ClosesIgnored)
+	for _, g := range []presence.Ground{presence.Blocked, presence.Revoked, presence.Outdated} {
+		count("pushpod_revocations_total", s.Revoked[g], g.String())
+	}
 	count("pushpod_misses_total", s.Misses)
 	count("pushpod_heals_total", s.Heals)
 	count("pushpod_subscription_gaps_total", s.Gaps)
@@ -178,6 +187,15 @@ func (c *collector) collectHub(gauge gaugeFunc, count countFunc) {
 	count("pushpod_uplink_requests_total", s.UplinkFailed, "failed")
 	count("pushpod_uplink_batches_total", s.UplinkWrites)
 	gauge("pushpod_uplink_waiting", float64(s.UplinkWaiting))
+
+	count("pushpod_auth_hook_requests_total", s.Hook.Allowed, "allowed")
+	count("pushpod_auth_hook_requests_total", s.Hook.Refused, "refused")
+	count("pushpod_auth_hook_requests_total", s.Hook.Failed, "failed")
+	count("pushpod_auth_hook_requests_total", s.Hook.TimedOut, "timeout")
+	count("pushpod_auth_hook_requests_total", s.Hook.Open, "open")
+	count("pushpod_auth_hook_requests_total", s.Hook.Busy, "busy")
+	gauge("pushpod_auth_hook_circuit_open", truth(s.Hook.CircuitOpen))
+	ch <- histogram(c.d["pushpod_auth_hook_seconds"], s.Hook.LatencyBounds(), s.Hook.Latency[:], s.Hook.LatencySum)
 }
 
 func truth(b bool) float64 {
@@ -191,6 +209,7 @@ func (c *collector) collectPresence(gauge gaugeFunc, count countFunc, ch chan<- 
 	s := c.src.Presence()
 	count("pushpod_presence_operations_total", s.Registered, "register")
 	count("pushpod_presence_operations_total", s.Rejected, "reject")
+	count("pushpod_presence_operations_total", s.Refused, "refuse")
 	count("pushpod_presence_operations_total", s.Renewed, "renew")
 	count("pushpod_presence_operations_total", s.Unregistered, "unregister")
 	count("pushpod_presence_operations_total", s.Dropped, "drop")

@@ -17,8 +17,12 @@
 // which peers are believed, and where the client behind them is; [CommonName] and
 // [AlternativeName] take a name from a certificate.
 //
+// A [Hook] asks a service of the operator's, after all else, whether a client may
+// connect, and as whom.
+//
 // Files, from top to bottom: verifier.go (New, Run, Verify), origin.go, find.go,
 // issue.go; header.go and claims.go (what a token says), signature.go; remote.go and
 // file.go (where keys come from), jwk.go and pem.go (how they are written), key.go;
-// names.go, secret.go, errors.go; proxies.go, certificate.go.
+// names.go, secret.go, errors.go; proxies.go, certificate.go. For the hook: hook.go (NewHook, Run, Ask),
+// hookcircuit.go, hookpost.go (what goes over the wire), hookanswer.go, hookstats.go.
 package auth

@@ -283,6 +283,26 @@ func TestForgedHeaders(t *testing.T) {
 	}
 }
 
+// What a header points to is not fetched, be its signature good or not.
+func TestNothingThatATokenPointsToIsFetched(t *testing.T) {
+	p := theKeys()
+	asked := newEndpoint(t, text200(jwks(jwk(t, "k", p.ed25519, nil))))
+	keys := newEndpoint(t, text200(jwks(jwk(t, "k", p.p256, nil))))
+	v := newRemoteVerifier(t, keys, nil)
+	run(t, v)
+	for _, member := range []string{"jku", "x5u", "jwk", "kid", "iss", "x5c", "url"} {
+		header := func(alg string) string { return `{"alg":"` + alg + `","` + member + `":` + quote(asked.URL) + `}` }
+		_, _ = v.Verify(context.Background(), sign(t, "ES256", header("ES256"), goodClaims, p.p256))
+		_, _ = v.Verify(context.Background(), sign(t, "EdDSA", header("EdDSA"), goodClaims, p.ed25519))
+		_, _ = v.Verify(context.Background(), hs256(t, header("HS256"), `{"sub":"alice","exp":1800000060,"iss":`+quote(asked.URL)+`}`))
+	}
+	wantUser(t, v, sign(t, "ES256", `{"alg":"ES256","kid":"k","jku":`+quote(asked.URL)+`}`, goodClaims, p.p256), "alice")
+	wantRefused(t, v, sign(t, "EdDSA", `{"alg":"EdDSA","kid":"k","jku":`+quote(asked.URL)+`}`, goodClaims, p.ed25519), ErrKey)
+	if n := asked.asked.Load(); n != 0 {
+		t.Errorf("what tokens point to was asked %d times", n)
+	}
+}
+
 func quote(s string) string { b, _ := json.Marshal(s); return string(b) }
 
 func manyMembers(n int) string {

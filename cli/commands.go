@@ -12,8 +12,8 @@ type deps struct {
 	environ func() []string // NAME=VALUE pairs
 }
 
-// Commands returns the commands to add to the root: push, connect, presence,
-// pods, functions, token, config and version. The version is the program's own, as
+// Commands returns the commands to add to the root: push, kick, connect,
+// presence, pods, functions, token, config and version. The version is the program's own, as
 // `pushpod version` prints it.
 //
 // The root must have SilenceErrors and SilenceUsage set. Its owner prints the error and
@@ -25,6 +25,7 @@ func Commands(version string) []*cobra.Command {
 func (d deps) commands() []*cobra.Command {
 	return []*cobra.Command{
 		d.newPushCommand(),
+		d.newKickCommand(),
 		newConnectCommand(IsTerminal),
 		d.newPresenceCommand(),
 		d.newPodsCommand(),

@@ -33,13 +33,13 @@ type server struct {
 	keys   presence.Keys
 }
 
-// newServer adds the flags that say where Redis is to the command.
-func newServer(cmd *cobra.Command) *server {
+// newServer adds the flags that say where Redis is to the command, and those of more keys.
+func newServer(cmd *cobra.Command, more ...string) *server {
 	s := &server{flags: pflag.NewFlagSet("keys", pflag.ContinueOnError)}
 	config.AddFlags(s.flags)
 	cmd.Flags().StringVar(&s.file, "config", "", "configuration file (YAML) that says where Redis is")
 	s.flags.VisitAll(func(f *pflag.Flag) {
-		if slices.Contains(redisFlags(), f.Name) {
+		if slices.Contains(redisFlags(), f.Name) || slices.Contains(more, f.Name) {
 			cmd.Flags().AddFlag(f)
 		}
 	})

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"pushpod/internal/secret"
 )
 
 // leastSecret is how many bytes a secret for HMAC has at least (RFC 7518 section 3.2).
@@ -20,6 +22,19 @@ func jwksURL() kind[string] {
 		_, local := loopback(u.Hostname())
 		if s == "" || u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http" && local) {
 			return s, nil
+		}
+		return "", errNotAllowed
+	}}
+}
+
+// hookURL reads where a service is asked, or nothing. It may be within the operator's own
+// network, so http is allowed.
+func hookURL() kind[secret.Text] {
+	return kind[secret.Text]{name: "url", allowed: "nothing, or an http or https URL", parse: func(raw any) (secret.Text, error) {
+		s, ok := raw.(string)
+		u, err := url.Parse(s)
+		if ok && (s == "" || err == nil && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http")) {
+			return secret.Text(s), nil
 		}
 		return "", errNotAllowed
 	}}

@@ -61,8 +61,10 @@ type Auth struct {
 	Audience      []string    // nil: any
 	Leeway        time.Duration
 	RequireExp    bool
-	Cookie        string   // "": none
-	Origins       []string // nil: the same host
+	Cookie        string      // "": none
+	Origins       []string    // nil: the same host
+	HookURL       secret.Text // http or https; "": none
+	HookTimeout   time.Duration
 
 	Header         string         // a header field, HeaderClientCN or HeaderClientSAN; "": none
 	TrustedProxies []netip.Prefix // nil: none. IPv4 as IPv4
@@ -82,6 +84,7 @@ type Redis struct {
 	Timeout        time.Duration
 	Probe          time.Duration
 	LoadFunctions  bool
+	Control        bool
 }
 
 // Embedded says that no Redis is named, so that the pod brings its own.

@@ -74,7 +74,7 @@ func TestDefaultIsWhatTheContractSays(t *testing.T) {
 		Listen: "127.0.0.1:8080",
 		Admin:  Admin{Listen: "127.0.0.1:9090"},
 		Pod:    Pod{Address: "127.0.0.1:8080"},
-		Auth:   Auth{Mode: "none", RequireExp: true},
+		Auth:   Auth{Mode: "none", RequireExp: true, HookTimeout: 2 * time.Second},
 		Redis: Redis{
 			EmbeddedListen: "127.0.0.1:6379", Prefix: "push:", MaxEnvelope: 1 << 20,
 			Timeout: 3 * time.Second, Probe: 3 * time.Second,
@@ -132,6 +132,8 @@ func anotherValue(k key) any {
 		return map[string]string{"pod.address": "10.0.3.7:8080", "shutdown.delay": "30s"}[k.path]
 	case k.path == "redis.addresses":
 		return "10.0.3.1:6379"
+	case k.path == "auth.hook_url":
+		return "http://hook.internal/may"
 	case k.secret && k.section() != "redis":
 		return strings.Repeat("other ", 6) + "."
 	case k.name == "url":

@@ -109,7 +109,7 @@ func keys() []key {
 				"the address of listen if that is on loopback. Otherwise, and if the port of listen is 0, it must be given.").derivedAs("127.0.0.1:8080"),
 
 		newKey("auth.mode", "none", func(c *Config) *string { return &c.Auth.Mode }, oneOf([]string{"none", "jwt", "header"}, nil), "How clients prove who they are. With none a client is who it says in ?user=ID, so none is allowed only if listen is on loopback or auth.insecure is on. "+
-			"With jwt a client is the sub of a signed token, which stands in Authorization: Bearer, in auth.cookie, among the subprotocols (pushpod.v1, bearer.TOKEN) or in ?token=, looked for in this order. "+
+			"With jwt a client is the sub of a signed token, which stands in Authorization: Bearer, in auth.cookie, among the subprotocols (pushpod.v1, bearer.TOKEN) or in ?token=, looked for in this order. A token in ?token= that has a jti lets in one connection. "+
 			"A connection is closed with 4000 when its token expires. "+
 			"With header a client is who a trusted proxy, or its certificate, says: auth.header."),
 		newKey("auth.insecure", "off", func(c *Config) *bool { return &c.Auth.Insecure }, onOff(),
@@ -136,6 +136,12 @@ func keys() []key {
 			"Name of a cookie in which a token may stand. If empty, there is none."),
 		newKey("auth.origins", "", func(c *Config) *[]string { return &c.Auth.Origins }, origins(),
 			"Origins whose pages may connect. In a host name * stands for one or more characters, dots too; null stands for itself. If empty, pages of the host that they connect to may, on whatever port."),
+		newKey("auth.hook_url", "", func(c *Config) *secret.Text { return &c.Auth.HookURL }, hookURL(),
+			"Service that says whether a client may connect, asked after all that auth.mode asks for. Each handshake is a POST of {\"user\",\"token\",\"ip\",\"origin\",\"device\"}, as far as these are known; with none, user is the asked one. "+
+				"200 with {\"user\",\"expires\" (Unix ms),\"topics\"}, all optional, lets in; 401 or 403, with {\"reason\"} or without, refuses; on anything else the client gets 503. "+
+				"It gets tokens: use https outside of your own network. A name and password in the URL are sent along; no log line or error shows it.").kept(),
+		newKey("auth.hook_timeout", "2s", func(c *Config) *time.Duration { return &c.Auth.HookTimeout }, duration(100*time.Millisecond, 30*time.Second, false),
+			"How long a client waits for auth.hook_url at most; after it the client gets 503. Where the hook fails again and again, it is not asked for 3s."),
 
 		newKey("auth.header", "", func(c *Config) *string { return &c.Auth.Header }, userHeader(),
 			"With auth.mode header, the header field in which a proxy of auth.trusted_proxies sends the user id, as it is, without a comma; it must replace the one that a client may have sent. "+
@@ -169,11 +175,14 @@ func keys() []key {
 			"How often a pod publishes to itself to check its subscription. If Redis goes silent, the pod notices within redis.probe + redis.timeout."),
 		newKey("redis.load_functions", "off", func(c *Config) *bool { return &c.Redis.LoadFunctions }, onOff(),
 			"Load the function library (FCALL pushpod_push) at the start, if Redis supports functions and has no newer version."),
+		newKey("redis.control", "off", func(c *Config) *bool { return &c.Redis.Control }, onOff(),
+			"Obey a close only on the channels push:ctl:ADDRESS of each pod and push:ctl:all, so that Redis's access control list can tell who may push from who may close connections. "+
+				"On push:pod:ADDRESS and push:all the data beside a close is still delivered; all is for push:all and push:ctl:all. All pods of an installation need the same value."),
 
 		newKey("presence.ttl", "90s", func(c *Config) *time.Duration { return &c.Presence.TTL }, duration(time.Second, day, false),
 			"How long a presence entry stays in Redis after its pod has died. Must be more than presence.renew + conn.ping + conn.ping_timeout."),
 		newKey("presence.renew", "30s", func(c *Config) *time.Duration { return &c.Presence.Renew }, duration(100*time.Millisecond, 12*time.Hour, false),
-			"How often a pod renews the presence entry of each connection. After a loss of data in Redis, presence is complete again within this time."),
+			"How often a pod renews the presence entry of each connection. After a loss of data in Redis, presence is complete again within this time; and within it, blocks and revocations close live connections."),
 		newKey("presence.heartbeat", "3s", func(c *Config) *time.Duration { return &c.Presence.Heartbeat }, duration(50*time.Millisecond, time.Minute, false),
 			"How often a pod writes its heartbeat to Redis."),
 		newKey("presence.lease", "10s", func(c *Config) *time.Duration { return &c.Presence.Lease }, duration(100*time.Millisecond, 10*time.Minute, false),

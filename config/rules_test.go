@@ -109,3 +109,17 @@ func TestTokensNeedSomethingToVerifyThemBy(t *testing.T) {
 	}
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_HMAC_SECRET=short"}}, "auth.hmac_secret", "(hidden)", "too short")
 }
+
+func TestHookGoesWithEveryMode(t *testing.T) {
+	secret := "PUSHPOD_AUTH_HMAC_SECRET=" + strings.Repeat("s", leastSecret)
+	for _, url := range []string{"http://hook.internal/may", "https://pod:p@hook.example.com:8443/may?x=1", "http://[::1]:1"} {
+		for _, mode := range []string{"none", "jwt"} {
+			c := wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=" + mode, secret, "PUSHPOD_AUTH_HOOK_URL=" + url}})
+			if string(c.Auth.HookURL) != url || c.Auth.HookTimeout != 2*time.Second {
+				t.Errorf("%s, %s: %+v", mode, url, c.Auth.HookTimeout)
+			}
+		}
+	}
+	// A hook does not make none safe: it may let in by what it is told alone.
+	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=:1", "POD_IP=10.0.0.1", "PUSHPOD_AUTH_HOOK_URL=http://hook/"}}, "auth.mode", "auth.insecure")
+}

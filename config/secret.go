@@ -48,7 +48,7 @@ func (l *loader) refuseSecretFlags(given func(name string) bool) {
 // secret: where a line is misread, its value is part of another's.
 func mayHoldSecret(text string) bool {
 	text = strings.ToLower(text)
-	return slices.ContainsFunc([]string{"pass", "pw", "psw", "secret", "token", "cred"}, func(word string) bool {
+	return slices.ContainsFunc([]string{"pass", "pw", "psw", "secret", "token", "cred", "hook"}, func(word string) bool {
 		return strings.Contains(text, word)
 	})
 }

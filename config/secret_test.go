@@ -72,7 +72,11 @@ func TestConfigIsPrintedWithoutItsSecrets(t *testing.T) {
 	var environ []string
 	for _, k := range keys() {
 		if k.secret {
-			environ = append(environ, k.variable()+"="+marker)
+			value := marker
+			if k.path == "auth.hook_url" {
+				value = "https://hook.example/" + marker
+			}
+			environ = append(environ, k.variable()+"="+value)
 		}
 	}
 	c := wantLoaded(t, LoadOptions{Environ: append(environ, "PUSHPOD_REDIS_ADDRESSES=a:1")})

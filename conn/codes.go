@@ -14,6 +14,7 @@ type Code = wire.Code
 const (
 	CodeGoingAway = wire.CodeGoingAway // the pod leaves, or the connection is too old
 	CodeExpired   = wire.CodeExpired   // the client needs a fresh token
+	CodeRevoked   = wire.CodeRevoked   // the user is blocked, or the token revoked
 	CodeReplaced  = wire.CodeReplaced  // replaced by a newer connection of its user
 )
 

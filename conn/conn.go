@@ -75,6 +75,9 @@ func (c *Conn) clear(f flags)    { c.flags &^= f }
 
 func (c *Conn) ref() netloop.Ref { return netloop.Ref{Slot: c.slot, Gen: c.gen} }
 
+// Admitter is who decided about the connection. It may be called at any time.
+func (c *Conn) Admitter() Admitter { return c.loop.srv.opts.Admitter }
+
 // Ping is how often this connection is pinged. It may be called once the
 // connection is admitted, from anywhere.
 func (c *Conn) Ping() time.Duration { return time.Duration(c.pingEach) * time.Second }
@@ -139,11 +142,13 @@ func (c *Conn) LastLocked(d time.Duration) {
 
 // Close sends a close frame behind all that waits and all answers that are owed,
 // and ends the connection once the peer has answered, after 6 s at most. Codes:
-// RFC 6455 section 7.4.
-func (c *Conn) Close(code Code, reason string) {
+// RFC 6455 section 7.4. It reports whether the connection was not closing already.
+func (c *Conn) Close(code Code, reason string) (begun bool) {
 	c.loop.lock()
 	defer c.loop.unlock()
+	begun = c.takes()
 	c.CloseLocked(code, reason)
+	return begun
 }
 
 // CloseLocked is Close for use in an Owner.

@@ -11,13 +11,13 @@ import (
 
 // startAlone starts a pod as one does who tries it out: without configuration,
 // with the embedded Redis. Only its ports are given, so that tests don't meet.
-func startAlone(t *testing.T, redisAddr string) *pod {
+func startAlone(t *testing.T, redisAddr string, env ...string) *pod {
 	t.Helper()
 	p := &pod{settings: settings{}, listen: freeAddr(t), admin: freeAddr(t)}
 	p.channel = "push:pod:" + p.listen
-	p.process = startProcess(t, "pod "+p.listen, []string{
-		"PUSHPOD_LISTEN=" + p.listen, "PUSHPOD_ADMIN_LISTEN=" + p.admin, "PUSHPOD_REDIS_EMBEDDED_LISTEN=" + redisAddr,
-	})
+	p.process = startProcess(t, "pod "+p.listen, append(env,
+		"PUSHPOD_LISTEN="+p.listen, "PUSHPOD_ADMIN_LISTEN="+p.admin, "PUSHPOD_REDIS_EMBEDDED_LISTEN="+redisAddr,
+	))
 	p.waitReady()
 	return p
 }
@@ -82,4 +82,26 @@ func TestFirstStart(t *testing.T) {
 	raw.leave()
 	p.sigterm()
 	p.wantExit("leaving", 0, 45*time.Second)
+}
+
+// With tokens, what is printed says how to get one.
+func TestFirstStartWithTokens(t *testing.T) {
+	t.Parallel()
+	env := []string{"PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_HMAC_SECRET=" + tokenSecret}
+	p := startAlone(t, freeAddr(t), env...)
+	eventually(t, "it says what to do next", settle, func() (bool, any) {
+		said := p.stdout.String()
+		return strings.Contains(said, "token alice") && strings.Contains(said, `connect alice --url ws://`+p.listen+`/ws --token "$TOKEN"`) && !strings.Contains(said, "?user="), said
+	})
+	token := strings.TrimSpace(mustRun(t, env, "token", "alice"))
+	connect := startProcess(t, "pushpod connect", nil, "connect", "alice", "--url", "ws://"+p.listen+"/ws", "--token", token)
+	eventually(t, "alice is connected", settle, func() (bool, any) {
+		return strings.Contains(connect.stdout.String(), `"welcome"`), connect.stderr.String()
+	})
+
+	others := startAlone(t, freeAddr(t), "PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_JWKS_URL=https://127.0.0.1:1/keys")
+	eventually(t, "it says whose token is needed", settle, func() (bool, any) {
+		said := others.stdout.String()
+		return strings.Contains(said, "your issuer") && strings.Contains(said, "$TOKEN"), said
+	})
 }

@@ -32,11 +32,18 @@ type device struct {
 // startDevice connects user to one of the addresses, until the test's end.
 func startDevice(t *testing.T, user string, addrs ...string) *device {
 	t.Helper()
+	return startDeviceWith(t, user, nil, addrs...)
+}
+
+// startDeviceWith is startDevice for a user who has tokens; nil: none.
+func startDeviceWith(t *testing.T, user string, token func(context.Context) (string, error), addrs ...string) *device {
+	t.Helper()
 	d := &device{t: t, user: user, done: make(chan struct{})}
 	var err error
 	d.client, err = pushclient.New(pushclient.Options{
-		URL:  "ws://" + addrs[0] + "/ws",
-		User: user,
+		Token: token,
+		URL:   "ws://" + addrs[0] + "/ws",
+		User:  user,
 		NetDial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			var failed []error
 			for _, i := range rand.Perm(len(addrs)) {

@@ -120,13 +120,13 @@ func (c *confidant) handshakes(p *pod, token string, status int) {
 func (c *confidant) frames(p *pod, good string) {
 	c.t.Helper()
 	live := dial(c.t, p, "alice", withQuery("token", good))
-	for _, frame := range []string{
+	wants := [][2]string{{"rejected", "not_allowed"}, {"rejected", "not_allowed"}, {"rejected", "bad_frame"}, {"accepted", ""}, {"rejected", "unknown_type"}}
+	for i, frame := range []string{
 		`{"type":"token","id":"1","token":"` + marked + `"}`, `{"type":"token","id":"2","token":"` + good + `x"}`,
 		`{"type":"token","id":"3","token":{"` + marked + `":1}}`, `{"type":"token","id":"4","token":"` + good + `"}`, `{"type":"` + marked + `","id":"5"}`,
 	} {
+		want := wants[i]
 		live.say("%s", frame)
-	}
-	for i, want := range [][2]string{{"rejected", "not_allowed"}, {"rejected", "not_allowed"}, {"rejected", "bad_frame"}, {"accepted", ""}, {"rejected", "unknown_type"}} {
 		live.wantReceipt("a token frame", fmt.Sprint(i+1), want[0], want[1])
 	}
 	live.check("it goes on")

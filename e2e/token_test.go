@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +20,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	pushclient "pushpod/clients/go"
 )
 
 const tokenSecret = "an e2e secret of at least thirty-two bytes"
@@ -138,6 +143,49 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	wantLine(t, "the keys", log, "keys read again")
+}
+
+// TestGoClientOutlivesItsTokens has tokens that last for 3 s: one device reconnects each time,
+// at once; another one brings fresh ones in time and stays connected.
+func TestGoClientOutlivesItsTokens(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, startRedis(t), quick().with("auth.mode", "jwt", "auth.hmac_secret", tokenSecret))
+	tokens := func(user string) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) {
+			claims := jwt.MapClaims{"sub": user, "exp": time.Now().Add(3 * time.Second).Unix()}
+			return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(tokenSecret))
+		}
+	}
+	a, b := startDeviceWith(t, "alice", tokens("alice"), p.listen), startDeviceWith(t, "bob", tokens("bob"), p.listen)
+	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		if err := b.client.Refresh(t.Context()); err != nil {
+			t.Errorf("Refresh: %v", err)
+		}
+	}
+	a.wantConnects(3)
+	for _, d := range []*device{a, b} {
+		eventually(t, "a push reaches "+d.user, settle, func() (bool, any) {
+			n := luaPush(t, p.redis, d.user, `"here"`, "id", "here")
+			got := d.messages()
+			return n == 1 && len(got) > 0 && got[len(got)-1] == `"here"`, fmt.Sprint(n, " ", len(got))
+		})
+	}
+	a.note(func() {
+		for _, reason := range a.reasons {
+			var closed *pushclient.CloseError
+			if !errors.As(reason, &closed) || closed.Code != 4000 {
+				t.Errorf("alice was disconnected by %v, want close code 4000", reason)
+			}
+		}
+	})
+	b.note(func() {
+		if b.connects != 1 {
+			t.Errorf("bob has connected %d times, though his token was fresh: %v", b.connects, b.reasons)
+		}
+	})
+	if n := p.metric("pushpod_handshakes_total", "result", "401"); n != 0 {
+		t.Errorf("%v handshakes came with a token that had expired", n)
+	}
 }
 
 func TestBadKeysStopTheStart(t *testing.T) {

@@ -42,9 +42,8 @@ func newGate(l Limits) *gate {
 	return g
 }
 
-// enter asks for one more connection from an address. Without hold it only
-// says what would be said.
-func (g *gate) enter(ip netip.Addr, hold bool) *conn.Refusal {
+// enter asks for one more connection from an address.
+func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.handshakes != nil && !g.handshakes.Allow() {
@@ -56,11 +55,9 @@ func (g *gate) enter(ip netip.Addr, hold bool) *conn.Refusal {
 	if g.limits.PerIP > 0 && g.perIP[network(ip)] >= g.limits.PerIP {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "too many connections from this address", RetryAfter: 5}
 	}
-	if hold {
-		g.total++
-		if g.limits.PerIP > 0 {
-			g.perIP[network(ip)]++
-		}
+	g.total++
+	if g.limits.PerIP > 0 {
+		g.perIP[network(ip)]++
 	}
 	return nil
 }
@@ -92,6 +89,9 @@ type claim struct {
 	user    string
 	expires uint32 // Unix seconds; 0: never
 	token   string // not verified yet, in place of a user; "": none
+	once    bool   // the token stands in the query
+
+	credential *presence.Credential // of a token that is verified; nil: none
 }
 
 // Admit decides about a handshake, and registers a new session; see
@@ -103,31 +103,37 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 		return nil, r.Problem
 	}
 	claim, refusal := h.who(r)
-	waits := claim.token != ""
 	if refusal == nil {
 		refusal = h.open()
 	}
 	if refusal == nil {
-		refusal = h.gate.enter(r.Remote, r.Upgrade || waits)
-	}
-	if refusal == nil && !r.Upgrade && !waits {
-		refusal = h.wouldBeLetIn()
+		refusal = h.gate.enter(r.Remote)
 	}
 	if refusal != nil {
 		return nil, refusal
 	}
 	s := newSession(h, c, claim.user, r.Remote)
 	s.expires = claim.expires
-	if waits {
-		refusal = h.verifyLater(s, claim.token, r.Upgrade)
+	s.credential.Store(claim.credential)
+	if h.decidesLater(claim) {
+		refusal = h.decideLater(s, claim, r)
 	} else {
-		refusal = h.register(s)
+		refusal = h.ask(s, r.Upgrade)
 	}
 	if refusal != nil {
 		h.gate.leave(r.Remote)
 		return nil, refusal
 	}
 	return s, nil
+}
+
+// ask asks Redis about a session, which answers later: it registers it, or with no upgrade
+// only says what would be said. Its connection's loop is locked.
+func (h *Hub) ask(s *session, upgrade bool) *conn.Refusal {
+	if upgrade {
+		return h.register(s)
+	}
+	return h.check(s)
 }
 
 // register makes a session known, here and in Redis, which answers later. Its
@@ -192,7 +198,7 @@ func (h *Hub) registered(s *session, r presence.Registered) {
 		h.answers.send(h.server)
 	}
 	for _, old := range r.Excess {
-		h.uplink.publish(old.Channel, replaced(s.user, old.UUID))
+		h.uplink.publish(h.closing(old.Channel), replaced(s.user, old.UUID))
 	}
 }
 
@@ -202,6 +208,15 @@ const cannotRegister = "presence can't be written"
 // is refused.
 func (h *Hub) notRegistered(s *session, err error) *conn.Refusal {
 	h.registry.remove(s)
+	return h.refusal(s, err)
+}
+
+// refusal says how a session is refused of which presence has said err.
+func (h *Hub) refusal(s *session, err error) *conn.Refusal {
+	var refused *presence.Refused
+	if errors.As(err, &refused) {
+		return refusedBy(refused)
+	}
 	if errors.Is(err, presence.ErrTooMany) {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5}
 	}
@@ -226,7 +241,7 @@ func (a *answers) add(one conn.Answer) { a.list = append(a.list, one) }
 func (a *answers) welcome(s *session, text func([]byte, *session) []byte) {
 	from := len(a.texts)
 	a.texts = text(a.texts, s)
-	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:], Lasts: lasts(s.expires)})
+	a.add(conn.Answer{Conn: s.conn, Welcome: a.texts[from:], Lasts: s.lasts(s.expires)})
 }
 
 func (a *answers) send(s *conn.Server) {
@@ -261,7 +276,7 @@ func (h *Hub) appendWelcome(b []byte, s *session) []byte {
 // who says whose connection a request asks for.
 func (h *Hub) who(r *conn.Request) (claim, *conn.Refusal) {
 	if r.Origin != "" && !r.AllowOrigin {
-		return claim{}, &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: "pages of this origin may not connect"}
+		return claim{}, forbidden("pages of this origin may not connect")
 	}
 	switch {
 	case h.opts.Tokens != nil:
@@ -304,6 +319,10 @@ func (h *Hub) wouldBeLetIn() *conn.Refusal {
 
 func badRequest(reason string) *conn.Refusal {
 	return &conn.Refusal{Status: http.StatusBadRequest, Error: "bad_request", Reason: reason}
+}
+
+func forbidden(reason string) *conn.Refusal {
+	return &conn.Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: reason}
 }
 
 func unauthorized(reason string) *conn.Refusal {

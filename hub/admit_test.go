@@ -112,30 +112,30 @@ func TestHandshakesPerSecondAreLimited(t *testing.T) {
 	ip := netip.MustParseAddr("192.0.2.1")
 	g := newGate(Limits{HandshakesPerSecond: 3})
 	for i := range 3 {
-		if r := g.enter(ip, true); r != nil {
+		if r := g.enter(ip); r != nil {
 			t.Fatalf("handshake %d: %+v", i, r)
 		}
 	}
-	r := g.enter(ip, true)
+	r := g.enter(ip)
 	if r == nil || r.Status != http.StatusTooManyRequests || r.RetryAfter == 0 {
 		t.Fatalf("one too many: %+v", r)
 	}
-	if r := g.enter(ip, false); r == nil {
+	if r := g.enter(ip); r == nil {
 		t.Error("a plain GET is not told what the handshake is")
 	}
 	pass := func(d time.Duration) { g.handshakes.AllowN(time.Now().Add(d), 0) }
 	pass(time.Second / 2)
-	if r := g.enter(ip, true); r != nil {
+	if r := g.enter(ip); r != nil {
 		t.Errorf("after half a second: %+v", r)
 	}
-	if r := g.enter(ip, true); r == nil {
+	if r := g.enter(ip); r == nil {
 		t.Error("one and a half handshakes are two")
 	}
 	pass(time.Hour)
 	for range 3 {
-		g.enter(ip, true)
+		g.enter(ip)
 	}
-	if r := g.enter(ip, true); r == nil {
+	if r := g.enter(ip); r == nil {
 		t.Error("what was not used in an hour comes all at once")
 	}
 	if g.total != 7 {
@@ -147,15 +147,15 @@ func TestTheGateForgetsAddressesThatHaveLeft(t *testing.T) {
 	g := newGate(Limits{PerIP: 2, Connections: 3})
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
 	for _, ip := range []netip.Addr{a, b, a} {
-		if r := g.enter(ip, true); r != nil {
+		if r := g.enter(ip); r != nil {
 			t.Fatalf("%v: %+v", ip, r)
 		}
 	}
-	if r := g.enter(b, true); r == nil || r.Status != http.StatusServiceUnavailable {
+	if r := g.enter(b); r == nil || r.Status != http.StatusServiceUnavailable {
 		t.Errorf("the pod is full: %+v", r)
 	}
 	g.leave(b)
-	if r := g.enter(a, true); r == nil || r.Status != http.StatusTooManyRequests {
+	if r := g.enter(a); r == nil || r.Status != http.StatusTooManyRequests {
 		t.Errorf("the address is full: %+v", r)
 	}
 	g.leave(a)

@@ -84,12 +84,20 @@ func (s *session) Message(text []byte, limited bool) {
 		if f.id != nil {
 			s.conn.SendLocked(receipt(f.id, "", ""))
 		}
-	case string(f.kind) == "token" && s.hub.opts.Tokens != nil:
+	case string(f.kind) == "token" && s.hub().opts.Tokens != nil:
 		s.refresh(&f)
 	case string(f.kind) == "pong": // conn knows already that the peer is alive
 	default:
-		s.reject(f.id, errorUnknownType, "the types are request, ping and pong")
+		s.reject(f.id, errorUnknownType, s.hub().frameTypes())
 	}
+}
+
+// frameTypes names what a client may send.
+func (h *Hub) frameTypes() string {
+	if h.opts.Tokens != nil {
+		return "the types are request, ping, pong and token"
+	}
+	return "the types are request, ping and pong"
 }
 
 func (s *session) request(f *clientFrame) {
@@ -98,7 +106,7 @@ func (s *session) request(f *clientFrame) {
 		s.reject(nil, errorBadFrame, "a request needs an id")
 	case f.data == nil:
 		s.reject(f.id, errorBadFrame, "a request needs data")
-	case !s.hub.uplink.add(s, f.id, f.data):
+	case !s.hub().uplink.add(s, f.id, f.data):
 		s.reject(f.id, errorUnavailable, "too many requests wait")
 	default:
 		s.conn.OweLocked() // the uplink answers
@@ -108,7 +116,7 @@ func (s *session) request(f *clientFrame) {
 // reject says in a receipt, or where there is no id in an error frame, why a
 // frame was not taken. The connection's loop is locked.
 func (s *session) reject(id []byte, code, reason string) {
-	s.hub.rejected.Add(1)
+	s.hub().rejected.Add(1)
 	s.conn.SendLocked(receipt(id, code, reason))
 }
 

@@ -34,7 +34,9 @@
 //	envelope.go      what a message may say
 //	route.go         from an envelope to its sessions
 //	admit.go         who is let in
+//	decide.go        handshakes that are decided off the loops; the hook
 //	verify.go        whose a token is, where that takes long
+//	verdicts.go      what a hook has said about sessions
 //	session.go       one connection's side of the hub
 //	clientframe.go   what a client may say
 //	uplink.go        from a client to the stream

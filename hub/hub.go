@@ -23,6 +23,7 @@ import (
 // an error is returned, it is not called.
 type Presence interface {
 	Register(e presence.Entry, done func(presence.Registered)) error
+	Check(e presence.Entry, done func(error)) error
 	Renew(e presence.Entry)
 	Unregister(e presence.Entry, done func(error)) error
 	Heal(user string, held func(presence.UUID) bool)
@@ -58,15 +59,18 @@ type Options struct {
 	Uplink          redis.UniversalClient
 	UplinkMaxLength int64
 	MaxMessage      int // of a client, for the welcome
-	Limits          Limits
-	Origins         auth.Origins   // which pages may connect
-	Tokens          *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
-	Cookie          string         // in which a token may be; "": in none
-	Proxies         auth.Proxies   // who says where a client is, and in auth.mode header who
-	Header          string         // auth.mode header: the field that says who; "": none
+	// Control: connections are closed only by what is published on push:ctl:….
+	Control bool
+	Limits  Limits
+	Origins auth.Origins   // which pages may connect
+	Tokens  *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
+	Cookie  string         // in which a token may be; "": in none
+	Proxies auth.Proxies   // who says where a client is, and in auth.mode header who
+	Header  string         // auth.mode header: the field that says who; "": none
 	// Certificate names the user by the client's certificate, nil where there is none, in
 	// auth.mode header without a Header; nil: it does not.
 	Certificate func(*x509.Certificate) (user string, err error)
+	Hook        *auth.Hook // is asked who may connect, after all else; nil: none. The hub does not run it
 	// SpareProcessor allows one processor more (GOMAXPROCS) while messages come in
 	// quick succession; see package source.
 	SpareProcessor bool
@@ -97,7 +101,7 @@ type Hub struct {
 	status   status
 	log      zerolog.Logger
 
-	badLog, unknownLog, registerLog, refusedLog, unheardLog, conflictLog zerolog.Logger // at most a few lines a second
+	badLog, unknownLog, registerLog, refusedLog, unheardLog, conflictLog, controlLog zerolog.Logger // at most a few lines a second
 
 	server    *conn.Server
 	deliverer *conn.Deliverer
@@ -108,7 +112,13 @@ type Hub struct {
 	rights   rights
 	refusals chan refused // to be logged
 
-	unverified chan unverified // handshakes whose tokens take long to verify
+	unverified chan unverified // tokens that take long to verify
+	refreshing refreshing
+	verdicts   verdicts
+
+	nameless *presence.Credential // of tokens that say neither jti nor iat
+
+	revoked [presence.GroundCount]atomic.Uint64 // connections closed, by ground
 
 	gaps, rejected, heals atomic.Uint64
 	probeFailures         atomic.Uint64
@@ -129,11 +139,12 @@ func New(o Options) *Hub {
 		refusals: make(chan refused, 16),
 
 		unverified: make(chan unverified, maxUnverified),
+		nameless:   new(presence.Credential),
 	}
 	few := func() zerolog.Logger {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 	}
-	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.unheardLog, h.conflictLog = few(), few(), few(), few(), few(), few()
+	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.unheardLog, h.conflictLog, h.controlLog = few(), few(), few(), few(), few(), few(), few()
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
 	h.router = &router{h: h, tail: []byte(frameTail)}

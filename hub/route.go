@@ -23,6 +23,7 @@ type router struct {
 	mark    uint32 // of the message at hand: a session with it is a target already
 
 	ok, bad, misses, unknown atomic.Uint64
+	uncontrolled             atomic.Uint64 // closes that were ignored
 }
 
 // missing is who was not found.
@@ -60,10 +61,35 @@ func (r *router) route(on role, payload []byte) {
 		}
 		return
 	}
+	if r.h.opts.Control {
+		if reason := r.restrict(on); reason != "" {
+			r.refuse(reason, len(payload))
+			return
+		}
+	}
 	r.ok.Add(1)
 	r.find(on)
 	r.deliver()
 	r.miss()
+}
+
+// restrict takes out of an envelope what is not obeyed on a channel with this role, where
+// redis.control is on. A reason says why nothing of it is.
+func (r *router) restrict(on role) (reason string) {
+	e := &r.e
+	if e.all && !on.all() {
+		return "all is for push:all and push:ctl:all (redis.control)"
+	}
+	if !e.close || on.controls() {
+		return ""
+	}
+	r.uncontrolled.Add(1)
+	r.h.controlLog.Warn().Int("code", int(e.code)).Msg("close ignored: redis.control is on, and it came on no control channel")
+	e.close = false
+	if e.seen &^= hasClose; e.seen&hasData == 0 {
+		return "close is for push:ctl:… (redis.control), and there is no data"
+	}
+	return ""
 }
 
 func (r *router) refuse(reason string, size int) {
@@ -113,7 +139,7 @@ func (r *router) find(on role) {
 	}
 	for _, user := range e.users {
 		s := g.user(user)
-		if s == nil && on == roleOwn {
+		if s == nil && on.own() {
 			r.missing.users = append(r.missing.users, string(user))
 		}
 		for ; s != nil; s = s.next {

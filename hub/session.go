@@ -3,6 +3,7 @@ package hub
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"pushpod/conn"
@@ -15,11 +16,13 @@ import (
 // matters (a test says how large it may be).
 type session struct {
 	// Static.
-	hub    *Hub
 	conn   *conn.Conn
 	user   string
 	uuid   presence.UUID
 	remote [16]byte // as IPv6
+
+	// What its token says that can be withdrawn; nil: it has come without one.
+	credential atomic.Pointer[presence.Credential]
 
 	next *session // the user's next older one; guarded by registry.mu
 	mark uint32   // the last message addressed to it; owned by the router
@@ -28,31 +31,57 @@ type session struct {
 }
 
 func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
-	return &session{hub: h, conn: c, user: strings.Clone(user), uuid: h.pods.NewUUID(), remote: remote.As16()}
+	return &session{conn: c, user: strings.Clone(user), uuid: h.pods.NewUUID(), remote: remote.As16()}
 }
+
+// hub is the one that has admitted it. A field of its own would cost eight bytes for each.
+func (s *session) hub() *Hub { return s.conn.Admitter().(*Hub) }
 
 // address is the client's address.
 func (s *session) address() netip.Addr { return netip.AddrFrom16(s.remote).Unmap() }
 
-// lasts is how long a connection may last that expires at that time, in Unix seconds: at
-// least a millisecond; 0: for ever.
-func lasts(expires uint32) time.Duration {
-	if expires == 0 {
+// lasts is how long from now on the connection may last, whose token expires at that
+// time, in Unix seconds, 0: never; but no longer than its hook has said. It is at least a
+// millisecond; 0: for ever.
+func (s *session) lasts(expires uint32) time.Duration {
+	ends := time.Time{}
+	if s.hub().opts.Hook != nil {
+		ends = s.hub().verdicts.about(s).ends
+	}
+	if at := time.Unix(int64(expires), 0); expires != 0 && (ends.IsZero() || at.Before(ends)) {
+		ends = at
+	}
+	if ends.IsZero() {
 		return 0
 	}
-	return max(time.Millisecond, time.Until(time.Unix(int64(expires), 0)))
+	return max(time.Millisecond, time.Until(ends))
+}
+
+// tokenUser is whose its tokens must be: its own user, whoever else the hook has named.
+func (s *session) tokenUser() string {
+	if s.hub().opts.Hook != nil {
+		if user := s.hub().verdicts.about(s).asked; user != "" {
+			return user
+		}
+	}
+	return s.user
 }
 
 // entry is what presence has of it.
-func (s *session) entry() presence.Entry { return presence.Entry{User: s.user, UUID: s.uuid} }
+func (s *session) entry() presence.Entry {
+	return presence.Entry{User: s.user, UUID: s.uuid, Credential: s.credential.Load()}
+}
 
 // Renew renews the entry.
-func (s *session) Renew() { s.hub.presence.Renew(s.entry()) }
+func (s *session) Renew() { s.hub().presence.Renew(s.entry()) }
 
 // Closed forgets the session.
 func (s *session) Closed(why conn.Cause) {
-	h := s.hub
+	h := s.hub()
 	h.gate.leave(s.address())
+	if h.opts.Hook != nil {
+		h.verdicts.forget(s)
+	}
 	if !h.registry.remove(s) {
 		return // it was refused, or not yet known whose it is
 	}

@@ -1,15 +1,25 @@
 package hub
 
+import (
+	"pushpod/auth"
+	"pushpod/presence"
+)
+
 // Stats is what the hub has done, and what it holds. All but Connections,
 // UplinkWaiting and the truth values only grow.
 type Stats struct {
 	EnvelopesOK, EnvelopesBad, Misses, Heals   uint64
 	UnknownMembers                             uint64
+	ClosesIgnored                              uint64 // with redis.control
 	Gaps, ProbeFailures                        uint64
 	UplinkAccepted, UplinkFailed, UplinkWrites uint64
 	FramesRejected                             uint64
 	UplinkWaiting, Connections                 int
 	RedisUp, Ready, Draining, Conflict         bool
+
+	Revoked [presence.GroundCount]uint64 // connections that were closed, by ground
+
+	Hook auth.HookStats
 }
 
 // Stats may be called at any time, from anywhere.
@@ -18,6 +28,7 @@ func (h *Hub) Stats() Stats {
 		EnvelopesOK:    h.router.ok.Load(),
 		EnvelopesBad:   h.router.bad.Load(),
 		UnknownMembers: h.router.unknown.Load(),
+		ClosesIgnored:  h.router.uncontrolled.Load(),
 		Misses:         h.router.misses.Load(),
 		Heals:          h.heals.Load(),
 		Gaps:           h.gaps.Load(),
@@ -31,6 +42,12 @@ func (h *Hub) Stats() Stats {
 		Conflict:       h.status.inConflict(),
 		Draining:       h.Draining(),
 		Ready:          len(h.Problems()) == 0,
+	}
+	if h.opts.Hook != nil {
+		s.Hook = h.opts.Hook.Stats()
+	}
+	for g := range s.Revoked {
+		s.Revoked[g] = h.revoked[g].Load()
 	}
 	h.status.update(func(st *status) { s.RedisUp = st.subscribed && st.proved })
 	return s

@@ -17,9 +17,23 @@ import (
 type role uint8
 
 const (
-	roleOwn role = iota // the pod's own: its probe comes on it, and a user without a connection is a miss
+	roleOwn role = iota // the pod's own: its probe comes on it
 	roleAll             // every pod's
+
+	// With redis.control: what closes connections comes on these two only, of which the
+	// first is the pod's own, and the second every pod's.
+	roleControl
+	roleControlAll
 )
+
+// own reports whether only this pod is subscribed: a user without a connection is a miss.
+func (r role) own() bool { return r == roleOwn || r == roleControl }
+
+// all reports whether every pod is subscribed.
+func (r role) all() bool { return r == roleAll || r == roleControlAll }
+
+// controls reports whether closes are obeyed, where redis.control is on.
+func (r role) controls() bool { return r == roleControl || r == roleControlAll }
 
 // channel is one that the pod subscribes to.
 type channel struct {
@@ -30,10 +44,21 @@ type channel struct {
 // channels are all that the pod subscribes to, over one connection: to lose it is
 // one gap.
 func (h *Hub) channels() []channel {
-	return []channel{
-		{h.opts.Keys.PodChannel(h.opts.Pod), roleOwn},
-		{h.opts.Keys.AllChannel(), roleAll},
+	k := h.opts.Keys
+	all := []channel{{k.PodChannel(h.opts.Pod), roleOwn}, {k.AllChannel(), roleAll}}
+	if h.opts.Control {
+		all = append(all, channel{k.ControlChannel(h.opts.Pod), roleControl}, channel{k.ControlAllChannel(), roleControlAll})
 	}
+	return all
+}
+
+// closing returns the channel on which the pod with this channel obeys closes.
+func (h *Hub) closing(pod string) string {
+	address, ok := h.opts.Keys.PodAddress(pod)
+	if !h.opts.Control || !ok {
+		return pod
+	}
+	return h.opts.Keys.ControlChannel(address)
 }
 
 // keepSubscribed keeps the pod subscribed until ctx ends, and counts the gaps.

@@ -18,22 +18,34 @@ const (
 	maxVerifying  = 512  // whose token is being verified: more than may wait for an endpoint
 )
 
-// whoByToken says whose connection a request asks for by its token, where that can be
-// verified at once.
-func (h *Hub) whoByToken(r *conn.Request) (claim, *conn.Refusal) {
+// findToken returns the token of a request, or "", and where it stands.
+func (h *Hub) findToken(r *conn.Request) (string, auth.Place) {
 	query, inQuery := r.Query.Get("token")
-	token, _ := auth.Find(auth.Places{
+	token, place := auth.Find(auth.Places{
 		Authorization: r.Field("Authorization"), Cookie: r.Field("Cookie"), CookieName: h.opts.Cookie,
 		Subprotocols: r.Field("Sec-WebSocket-Protocol"), Query: query, HasQuery: inQuery,
 	})
+	return token, place
+}
+
+// whoByToken says whose connection a request asks for by its token, where that can be
+// verified at once.
+func (h *Hub) whoByToken(r *conn.Request) (claim, *conn.Refusal) {
+	token, place := h.findToken(r)
+	once := place == auth.InQuery // it stands in logs and histories
 	if !h.opts.Tokens.Cheap(token) {
-		return claim{token: token}, nil
+		return claim{token: token, once: once}, nil
 	}
 	identity, err := h.opts.Tokens.Verify(context.Background(), token) // does not wait
 	if err != nil {
 		return claim{}, notVerified(err)
 	}
-	return claim{user: identity.User, expires: expiry(identity.Expires)}, nil
+	return h.claimOf(identity, once), nil
+}
+
+// claimOf is the claim of a token that is good. once: it is to let in one connection.
+func (h *Hub) claimOf(i auth.Identity, once bool) claim {
+	return claim{user: i.User, expires: expiry(i.Expires), credential: h.credential(i, once)}
 }
 
 // expiry is t in Unix seconds, 0 where there is none within them.
@@ -51,19 +63,18 @@ func notVerified(err error) *conn.Refusal {
 	return unauthorized(err.Error())
 }
 
-// unverified is a token that takes long to verify: of a handshake, whose session has no
-// user yet and is not in the registry, or of a frame.
+// unverified is a token that takes long to verify: of a handshake, or of a frame.
 type unverified struct {
-	session *session
-	token   string
-	upgrade bool   // of a handshake: it asks for a WebSocket
-	id      []byte // of a frame; nil: of a handshake
+	session   *session
+	token     string
+	handshake *undecided // nil: of a frame
+	id        []byte     // of a frame
 }
 
-// verifyLater has a token verified off the loops.
-func (h *Hub) verifyLater(s *session, token string, upgrade bool) *conn.Refusal {
+// verifyLater has the token of a handshake verified off the loops.
+func (h *Hub) verifyLater(u undecided) *conn.Refusal {
 	select {
-	case h.unverified <- unverified{session: s, token: strings.Clone(token), upgrade: upgrade}:
+	case h.unverified <- unverified{session: u.session, token: strings.Clone(u.claim.token), handshake: &u}:
 		return nil
 	default:
 		return unavailable("too many tokens wait to be verified")
@@ -96,43 +107,39 @@ func (h *Hub) verifyTokens(ctx context.Context) {
 // verified verifies a token, and goes on with what it is for.
 func (h *Hub) verified(ctx context.Context, u unverified) {
 	identity, err := h.opts.Tokens.Verify(ctx, u.token)
-	if u.id == nil {
-		h.handshake(u, identity, err)
+	if u.handshake != nil {
+		h.tokenVerified(*u.handshake, identity, err)
 		return
 	}
+	h.refreshing.end(u.session) // before the client is told: it may have another one
 	code, reason := u.session.mayRefresh(identity, err)
 	if code == "" {
-		u.session.conn.Last(lasts(expiry(identity.Expires)))
-	} else {
-		h.rejected.Add(1)
+		if u.session.exchange(identity, u.id) {
+			return
+		}
+		code, reason = errorUnavailable, "this pod is leaving"
 	}
+	h.rejected.Add(1)
 	u.session.conn.Answer(receipt(u.id, code, reason))
 }
 
-// handshake goes on with a handshake whose token was verified.
-func (h *Hub) handshake(u unverified, identity auth.Identity, err error) {
-	var refusal *conn.Refusal
-	s := u.session
-	switch {
-	case err != nil:
-		refusal = notVerified(err)
-	case !u.upgrade:
-		refusal = h.wouldBeLetIn()
-	default:
-		// The connection may have ended: then it must not come into presence.
-		s.conn.Decide(func() {
-			s.user, s.expires = identity.User, expiry(identity.Expires)
-			refusal = h.register(s)
-		})
+// tokenVerified goes on with a handshake whose token was verified.
+func (h *Hub) tokenVerified(u undecided, identity auth.Identity, err error) {
+	if err != nil {
+		h.refuse(u.session, notVerified(err))
+		return
 	}
-	if refusal != nil {
-		h.server.Answer(conn.Answer{Conn: s.conn, Refusal: refusal})
+	u.claim = h.claimOf(identity, u.claim.once)
+	if h.opts.Hook == nil {
+		h.letIn(u, auth.Verdict{})
+	} else if refusal := h.askHook(u); refusal != nil {
+		h.refuse(u.session, refusal)
 	}
 }
 
 // refresh takes a fresh token of the connection's user. Its loop is locked.
 func (s *session) refresh(f *clientFrame) {
-	h, token := s.hub, string(f.token)
+	h, token := s.hub(), string(f.token)
 	switch {
 	case f.id == nil || f.token == nil:
 		s.reject(f.id, errorBadFrame, "a token frame needs an id and a token")
@@ -142,19 +149,60 @@ func (s *session) refresh(f *clientFrame) {
 			s.reject(f.id, code, reason)
 			return
 		}
-		s.conn.LastLocked(lasts(expiry(identity.Expires)))
-		s.conn.SendLocked(receipt(f.id, "", ""))
-	case len(h.unverified) < maxUnverified/2: // the others are for handshakes
-		select {
-		case h.unverified <- unverified{session: s, token: token, id: bytes.Clone(f.id)}:
-			s.conn.OweLocked()
+		if !s.exchange(identity, bytes.Clone(f.id)) {
+			s.reject(f.id, errorUnavailable, "this pod is leaving")
 			return
-		default:
 		}
-		fallthrough
-	default:
+		s.conn.OweLocked()
+	case !h.refreshing.begin(s):
+		s.reject(f.id, errorRate, "the token before is still being verified")
+	case !h.refreshLater(unverified{session: s, token: token, id: bytes.Clone(f.id)}):
+		h.refreshing.end(s)
 		s.reject(f.id, errorUnavailable, "too many tokens wait to be verified")
+	default:
+		s.conn.OweLocked()
 	}
+}
+
+// refreshLater has the token of a frame verified off the loops. Half of the room for
+// those that wait is left to handshakes.
+func (h *Hub) refreshLater(u unverified) bool {
+	if len(h.unverified) >= maxUnverified/2 {
+		return false
+	}
+	select {
+	case h.unverified <- u:
+		return true
+	default:
+		return false
+	}
+}
+
+// refreshing are the sessions of which a token is being verified off the loops: one of
+// each, so that none of them keeps the others from it.
+type refreshing struct {
+	mu  sync.Mutex // protects all; taken inside a loop's lock
+	all map[*session]struct{}
+}
+
+// begin returns false where one of the session's is already.
+func (r *refreshing) begin(s *session) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, is := r.all[s]; is {
+		return false
+	}
+	if r.all == nil {
+		r.all = map[*session]struct{}{}
+	}
+	r.all[s] = struct{}{}
+	return true
+}
+
+func (r *refreshing) end(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, s)
 }
 
 // mayRefresh says why a token is not taken in place of the one before, as a receipt
@@ -165,7 +213,7 @@ func (s *session) mayRefresh(identity auth.Identity, err error) (code, reason st
 		return errorUnavailable, err.Error()
 	case err != nil:
 		return errorNotAllowed, err.Error()
-	case identity.User != s.user:
+	case identity.User != s.tokenUser():
 		return errorNotAllowed, "the token is of another user"
 	}
 	return "", ""

@@ -67,7 +67,12 @@ func newIssuer(t *testing.T) *issuer {
 
 func (i *issuer) token(t *testing.T, user string, lasts time.Duration) string {
 	t.Helper()
-	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"sub": user, "exp": time.Now().Add(lasts).Unix()})
+	return i.tokenWith(t, map[string]any{"sub": user, "exp": time.Now().Add(lasts).Unix()})
+}
+
+func (i *issuer) tokenWith(t *testing.T, claims map[string]any) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims(claims))
 	token.Header["kid"] = "k"
 	text, err := token.SignedString(i.key)
 	if err != nil {
@@ -90,6 +95,12 @@ func inAnHour() int64 { return time.Now().Add(time.Hour).Unix() }
 // startTokenPod starts a pod that wants tokens, of the issuer too where there is one.
 func startTokenPod(t *testing.T, i *issuer, change func(*Options)) *pod {
 	t.Helper()
+	return startTokenPodWith(t, i, change, set{conn: func(*conn.Options) {}})
+}
+
+// startTokenPodWith is startTokenPod with more that is changed; s.hub is not asked.
+func startTokenPodWith(t *testing.T, i *issuer, change func(*Options), s set) *pod {
+	t.Helper()
 	o := auth.Options{Secret: tokenSecret, RequireExp: true, ValidID: func(id string) bool { return presence.ValidUser(id) == nil }}
 	if i != nil {
 		o.JWKSURL = i.url
@@ -102,15 +113,18 @@ func startTokenPod(t *testing.T, i *issuer, change func(*Options)) *pod {
 	var runs sync.WaitGroup
 	runs.Go(func() { tokens.Run(ctx) })
 	t.Cleanup(func() { cancel(); runs.Wait() })
-	return startPod(t, set{
-		hub: func(o *Options) {
-			o.Tokens, o.Cookie = tokens, "session"
-			if change != nil {
-				change(o)
-			}
-		},
-		conn: func(o *conn.Options) { o.Headers = auth.HeaderFields() },
-	})
+	s.hub = func(o *Options) {
+		o.Tokens, o.Cookie = tokens, "session"
+		if change != nil {
+			change(o)
+		}
+	}
+	more := s.conn
+	s.conn = func(o *conn.Options) {
+		o.Headers = auth.HeaderFields()
+		more(o)
+	}
+	return startPod(t, s)
 }
 
 // A handshake that is refused off the loop is no connection that was closed.
@@ -325,4 +339,65 @@ func TestTokenFramesAreForThoseWhoCameByToken(t *testing.T) {
 	if f := c.next("an answer"); f.Error != errorUnknownType {
 		t.Errorf("%s", f.Raw)
 	}
+}
+
+// One client must not keep the others from having their tokens verified.
+func TestOneTokenOfAConnectionIsVerifiedAtATime(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	hold := make(chan struct{})
+	i.hold.Store(&hold)
+	p := startTokenPod(t, i, nil)
+	hs := hsToken(t, map[string]any{"sub": "alice", "exp": inAnHour()})
+	es := i.token(t, "alice", time.Hour) // waits for the endpoint
+	c, d := p.wantToken("alice", bearer(hs)), p.wantToken("alice", bearer(hs))
+	send := func(c *wsClient, id, token string) {
+		t.Helper()
+		c.send(`{"type":"token","id":"` + id + `","token":"` + token + `"}`)
+	}
+	want := func(c *wsClient, id, why string) {
+		t.Helper()
+		if gotID, got := c.receipt(); gotID != id || got != why {
+			t.Errorf("the receipt of %s: %q, want that of %s: %q", gotID, got, id, why)
+		}
+	}
+	send(c, "first", es)
+	send(d, "another's", es)
+	for range 10 {
+		send(c, "more", es)
+		want(c, "more", "rate")
+	}
+	send(c, "cheap", hs)
+	want(c, "cheap", "")
+	close(hold)
+	want(c, "first", "")
+	want(d, "another's", "")
+	for range 3 { // as soon as there is the answer
+		send(c, "next", es)
+		want(c, "next", "")
+	}
+	send(c, "bad", newIssuer(t).token(t, "alice", time.Hour))
+	want(c, "bad", "not_allowed")
+	send(c, "and again", es)
+	want(c, "and again", "")
+	p.refreshing.mu.Lock()
+	defer p.refreshing.mu.Unlock()
+	if n := len(p.refreshing.all); n != 0 {
+		t.Errorf("%d tokens are still being verified", n)
+	}
+}
+
+// 16 KiB in one field are more than a head may have; what fits is still too large for
+// a token.
+func TestHugeTokensAreRefused(t *testing.T) {
+	t.Parallel()
+	p := startTokenPod(t, nil, nil)
+	of := func(n int) string {
+		token := hsToken(t, map[string]any{"sub": "alice", "exp": inAnHour(), "x": strings.Repeat("x", n*3/4)})
+		return token
+	}
+	p.wantNoToken(bearer(of(16<<10)), http.StatusRequestHeaderFieldsTooLarge, "head")
+	p.wantNoToken(bearer(of(9<<10)), http.StatusUnauthorized, "too large")
+	p.wantNoToken(http.Header{"Cookie": {"session=" + of(9<<10)}}, http.StatusUnauthorized, "too large")
+	p.wantToken("alice", bearer(of(5<<10)))
 }

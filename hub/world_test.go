@@ -97,7 +97,8 @@ func startPod(t *testing.T, s set) *pod {
 	pods := presence.NewPods(presence.PodsOptions{Client: direct, Keys: p.keys, Pod: testPod, Timeout: testTimeout, Heartbeat: testProbe, Log: zerolog.Nop()})
 	po := presence.Options{
 		Client: direct, Keys: p.keys, Pod: testPod, Timeout: testTimeout, Pods: pods, Log: zerolog.Nop(),
-		Own: func(user string) int { return p.CountUser(user) },
+		Own:     func(user string) int { return p.CountUser(user) },
+		Refused: func(e presence.Entry, r *presence.Refused) { p.Revoke(e, r) },
 	}
 	if s.presence != nil {
 		s.presence(&po)

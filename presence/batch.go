@@ -24,6 +24,15 @@ type batch struct {
 	cmds  []redis.Cmder
 	text  []byte // the entries' keys and UUIDs, behind each other
 	cuts  []int  // where each of them ends in text
+	taken int    // of cuts, by next
+	names string // text, as a string
+
+	watched []any         // "exists", and the keys that are looked up for renewals
+	watch   *redis.IntCmd // made of them; nil: there are none
+
+	validAfter    *redis.StringCmd
+	validAfterKey string
+	dated         bool // validAfter is asked for
 
 	score     string // the pod's own, written where it is absent
 	scoreAdd  *redis.IntCmd
@@ -31,6 +40,8 @@ type batch struct {
 
 	repairs []*repair
 	exams   []*exam
+
+	singles []single // registrations that use their credential up
 
 	// Known from the replies.
 	retry   []*item
@@ -46,6 +57,9 @@ func newBatch(o Options, channel string) batch {
 		ttlMillis:  strconv.FormatInt(max(o.TTL.Milliseconds(), 1), 10),
 		ttlSeconds: strconv.FormatInt(int64((o.TTL+time.Second-1)/time.Second), 10),
 		podsKey:    o.Keys.Pods(),
+
+		watched:       []any{"exists"},
+		validAfterKey: o.Keys.ValidAfter(),
 	}
 }
 
@@ -53,9 +67,12 @@ func (b *batch) reset() {
 	clear(b.items)
 	clear(b.cmds)
 	clear(b.retry)
+	clear(b.singles)
+	b.watched, b.watch = b.watched[:1], nil
+	b.singles = b.singles[:0]
 	b.items, b.cmds, b.retry = b.items[:0], b.cmds[:0], b.retry[:0]
 	b.repairs, b.exams = nil, nil
-	b.refusal, b.kept, b.wrote, b.unknown, b.scoreUsed = nil, false, false, false, false
+	b.refusal, b.kept, b.wrote, b.unknown, b.scoreUsed, b.dated = nil, false, false, false, false, false
 }
 
 // turn does what is due: at most one pipeline of entries, preceded by what has
@@ -137,15 +154,16 @@ func (n *node) expire(now, deadline time.Duration) (by time.Duration, expired bo
 
 // mend finds out whether Redis takes writes again. It writes as for an entry, to a
 // user's key that no user has, and removes that in the same transaction, so that
-// nobody ever sees it. It reports whether the turn may go on.
+// nobody ever sees it. It also looks up a key of the kind that speaks against entries.
+// It reports whether the turn may go on.
 func (n *node) mend(ctx context.Context) bool {
-	key, field := n.opt.Keys.User(n.channel), FormatUUID(UUID{})
+	key, field, block := n.opt.Keys.User(n.channel), FormatUUID(UUID{}), n.opt.Keys.Block(n.channel)
 	expire := []any{"pexpire", key, n.batch.ttlMillis}
 	if n.expiry.mode == expiryFields {
 		expire = []any{"hexpire", key, n.batch.ttlSeconds, "fields", "1", field}
 	}
 	err := transaction(ctx, n.client,
-		[]any{"hset", key, field, n.channel}, expire, []any{"hdel", key, field})
+		[]any{"hset", key, field, n.channel}, expire, []any{"hdel", key, field}, []any{"get", block}, []any{"exists", block})
 	now := n.now()
 	switch {
 	case isLinkError(err):
@@ -190,18 +208,40 @@ func (n *node) gather() {
 	}
 }
 
-// build writes the commands of a batch.
-func (n *node) build() {
-	b := &n.batch
-	b.text, b.cuts = b.text[:0], b.cuts[:0]
+// name writes the keys and UUIDs of the entries, and the keys that are looked up for them;
+// for renewals only with watch.
+func (b *batch) name(k Keys, watch bool) {
+	b.text, b.cuts, b.taken = b.text[:0], b.cuts[:0], 0
 	for _, it := range b.items {
-		b.text = n.opt.Keys.appendUser(b.text, it.entry.User)
-		b.cuts = append(b.cuts, len(b.text))
+		b.text = k.appendUser(b.text, it.entry.User)
+		b.cut()
 		b.text = AppendUUID(b.text, it.entry.UUID)
+		b.cut()
+		if it.op != unregistering && (it.op != renewing || watch) {
+			b.appendLookKeys(k, it)
+		}
 	}
 	// The commands share the buffer's memory: nobody uses them any more when the
 	// next batch overwrites it. A copy would be half of the garbage of a renewal.
-	text, from := unsafe.String(unsafe.SliceData(b.text), len(b.text)), 0
+	b.names = unsafe.String(unsafe.SliceData(b.text), len(b.text))
+}
+
+func (b *batch) cut() { b.cuts = append(b.cuts, len(b.text)) }
+
+// next returns the next of the names.
+func (b *batch) next() string {
+	from := 0
+	if b.taken > 0 {
+		from = b.cuts[b.taken-1]
+	}
+	b.taken++
+	return b.names[from:b.cuts[b.taken-1]]
+}
+
+// build writes the commands of a batch.
+func (n *node) build() {
+	b := &n.batch
+	b.name(n.opt.Keys, n.opt.Refused != nil)
 	n.guard()
 	now := n.now()
 	rewrite, inherited := now < n.expiry.rewrite, now < n.expiry.inherited
@@ -210,11 +250,11 @@ func (n *node) build() {
 			b.slots = append(b.slots, new(slot))
 		}
 		slot := b.slots[i]
-		slot.item, slot.key, slot.field = it, text[from:b.cuts[i]], text[b.cuts[i]:b.cuts[i]+uuidText]
-		from = b.cuts[i] + uuidText
+		slot.item, slot.key, slot.field = it, b.next(), b.next()
 		switch count := n.opt.PerUser > 0; {
 		case it.op == unregistering:
 			b.addRemove(slot)
+		case it.op == checking:
 		case n.expiry.mode == expiryKey:
 			b.addKeyed(slot, count || it.op == renewing && n.opt.Pods != nil)
 		case it.op == renewing && !it.whole && !rewrite:
@@ -222,7 +262,14 @@ func (n *node) build() {
 		default:
 			b.addWhole(slot, count && it.op == registering, inherited)
 		}
+		switch {
+		case it.op == registering || it.op == checking:
+			b.addLook(slot, n.opt.Keys)
+		case it.op == renewing && n.opt.Refused != nil:
+			b.addWatch(slot)
+		}
 	}
+	b.addShared()
 	for _, fix := range b.repairs {
 		b.cmds = append(b.cmds, fix.commands(n.opt.Keys, b.ttlSeconds)...)
 	}
@@ -241,7 +288,7 @@ func (n *node) guard() {
 	}
 	writes := false
 	for _, it := range b.items {
-		writes = writes || it.op != unregistering
+		writes = writes || it.op == registering || it.op == renewing
 	}
 	score, ok := n.opt.Pods.ownScore()
 	if !writes || !ok {
@@ -271,6 +318,7 @@ func (n *node) send(ctx context.Context) {
 	n.link.answered(now)
 	n.judge(now)
 	n.examine(ctx)
+	n.useUp(ctx)
 }
 
 // linkFailed deals with a connection that failed: what became of the batch is not
@@ -292,7 +340,7 @@ func (n *node) linkFailed(err error) {
 		it.sent = it.sent || sent
 		n.q.tellRejected(it) // that waits no longer for the entry to be gone
 		switch {
-		case giveUp && it.op == registering:
+		case giveUp && (it.op == registering || it.op == checking):
 			n.q.giveUp(it, cause)
 		case giveUp && it.op == renewing:
 			n.q.recycle(it)

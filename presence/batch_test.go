@@ -13,6 +13,7 @@ func TestTenThousandRegistrationsTakeFewRoundTrips(t *testing.T) {
 		// On a loaded machine miniredis takes seconds for a full batch.
 		s := w.store("a:1", func(o *presence.Options) {
 			o.PerUser, o.Timeout, o.Client = 100, time.Minute, w.clientWithin(w.addr, time.Minute)
+			o.Refused = func(presence.Entry, *presence.Refused) { t.Error("refused") }
 		})
 		const n = 10_000
 		entries := make([]presence.Entry, n)

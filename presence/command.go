@@ -24,6 +24,8 @@ type slot struct {
 
 	ttl     *redis.IntCmd // of the whole key
 	ttlUsed bool
+
+	look look
 }
 
 // form says which commands of a slot are used.

@@ -10,6 +10,14 @@
 //	push:pods             sorted set  a pod's channel, by its last heartbeat: Unix ms by Redis's TIME
 //	push:pods:info        hash        a pod's channel → JSON: started, version, connections, draining
 //
+// Others write keys that speak against entries, and only the last of these a Store:
+//
+//	push:block:{<userID>}        string  the user is blocked; the reason
+//	push:revoked:{<id>}          string  the credential is revoked; the reason
+//	push:valid-after             string  Unix seconds: credentials issued before it are good no more
+//	push:valid-after:{<userID>}  string  likewise, of one user
+//	push:used:{<id>}             string  the credential was for one connection; that one's UUID
+//
 // Keys builds these names; nothing else does.
 //
 // # Entries and their expiry
@@ -32,6 +40,15 @@
 // load a pause (Options.Pace) lies between the starts of two pipelines, since a
 // round trip costs far more than an entry in it.
 //
+// # What speaks against entries
+//
+// A registration looks the keys up in the pipeline that writes its entry, and behind it:
+// a refused entry stands for a moment, until the next pipeline removes it. A credential
+// for one connection is used up (SET NX) in one more pipeline, once nothing else speaks
+// against the registration. For the entries that it renews, a pipeline counts all those
+// keys by one command, and looks closer only where there is one; so they are noticed within
+// Options.Renew. While Redis is away nothing is decided: registrations fail, and entries stay.
+//
 // # Stale entries
 //
 // An entry is stale when its pod is dead, or when its UUID is older than the
@@ -52,14 +69,14 @@
 //
 // A pod calls Pods.Claim first, then runs Pods.Run and Store.Run, then registers
 // connections. When it leaves, it unregisters all of them, ends Store.Run, calls
-// Pods.Leave, and ends Pods.Run. Register, Renew, Unregister and Heal never
-// block.
+// Pods.Leave, and ends Pods.Run. Register, Check, Renew, Unregister and Heal
+// never block.
 //
 // # Rights
 //
 // Under an ACL a pod needs, on its prefix, HSET, HDEL, HLEN, HGETALL, PEXPIRE,
-// PTTL, PERSIST, HEXPIRE, ZADD, ZREM, ZRANGE and ZSCORE, and also TIME, WATCH,
-// UNWATCH, MULTI and EXEC. HELLO and, for a database other than 0, SELECT are the
+// PTTL, PERSIST, HEXPIRE, ZADD, ZREM, ZRANGE, ZSCORE, GET and EXISTS, SET for push:used,
+// and also TIME, WATCH, UNWATCH, MULTI and EXEC. HELLO and, for a database other than 0, SELECT are the
 // client's.
 //
 // # Limitation

@@ -207,7 +207,8 @@ func (n *node) admit(newcomers []*item, live []Located) {
 	for _, it := range newcomers {
 		over := len(all) + 1 - n.opt.PerUser
 		if over > 0 && n.opt.OnExcess != OnExcessCloseOldest {
-			n.reject(it)
+			n.count.rejected.Add(1)
+			n.reject(it, ErrTooMany)
 			continue
 		}
 		var excess []Located
@@ -221,15 +222,14 @@ func (n *node) admit(newcomers []*item, live []Located) {
 			}
 		}
 		all[it.entry.UUID] = Located{UUID: it.entry.UUID, Channel: n.channel}
-		n.registered(it, excess)
+		n.admitted(it, excess)
 	}
 }
 
-// reject removes a registration's entry again; the caller hears of it when the
+// reject removes a registration's entry again; the caller hears why when the
 // entry is gone, or cannot be removed for now. The caller holds n.mu.
-func (n *node) reject(it *item) {
-	n.count.rejected.Add(1)
-	it.op, it.cleanup = unregistering, true
+func (n *node) reject(it *item, why error) {
+	it.op, it.cleanup, it.why = unregistering, true, why
 	if n.q.waiting[it.entry.UUID] != nil { // somebody has it removed already
 		n.q.removed(it, nil)
 		return

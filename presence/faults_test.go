@@ -113,7 +113,7 @@ func TestRefusedWritesAreToldOfAndHeal(t *testing.T) {
 			w := realWorld(t)
 			w.real.CLI("ACL", "SETUSER", "pod", "on", ">secret", "~push:*",
 				"+hset", "+hdel", "+hlen", "+hgetall", "+pexpire", "+persist", "+zadd", "+zrem", "+zrange", "+zscore",
-				"+time", "+watch", "+unwatch", "+multi", "+exec")
+				"+time", "+watch", "+unwatch", "+multi", "+exec", "+get", "+exists")
 			client := redisconn.NewClient(redisconn.Options{
 				Addresses: []string{w.addr}, Username: "pod", Password: "secret", Timeout: testTimeout, NoRetry: true,
 			})

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -12,12 +13,16 @@ func (n *node) judge(now time.Duration) {
 		n.opt.Pods.missing()
 	}
 	n.mu.Lock()
+	suspect := n.judgeWatch()
 	for i, it := range b.items {
 		slot := b.slots[i]
 		switch it.op {
 		case registering:
 			n.judgeRegistration(slot)
+		case checking:
+			n.judgeCheck(slot)
 		case renewing:
+			n.judgeStay(it.entry, suspect)
 			n.judgeRenewal(slot)
 		case unregistering:
 			n.judgeRemoval(slot)
@@ -81,7 +86,7 @@ func (n *node) judgeWrite(slot *slot) (err error, back bool) {
 // refused records an error reply. One about the key's type says nothing about others.
 func (n *node) refused(err error) {
 	n.count.errors.Add(1)
-	if !isWrongType(err) {
+	if !isWrongType(err) && !errors.Is(err, errBadTime) {
 		n.batch.refusal = err
 	}
 }
@@ -89,16 +94,86 @@ func (n *node) refused(err error) {
 func (n *node) judgeRegistration(slot *slot) {
 	it := slot.item
 	err, back := n.judgeWrite(slot)
+	if back {
+		return
+	}
+	var refused *Refused
+	if err == nil {
+		it.sent = true
+		if refused, err = slot.look.judge(&n.batch, it); err != nil {
+			n.refused(err)
+		}
+	}
 	switch {
-	case back:
 	case err != nil:
 		n.q.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
+	case refused != nil:
+		n.count.refused.Add(1)
+		n.reject(it, refused)
 	case n.opt.PerUser > 0 && (slot.count.Err() != nil || slot.count.Val() > int64(n.opt.PerUser)):
-		it.sent = true
 		n.q.examineFor(it)
 	default:
-		n.registered(it, nil)
+		n.admitted(it, nil)
 	}
+}
+
+// judgeCheck ends a check. The caller holds n.mu.
+func (n *node) judgeCheck(slot *slot) {
+	it := slot.item
+	refused, err := slot.look.judge(&n.batch, it)
+	switch {
+	case err != nil:
+		n.refused(err)
+		err = fmt.Errorf("%w: check: %w", ErrUnavailable, err)
+	case refused != nil:
+		err = refused
+	}
+	n.q.outcomes = append(n.q.outcomes, outcome{checked: it.checked, err: err})
+	n.q.recycle(it)
+}
+
+// judgeWatch reports whether something may speak against one of the entries that are
+// renewed. The caller holds n.mu.
+func (n *node) judgeWatch() (suspect bool) {
+	b := &n.batch
+	if b.watch == nil {
+		return false
+	}
+	if err := b.watch.Err(); err != nil {
+		n.refused(err)
+	}
+	return b.watch.Val() > 0
+}
+
+// judgeStay has it told where an entry that is renewed is too old, and has it checked
+// where it is suspect. Where nothing is known the entry stays. The caller holds n.mu.
+func (n *node) judgeStay(e Entry, suspect bool) {
+	if n.opt.Refused == nil {
+		return
+	}
+	if c := e.Credential; c != nil {
+		b := &n.batch
+		switch refused, err := later(b.validAfter, b.validAfterKey, c.Issued); {
+		case err != nil:
+			n.refused(err)
+		case refused != nil:
+			n.q.outcomes = append(n.q.outcomes, outcome{refused: n.opt.Refused, entry: e, by: refused})
+			return
+		}
+	}
+	if suspect {
+		n.q.suspect(e, n.opt.Refused, n.now())
+	}
+}
+
+// admitted goes on with a registration against which nothing speaks. The caller holds
+// n.mu.
+func (n *node) admitted(it *item, excess []Located) {
+	if c := it.entry.Credential; c != nil && c.Once != 0 {
+		n.batch.singles = append(n.batch.singles, single{it, excess})
+		return
+	}
+	n.registered(it, excess)
 }
 
 // registered ends a registration that succeeded. The caller holds n.mu.

@@ -41,6 +41,30 @@ func (k Keys) PodChannel(address string) string { return k.prefix + "pod:" + add
 // AllChannel returns the channel that every pod reads.
 func (k Keys) AllChannel() string { return k.prefix + "all" }
 
+// ControlChannel returns the channel on which the pod with this address is told to close
+// connections, where redis.control is on.
+func (k Keys) ControlChannel(address string) string { return k.prefix + "ctl:" + address }
+
+// ControlAllChannel returns the channel on which every pod is.
+func (k Keys) ControlAllChannel() string { return k.prefix + "ctl:all" }
+
+// Block returns the key that exists while a user is blocked. It holds the reason.
+func (k Keys) Block(user string) string { return string(k.appendBlock(nil, user)) }
+
+// Revoked returns the key that exists while a credential is revoked. It holds the reason.
+func (k Keys) Revoked(id string) string { return string(k.appendRevoked(nil, id)) }
+
+// ValidAfter returns the key of a time, in Unix seconds: what was issued before it is good
+// no more.
+func (k Keys) ValidAfter() string { return k.prefix + "valid-after" }
+
+// ValidAfterUser returns the key of such a time for one user.
+func (k Keys) ValidAfterUser(user string) string { return string(k.appendValidAfterUser(nil, user)) }
+
+// Used returns the key that exists once a credential for one connection is used. It holds
+// the connection's UUID.
+func (k Keys) Used(id string) string { return k.prefix + "used:{" + id + "}" }
+
 // PodAddress returns the address in a pod's channel, and whether it is one; the
 // address is empty where it is not.
 func (k Keys) PodAddress(channel string) (address string, ok bool) {
@@ -50,10 +74,20 @@ func (k Keys) PodAddress(channel string) (address string, ok bool) {
 	return address, true
 }
 
-func (k Keys) appendUser(dst []byte, id string) []byte {
+func (k Keys) appendUser(dst []byte, id string) []byte { return k.append(dst, "user:{", id) }
+
+func (k Keys) appendBlock(dst []byte, user string) []byte { return k.append(dst, "block:{", user) }
+
+func (k Keys) appendRevoked(dst []byte, id string) []byte { return k.append(dst, "revoked:{", id) }
+
+func (k Keys) appendValidAfterUser(dst []byte, user string) []byte {
+	return k.append(dst, "valid-after:{", user)
+}
+
+func (k Keys) append(dst []byte, kind, tag string) []byte {
 	dst = append(dst, k.prefix...)
-	dst = append(dst, "user:{"...)
-	dst = append(dst, id...)
+	dst = append(dst, kind...)
+	dst = append(dst, tag...)
 	return append(dst, '}')
 }
 

@@ -17,6 +17,13 @@ func TestKeysAreThoseOfTheContract(t *testing.T) {
 		"push:uplink":             k.Uplink(),
 		"push:pod:10.0.3.7:8080":  k.PodChannel("10.0.3.7:8080"),
 		"push:all":                k.AllChannel(),
+		"push:ctl:10.0.3.7:8080":  k.ControlChannel("10.0.3.7:8080"),
+		"push:ctl:all":            k.ControlAllChannel(),
+		"push:block:{alice}":      k.Block("alice"),
+		"push:revoked:{t1}":       k.Revoked("t1"),
+		"push:valid-after":        k.ValidAfter(),
+		"push:valid-after:{al}":   k.ValidAfterUser("al"),
+		"push:used:{t1}":          k.Used("t1"),
 		"push:user:{a}{b}:c d\"}": k.User(`a}{b}:c d"`),
 	} {
 		if got != want {

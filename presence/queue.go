@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -11,13 +12,15 @@ type operation uint8
 const (
 	superseded operation = iota // by a later operation while it waited
 	registering
+	checking // only asks what would speak against a registration; writes nothing
 	renewing
 	unregistering
 )
 
 // item is one operation on one entry. While it waits, it is in queue.waiting
 // under its UUID, and no second one is: so operations of one UUID never overtake
-// each other, and little piles up while Redis is away.
+// each other, and little piles up while Redis is away. One that only
+// checks is not in it.
 type item struct {
 	entry   Entry
 	op      operation
@@ -28,9 +31,12 @@ type item struct {
 	queued  time.Duration // since the store's epoch
 
 	// Of a registration; may be nil. An unregistration has it where it undoes a
-	// registration that went over the limit, and its caller is still to be told.
+	// registration that is refused, and its caller is still to be told why.
 	registered func(Registered)
-	removed    func(error) // of an unregistration; may be nil
+	why        error
+
+	removed func(error) // of an unregistration; may be nil
+	checked func(error) // of a check
 }
 
 // outcome is a callback that waits to be called by the store's goroutine.
@@ -38,10 +44,21 @@ type outcome struct {
 	registered func(Registered)
 	result     Registered
 	removed    func(error)
+	checked    func(error)
 	err        error
+
+	refused func(Entry, *Refused) // of an entry that stands
+	entry   Entry
+	by      *Refused
 }
 
 func (o outcome) call() {
+	if o.checked != nil {
+		o.checked(o.err)
+	}
+	if o.refused != nil {
+		o.refused(o.entry, o.by)
+	}
 	if o.registered != nil {
 		o.registered(o.result)
 	}
@@ -55,8 +72,8 @@ type queue struct {
 	backlog int // bound on renewals, on unregistrations, and on users to examine
 
 	waiting map[UUID]*item
-	joining fifo[*item] // registrations
-	staying fifo[*item] // renewals
+	joining fifo[*item] // registrations and checks
+	staying fifo[*item] // renewals, and checks of what is renewed
 	leaving fifo[*item] // unregistrations
 	renewal int         // live items in staying
 	removal int         // live items in leaving
@@ -103,7 +120,7 @@ func (q *queue) recycle(it *item) {
 // tellRejected tells the caller of a registration that is being undone.
 func (q *queue) tellRejected(it *item) {
 	if it.op == unregistering && it.registered != nil {
-		q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: ErrTooMany}})
+		q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: it.why}})
 		it.registered = nil
 	}
 }
@@ -134,6 +151,29 @@ func (q *queue) register(e Entry, done func(Registered), now time.Duration) {
 	it.registered, it.sent = done, sent
 	q.waiting[e.UUID] = it
 	q.joining.push(it)
+}
+
+func (q *queue) check(e Entry, done func(error), now time.Duration) {
+	it := q.item(e, checking, now)
+	it.checked = done
+	q.joining.push(it)
+}
+
+// suspect has an entry that stands checked, and tells where something speaks against it.
+// It waits as renewals do, and is not repeated where it fails: the next renewal is.
+func (q *queue) suspect(e Entry, tell func(Entry, *Refused), now time.Duration) {
+	if q.staying.len() >= q.backlog {
+		q.dropped++
+		return
+	}
+	it := q.item(e, checking, now)
+	it.checked = func(err error) {
+		var refused *Refused
+		if errors.As(err, &refused) {
+			tell(e, refused)
+		}
+	}
+	q.staying.push(it)
 }
 
 func (q *queue) renew(e Entry, now time.Duration) {
@@ -195,6 +235,9 @@ func (q *queue) putRemoval(it *item) {
 // replace takes an item out of waiting and the counts. In its fifo it stays: the
 // caller takes it out of there, or marks it as superseded.
 func (q *queue) replace(it *item) {
+	if it.op == checking {
+		return
+	}
 	delete(q.waiting, it.entry.UUID)
 	switch it.op {
 	case renewing:
@@ -217,6 +260,10 @@ func both(first, second func(error)) func(error) {
 // again puts back an item that a batch could not finish, unless a later operation
 // on its UUID waits. It reports whether the item waits now.
 func (q *queue) again(it *item) bool {
+	if it.op == checking {
+		q.joining.pushFront(it)
+		return true
+	}
 	if later := q.waiting[it.entry.UUID]; later != nil {
 		if it.op == unregistering && later.op == unregistering {
 			later.removed = both(it.removed, later.removed)
@@ -300,10 +347,10 @@ func (q *queue) failJoining(before time.Duration, err error) {
 	}
 }
 
-// giveUp ends a registration that does not wait any more. An entry that Redis may
-// have is removed.
+// giveUp ends a registration or a check that does not wait any more. An entry that
+// Redis may have is removed.
 func (q *queue) giveUp(it *item, err error) {
-	q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: err}})
+	q.outcomes = append(q.outcomes, outcome{registered: it.registered, result: Registered{Err: err}, checked: it.checked, err: err})
 	if it.sent && q.waiting[it.entry.UUID] == nil {
 		it.op, it.registered, it.removed, it.cleanup = unregistering, nil, nil, true
 		q.putRemoval(it)

@@ -9,6 +9,7 @@ import (
 type Stats struct {
 	Registered   uint64 // entries written for a new connection
 	Rejected     uint64 // registrations beyond Options.PerUser
+	Refused      uint64 // registrations against which a key in Redis spoke
 	Renewed      uint64
 	Unregistered uint64
 	Stale        uint64 // fields of dead pods, and of connections not held, removed
@@ -41,13 +42,14 @@ func latencyBound(i int) time.Duration { return 100 * time.Microsecond << i }
 
 // counters may be read from any goroutine.
 type counters struct {
-	registered, rejected, renewed, unregistered atomic.Uint64
-	stale, errors                               atomic.Uint64
-	batches, entries, commands                  atomic.Uint64
-	lastBatch                                   atomic.Int64
-	latency                                     [latencyBounds + 1]atomic.Uint64 // not cumulative
-	latencySum                                  atomic.Int64                     // nanoseconds
-	perField                                    atomic.Bool
+	registered, rejected, refused atomic.Uint64
+	renewed, unregistered         atomic.Uint64
+	stale, errors                 atomic.Uint64
+	batches, entries, commands    atomic.Uint64
+	lastBatch                     atomic.Int64
+	latency                       [latencyBounds + 1]atomic.Uint64 // not cumulative
+	latencySum                    atomic.Int64                     // nanoseconds
+	perField                      atomic.Bool
 }
 
 func (c *counters) batch(entries, commands int, took time.Duration) {
@@ -71,7 +73,7 @@ func (s *Store) Stats() Stats {
 	n.mu.Unlock()
 	c := &s.count
 	stats := Stats{
-		Registered: c.registered.Load(), Rejected: c.rejected.Load(),
+		Registered: c.registered.Load(), Rejected: c.rejected.Load(), Refused: c.refused.Load(),
 		Renewed: c.renewed.Load(), Unregistered: c.unregistered.Load(),
 		Stale: c.stale.Load(), Dropped: dropped, Errors: c.errors.Load(),
 		Batches: c.batches.Load(), Entries: c.entries.Load(), Commands: c.commands.Load(),

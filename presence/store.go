@@ -48,6 +48,11 @@ type Options struct {
 	// must not block or call the store. Nil stands for 1.
 	Own func(user string) int
 
+	// Refused is told of each entry that is renewed although a key in Redis speaks
+	// against it: with every renewal, until it is unregistered. It is called as the
+	// callbacks are. Nil: nobody is told.
+	Refused func(Entry, *Refused)
+
 	// Pods judges which pods are dead, and writes the own score before any
 	// entry is. Where it is nil, nobody is dead.
 	Pods *Pods
@@ -84,7 +89,7 @@ func (o Options) withDefaults() Options {
 // A Store writes this pod's presence entries: one field, the connection's UUID,
 // in the hash of its user, with the pod's channel as the value.
 //
-// Register, Renew, Unregister and Heal never block and may be called from any
+// Register, Check, Renew, Unregister and Heal never block and may be called from any
 // goroutine. What they ask for is sent by Run in batches, one pipeline at a
 // time, while the next one gathers. Operations of one UUID never overtake each
 // other: while one waits, a later one takes its place, and an unregistration is
@@ -92,7 +97,7 @@ func (o Options) withDefaults() Options {
 // caller calls Register first, Unregister last, and nothing after it.
 //
 // Callbacks are called from Run's goroutine only, without any lock held; they must
-// not block. Once Run's context has ended, Register and Unregister return ErrClosed.
+// not block. Once Run's context has ended, Register, Check and Unregister return ErrClosed.
 type Store struct {
 	*shared
 	node *node // the one Redis server to which everything goes
@@ -108,7 +113,8 @@ func NewStore(o Options) *Store {
 
 // Register writes an entry, and calls done once Redis has it, or when it is
 // known that it will not: within about Options.Timeout, exactly once, and never
-// during the call. Where Options.PerUser would be exceeded, see Options.OnExcess.
+// during the call. Where a key in Redis speaks against the entry, it is written for a
+// moment, and removed before done hears of it. Where Options.PerUser would be exceeded, see Options.OnExcess.
 // Where it returns ErrClosed, nothing was asked for, and done is not called.
 //
 // The pod's address has been claimed before (Pods.Claim). Heal's held must
@@ -123,9 +129,23 @@ func (s *Store) Register(e Entry, done func(Registered)) error {
 	return nil
 }
 
+// Check says what Register would say of the keys in Redis that may speak against the
+// entry, and writes nothing: a credential for one connection is not used up. done gets
+// nil, a *Refused, or ErrUnavailable wrapped around the cause, and is called as for Register.
+// The user's connections are not counted.
+func (s *Store) Check(e Entry, done func(error)) error {
+	n := s.node
+	if !n.open() {
+		return ErrClosed
+	}
+	n.q.check(e, done, n.now())
+	n.queued(n.alarm.join)
+	return nil
+}
+
 // Renew makes an entry live for another Options.TTL, and writes it again where
 // it is missing. A renewal that fails is not repeated: the next period brings
-// another.
+// another. Options.Refused is told where a key in Redis speaks against the entry.
 func (s *Store) Renew(e Entry) {
 	n := s.node
 	if !n.open() {

@@ -43,7 +43,7 @@ func New(o Options) (*Client, error) {
 	return &Client{
 		opts:     o,
 		seen:     seenIDs{limit: o.SeenIDs},
-		retry:    retry{backoff: o.Backoff, draw: uniform},
+		retry:    retry{backoff: o.Backoff, tokens: o.Token != nil, draw: uniform},
 		changed:  make(chan struct{}),
 		receipts: make(map[string]chan Frame),
 	}, nil

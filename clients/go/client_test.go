@@ -99,6 +99,8 @@ func TestReconnectsAsTheCloseCodeSays(t *testing.T) {
 		"1001 after retry_ms=0":       {ends(0, 1001, "retry_ms=0"), 0},
 		"1001 without retry_ms":       {ends(0, 1001, ""), minimum},
 		"1013 after retry_ms":         {ends(0, 1013, "retry_ms=7"), 7 * time.Millisecond},
+		"4029 after retry_ms":         {ends(0, 4029, "retry_ms=1500"), 1500 * time.Millisecond},
+		"4053 after retry_ms":         {ends(0, 4053, "retry_ms=2500"), 2500 * time.Millisecond},
 		"1008 backs off":              {ends(0, 1008, "rate"), minimum},
 		"1008 has no retry_ms":        {ends(0, 1008, "retry_ms=5"), minimum},
 		"1011":                        {ends(0, 1011, ""), minimum},
@@ -133,7 +135,7 @@ func TestReconnectsAsTheCloseCodeSays(t *testing.T) {
 }
 
 func TestStaysAwayWhereItIsToldSo(t *testing.T) {
-	for _, code := range []int{1000, 1002, 1003, 1007, 1009, 4500, 4501, 4600, 4999} {
+	for _, code := range []int{1000, 1002, 1003, 1007, 1009, 4001, 4003, 4500, 4501, 4600, 4999} {
 		synctest.Test(t, func(t *testing.T) {
 			pod := newFakePod(t, ends(time.Second, code, "go"), stays)
 			r := run(t.Context(), t, pod.options())

@@ -35,11 +35,15 @@ func dial(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	header, err := o.header(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var refused *HandshakeError
 	dialer := ws.Dialer{
 		Timeout:   o.HandshakeTimeout,
 		Protocols: []string{subprotocol},
-		Header:    ws.HandshakeHeaderHTTP(o.Header),
+		Header:    ws.HandshakeHeaderHTTP(header),
 		TLSConfig: o.TLS,
 		NetDial:   o.NetDial,
 		OnStatusError: func(status int, _ []byte, answer io.Reader) {

@@ -6,14 +6,18 @@
 //
 // # What ends a Client
 //
-//	close code 1001, 1013             reconnects after the retry_ms in the reason
+//	close code 1001, 1013, 4029, 4053 reconnects after the retry_ms in the reason
 //	1008                              reconnects, backing off
 //	4000, 4100-4499, unknown codes    reconnects with a jittered delay
 //	1000, 1002, 1003, 1007, 1009      ends: the client's own fault, repeating it would not help
-//	4500 and above                    ends: the client is to stay away
+//	4001, 4003, 4500 and above        ends: the client is to stay away
 //	HTTP 408, 425, 429, 5xx           tries again, not before Retry-After
 //	any other HTTP answer             ends (501 and 505 too)
 //	network failure, silent server    reconnects with a jittered delay
+//
+// With [Options.Token], each attempt comes with a fresh token. Then a Client reconnects at once after 4000, 4001 and HTTP
+// 401; where the fresh token is refused too, it goes on trying, backing off. [Client.Refresh] sends a fresh token over the
+// connection that there is, before the one it came with expires.
 //
 // # Delivery
 //

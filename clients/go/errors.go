@@ -44,10 +44,12 @@ func (e *CloseError) Error() string {
 	return fmt.Sprintf("client: closed by the server: %d %q", e.Code, e.Reason)
 }
 
-// Final reports whether the client is to stay away.
+// Final reports whether the client is to stay away. A Client that gets fresh tokens comes again after 4001 all the same.
 func (e *CloseError) Final() bool {
 	switch e.Code {
 	case 1000, 1002, 1003, 1007, 1009: // normal, or the client's own fault
+		return true
+	case 4001, 4003: // refused, as by HTTP 401 and 403
 		return true
 	}
 	// 4500 revoked or blocked, 4501 replaced, from 4600 the producer's own. Those between are not in use; they are
@@ -94,7 +96,8 @@ func (e *HandshakeError) Error() string {
 	return b.String()
 }
 
-// Final reports whether the same handshake would be refused again.
+// Final reports whether the same handshake would be refused again. A Client that gets fresh tokens comes again after 401
+// all the same.
 func (e *HandshakeError) Final() bool {
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:

@@ -24,6 +24,10 @@ type Options struct {
 	Ping string
 	// Header is added to the handshake request, for cookies and authorization.
 	Header http.Header
+	// Token returns a token of the user, which each handshake sends as Authorization: Bearer, in place of such a field
+	// in Header. It is called before each attempt to connect, and by Refresh: a fresh one after the pod has said that
+	// the one before expired or is not accepted. Its error counts as a failure to connect. nil means no token.
+	Token func(ctx context.Context) (string, error)
 	// TLS is for wss:// URLs; nil means Go's defaults.
 	TLS *tls.Config
 	// NetDial opens the TCP connection; nil means a plain net.Dialer.
@@ -38,7 +42,8 @@ type Options struct {
 	ReadBuffer int
 
 	// What follows is for New only; Dial ignores it. The callbacks run on Run's goroutine, one at a time: while one
-	// of them runs, nothing is read. They must not call Request, whose receipt could not be read; they may call Close.
+	// of them runs, nothing is read. They must not call Request or Refresh, whose receipt could not be read; they may call
+	// Close.
 
 	// OnConnect is called for each connection, when its welcome has come.
 	OnConnect func(Welcome)

@@ -27,6 +27,11 @@ func (c *Client) RequestID(ctx context.Context, id string, data json.RawMessage)
 	if err != nil {
 		return err
 	}
+	return c.untilReceipt(ctx, id, frame)
+}
+
+// untilReceipt sends a frame with that id, over one connection after the other, until there is the receipt.
+func (c *Client) untilReceipt(ctx context.Context, id string, frame []byte) error {
 	receipt, err := c.expectReceipt(id)
 	if err != nil {
 		return err

@@ -3,12 +3,15 @@ package client
 import (
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"time"
 )
 
 // A retry decides how long to wait before the next attempt, and whether there is one. Owned by Run.
 type retry struct {
 	backoff Backoff
+	tokens  bool                                    // each attempt comes with a fresh token
+	renewed bool                                    // the last attempt that asked for a fresh token was made at once
 	attempt int                                     // failures in a row
 	draw    func(below time.Duration) time.Duration // uniform from zero; a test puts its own in
 }
@@ -24,11 +27,14 @@ func (r *retry) after(err error, lasted time.Duration) (time.Duration, bool) {
 		// Not at once on welcome: who is cut off right after it, again and again, must back off all the same.
 		r.attempt = 0
 	}
+	if r.tokens && wantsToken(err) {
+		return r.withToken(lasted), true
+	}
 	if closed := (*CloseError)(nil); errors.As(err, &closed) {
 		switch {
 		case closed.Final():
 			return 0, false
-		case (closed.Code == 1001 || closed.Code == 1013) && closed.RetryAfter >= 0:
+		case namesRetry(closed.Code) && closed.RetryAfter >= 0:
 			// Exactly that: the pod drew it so that its clients come back spread over time.
 			return closed.RetryAfter, true
 		case closed.Code == 1008:
@@ -45,6 +51,37 @@ func (r *retry) after(err error, lasted time.Duration) (time.Duration, bool) {
 		return refused.RetryAfter + r.draw(r.ceiling()), true
 	}
 	return r.draw(r.ceiling()), true
+}
+
+// namesRetry reports whether the reason of a close says when to come again.
+func namesRetry(code int) bool {
+	switch code {
+	case 1001, 1013, 4029, 4053:
+		return true
+	}
+	return false
+}
+
+// wantsToken reports whether a connection or an attempt to get one has ended for want of a token that is good.
+func wantsToken(err error) bool {
+	if closed := (*CloseError)(nil); errors.As(err, &closed) {
+		return closed.Code == 4000 || closed.Code == 4001
+	}
+	refused := (*HandshakeError)(nil)
+	return errors.As(err, &refused) && refused.Status == http.StatusUnauthorized
+}
+
+// withToken returns the wait before an attempt with a fresh token: none, but where the fresh one before was refused too,
+// or has lasted for next to nothing.
+func (r *retry) withToken(lasted time.Duration) time.Duration {
+	if lasted >= r.backoff.Min {
+		r.renewed = false
+	}
+	if r.renewed {
+		return r.draw(r.ceiling())
+	}
+	r.renewed = true
+	return 0
 }
 
 // ceiling counts an attempt and returns the longest wait before it.
