@@ -21,74 +21,74 @@
 -- Everybody waits while it runs, so it does only what each push needs; functions that few need are made where they are.
 
 local MAX_DATA = 65536 -- bytes
-local MAX_TEXT = 256   -- bytes of a user id, an id, a collapse key
 local MAX_NAMED = 1000 -- connections named in one envelope, to keep it below redis.max_envelope
-local MIN_TIME = 1e11  -- Unix milliseconds: what is below is a duration by mistake
-local MAX_TIME = 2 ^ 53
-local UUID = '^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$' -- and no upper case
 
-local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
+local find, sub = string.find, string.sub
 
 local function refuse(reason)
   return redis.error_reply('pushpod: ' .. reason)
 end
 
--- Returns s as a JSON string.
-local function quoted(s)
-  if find(s, '[%c"\\]') then
-    s = gsub(s, '[%z\1-\31"\\]', function(c)
-      if c == '"' or c == '\\' then return '\\' .. c end
-      return format('\\u%04x', string.byte(c))
-    end)
-  end
-  return '"' .. s .. '"'
-end
-
--- Returns what is wrong with a text of a stranger, or nil.
-local function text_fault(s)
-  if #s == 0 or #s > MAX_TEXT then return format('has %d bytes; allowed are 1 to %d', #s, MAX_TEXT) end
-  if not find(s, '[\128-\255]') then return nil end
-  -- The sequences of RFC 3629, section 4. What is left beyond ASCII belongs to none.
-  for _, sequence in ipairs({
-    '[\194-\223][\128-\191]', '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]', '\237[\128-\159][\128-\191]',
-    '\240[\144-\191][\128-\191][\128-\191]', '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
-  }) do
-    s = gsub(s, sequence, '.')
-  end
-  if find(s, '[\128-\255]') then return 'is not valid UTF-8' end
-end
-
 if #KEYS ~= 1 then return refuse('give one key, <prefix>user:{<user id>}; ' .. #KEYS .. ' were given') end
-local key, data = KEYS[1], ARGV[1]
-
 -- The prefix has no braces, so the first one opens the id; the id itself may hold more of them.
+local key = KEYS[1]
 local open = find(key, '{', 1, true)
 if not open or #key == open or sub(key, open - 5, open) ~= 'user:{' or sub(key, -1) ~= '}' then
   return refuse('the key is not of the form <prefix>user:{<user id>}')
 end
 local user = sub(key, open + 1, -2)
 
+local data = ARGV[1]
 if not data then return refuse('no data; give JSON behind the key') end
-if #data > MAX_DATA then
-  return refuse(format('the data has %d bytes; allowed are %d, use PUBLISH for more', #data, MAX_DATA))
+if #data > MAX_DATA then return refuse('the data has ' .. #data .. ' bytes; allowed are 65536, use PUBLISH for more') end
+local is_json, decoded, fault = pcall(cjson.decode, data) -- it raises an error, or, in the embedded Redis, returns one
+if not is_json or fault then
+  return refuse('the data is not JSON: ' .. string.gsub(sub(tostring(fault or decoded), 1, 100), '[^ -~]', '?'))
 end
-local decoded, fault = pcall(cjson.decode, data)
-if not decoded then return refuse('the data is not JSON: ' .. gsub(tostring(fault), '[^ -~]', '?')) end
 
 local entries = redis.pcall('HGETALL', key)
 if entries.err then return refuse('cannot read the presence of the user: ' .. entries.err) end
 
-if #entries == 0 then -- the pods write nothing under an id that is not allowed
-  fault = sub(user, 1, 1) == '}' and 'begins with }' or text_fault(user)
-  if not fault and (find(user, '[%z\1-\31\127]') or find(user, '\194[\128-\159]')) then fault = 'has a control character' end
-  if fault then return refuse('the user id ' .. fault) end
-end
-
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local at = time[1] .. sub('00000' .. time[2], -6, -4) -- Unix milliseconds
 local id, expires, collapse = '', '', ''
 
-if #ARGV > 1 then
+-- What hardly any push needs: pairs, and an answer to who misspells a user.
+if #ARGV > 1 or #entries == 0 then
+  local MAX_TEXT = 256  -- bytes of a user id, an id, a collapse key
+  local MIN_TIME = 1e11 -- Unix milliseconds: what is below is a duration by mistake
+  local MAX_TIME = 2 ^ 53
+  local format, gsub = string.format, string.gsub
+
+  -- Returns what is wrong with a text, or nil.
+  local function text_fault(s)
+    if #s == 0 or #s > MAX_TEXT then return format('has %d bytes; allowed are 1 to %d', #s, MAX_TEXT) end
+    -- The sequences of RFC 3629, section 4. What is left beyond ASCII belongs to none.
+    for _, sequence in ipairs({
+      '[\194-\223][\128-\191]', '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]', '\237[\128-\159][\128-\191]',
+      '\240[\144-\191][\128-\191][\128-\191]', '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
+    }) do
+      s = gsub(s, sequence, '.')
+    end
+    if find(s, '[\128-\255]') then return 'is not valid UTF-8' end
+  end
+
+  -- Returns what is wrong with a user id, or nil.
+  local function user_fault(s)
+    if sub(s, 1, 1) == '}' then return 'begins with }' end
+    local fault = text_fault(s)
+    if fault then return fault end
+    if find(s, '[%z\1-\31\127]') or find(s, '\194[\128-\159]') then return 'has a control character' end
+  end
+
+  -- Returns s as a JSON string.
+  local function quoted(s)
+    return '"' .. gsub(s, '[%z\1-\31"\\]', function(c)
+      if c == '"' or c == '\\' then return '\\' .. c end
+      return format('\\u%04x', string.byte(c))
+    end) .. '"'
+  end
+
   -- What a stranger wrote, fit for an error reply: one short line.
   local function shown(s)
     return (gsub(sub(s, 1, 40), '[^ -~]', '?'))
@@ -98,6 +98,11 @@ if #ARGV > 1 then
   local function whole(s)
     -- The length goes first, as it bounds the pattern's work and keeps the number exact.
     return #s <= 16 and find(s, '^[1-9][0-9]*$') and tonumber(s) or nil
+  end
+
+  if #entries == 0 then -- pods write nothing under an id that is not allowed
+    fault = user_fault(user)
+    if fault then return refuse('the user id ' .. fault) end
   end
 
   local given = {}
@@ -120,18 +125,18 @@ if #ARGV > 1 then
   if given.ttl and given.expires then return refuse('ttl and expires are given together; one is enough') end
   if given.ttl then
     local ms = whole(given.ttl)
-    if not ms or now + ms >= MAX_TIME then
+    if not ms or at + ms >= MAX_TIME then
       return refuse(format("ttl '%s' is not a whole number of milliseconds above 0, which added to now stays below 2^53",
         shown(given.ttl)))
     end
-    expires = format(',"expires":%.0f', now + ms)
+    expires = format(',"expires":%.0f', at + ms)
   elseif given.expires then
-    local at = whole(given.expires)
-    if not at or at < MIN_TIME or at >= MAX_TIME then
+    local ms = whole(given.expires)
+    if not ms or ms < MIN_TIME or ms >= MAX_TIME then
       return refuse(format("expires '%s' is not a time in Unix milliseconds, from 10^11 to 2^53; for milliseconds from now use ttl",
         shown(given.expires)))
     end
-    expires = format(',"expires":%.0f', at)
+    expires = ',"expires":' .. given.expires
   end
 
   if given.collapse then
@@ -142,37 +147,32 @@ if #ARGV > 1 then
 end
 
 -- Connections are named one by one, since then each stale entry is a miss and gets removed, and nobody is reached who
--- was not counted. One field that is no UUID would spoil the envelope for all, and too many would make it too large:
+-- was not counted. A field that is no UUID would spoil the envelope for all, and too many would make it too large:
 -- there the user is named instead.
-local channels, uuids, unnamed = {}, {}, {}
+local uuids = {}
 for i = 1, #entries, 2 do
   local uuid, channel = entries[i], entries[i + 1]
   local list = uuids[channel]
-  if list then
-    list[#list + 1] = uuid
-  else
-    channels[#channels + 1] = channel
-    uuids[channel] = { uuid }
-  end
-  if not find(uuid, UUID) or find(uuid, '%u') then unnamed[channel] = true end
+  if list then list[#list + 1] = uuid else list = { uuid } end
+  uuids[channel] = list
+  if #uuid ~= 36 then list.unnamed = true end
 end
 
-user = quoted(user)
-local message = id .. format(',"at":%.0f', now) .. expires .. collapse .. ',"data":' .. data .. '}'
+if find(user, '["\\]') then user = string.gsub(user, '["\\]', '\\%0') end
+local message = '"' .. id .. ',"at":' .. at .. expires .. collapse .. ',"data":' .. data .. '}'
 local reached, addressed = 0, 0
-for _, channel in ipairs(channels) do
-  local list = uuids[channel]
+for channel, list in pairs(uuids) do
   local target
-  if unnamed[channel] or #list > MAX_NAMED then
-    target = '{"user":' .. user
+  if list.unnamed or #list > MAX_NAMED then
+    target = '{"user":"'
   elseif #list == 1 then
-    target = '{"to":"' .. list[1] .. '","of":' .. user
+    target = '{"to":"' .. list[1] .. '","of":"'
   else
-    target = '{"to":["' .. table.concat(list, '","') .. '"],"of":' .. user
+    target = '{"to":["' .. table.concat(list, '","') .. '"],"of":"'
   end
-  local receivers = redis.pcall('PUBLISH', channel, target .. message)
+  local receivers = redis.pcall('PUBLISH', channel, target .. user .. message)
   if type(receivers) == 'table' then
-    return refuse(format('cannot publish, %d connections were addressed before: %s', addressed, receivers.err))
+    return refuse('cannot publish, ' .. addressed .. ' connections were addressed before: ' .. receivers.err)
   end
   addressed = addressed + #list
   if receivers > 0 then reached = reached + #list end
