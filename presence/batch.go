@@ -80,6 +80,7 @@ func (b *batch) reset() {
 func (n *node) turn(ctx context.Context, deadline time.Duration) {
 	now := n.now()
 	n.settle(now)
+	n.sweepDoubts(now)
 	deadline, expired := n.expire(now, deadline)
 	if expired {
 		return // they are told first: what follows may take its time

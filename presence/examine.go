@@ -108,8 +108,8 @@ func (q *queue) failExams(cause error) {
 	}
 }
 
-// examine judges the hashes that a batch has read. Where a pod in one of them
-// seems dead, the scores are read anew first: after the hash.
+// examine judges the hashes that a batch has read. The pods in them are read first, but
+// after the hashes.
 func (n *node) examine(ctx context.Context) {
 	b := &n.batch
 	if len(b.exams) == 0 {
@@ -127,21 +127,15 @@ func (n *node) examine(ctx context.Context) {
 	}
 }
 
-// judges reports whether it can be said now which entries are stale.
+// judges reports whether it can be said now which entries are stale: the pods in the
+// hashes have been read after them.
 func (n *node) judges(ctx context.Context) bool {
 	if n.opt.Pods == nil {
 		return false
 	}
-	for _, e := range n.batch.exams {
-		for _, channel := range e.reply.Val() {
-			if channel != n.channel && n.opt.Pods.Dead(channel) {
-				err := n.opt.Pods.Refresh(ctx)
-				if err != nil {
-					n.count.errors.Add(1)
-				}
-				return err == nil
-			}
-		}
+	if err := n.opt.Pods.Look(ctx, strangers(n.batch.exams, n.channel)); err != nil {
+		n.count.errors.Add(1)
+		return false
 	}
 	return true
 }
@@ -156,6 +150,7 @@ func (n *node) failExam(e *exam, err error) {
 
 func (n *node) examineOne(e *exam, fields map[string]string, trusted bool) {
 	var stale []string
+	suspected := false
 	for field, channel := range fields {
 		u, ok := ParseUUID(field)
 		l := Located{UUID: u, Channel: channel}
@@ -164,7 +159,12 @@ func (n *node) examineOne(e *exam, fields map[string]string, trusted bool) {
 			stale = append(stale, field)
 		case trusted && ok && n.opt.Pods.Stale(l), trusted && !ok && n.opt.Pods.Dead(channel):
 			stale = append(stale, field)
+		case trusted && n.opt.Pods.Suspected(channel):
+			suspected = true
 		}
+	}
+	if suspected {
+		n.sweeper.again(e.user, n.now())
 	}
 	for _, field := range stale {
 		delete(fields, field)

@@ -2,7 +2,6 @@ package presence
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,14 +30,18 @@ func ListPods(ctx context.Context, c redis.UniversalClient, k Keys) ([]Pod, erro
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("presence: list pods: %w", err)
 	}
-	now, described := clock.Val().UnixMilli(), parseInfos(infos.Val())
+	now := clock.Val().UnixMilli()
 	pods := make([]Pod, 0, len(scores.Val()))
 	for channel, score := range byChannel(scores.Val()) {
 		address, _ := k.PodAddress(channel)
-		pods = append(pods, Pod{
+		pod := Pod{
 			Channel: channel, Address: address, Beat: int64(score),
-			Age: time.Duration(now-int64(score)) * time.Millisecond, Info: described[channel],
-		})
+			Age: time.Duration(now-int64(score)) * time.Millisecond,
+		}
+		if info := parseInfo(infos.Val()[channel]); info != nil {
+			pod.Info = *info
+		}
+		pods = append(pods, pod)
 	}
 	slices.SortFunc(pods, func(a, b Pod) int { return strings.Compare(a.Channel, b.Channel) })
 	return pods, nil
@@ -49,18 +52,6 @@ func byChannel(scores []redis.Z) map[string]float64 {
 	for _, z := range scores {
 		if channel, ok := z.Member.(string); ok {
 			m[channel] = z.Score
-		}
-	}
-	return m
-}
-
-// parseInfos leaves out what is not a pod's JSON: it tells nothing.
-func parseInfos(read map[string]string) map[string]Info {
-	m := make(map[string]Info, len(read))
-	for channel, text := range read {
-		var info Info
-		if json.Unmarshal([]byte(text), &info) == nil {
-			m[channel] = info
 		}
 	}
 	return m

@@ -10,6 +10,9 @@ import "time"
 // changes, not what it says: clocks may jump. After a gap in the observer's own
 // heartbeats (one failed, or the observer itself stood still) all observation
 // starts anew: a Redis that stalled must not make the pods kill each other.
+//
+// Not every heartbeat reads all pods: see Pods.survey. Between two surveys those are
+// read that are to be judged, and at each heartbeat those that are suspected.
 type observations struct {
 	lease  time.Duration
 	maxGap time.Duration // between two heartbeats of one's own that succeeded
@@ -24,8 +27,15 @@ type observed struct {
 	score  float64
 	absent bool      // not in push:pods at the last reading
 	since  time.Time // when the score, or the absence, was first seen
+	read   time.Time // the last reading
 	info   Info
 	told   bool // info is known
+}
+
+// reading is what one reading says of one pod; score is nil where it has none.
+type reading struct {
+	score *float64
+	info  *Info // nil: it tells nothing of itself
 }
 
 func newObservations(lease, maxGap time.Duration) observations {
@@ -50,42 +60,41 @@ func (o *observations) beat(now time.Time) (away time.Duration) {
 // fail records that a heartbeat of one's own failed.
 func (o *observations) fail() { o.gap = true }
 
-// scores records the members of push:pods.
-func (o *observations) scores(read map[string]float64, now time.Time) {
-	for channel, score := range read {
-		p := o.pods[channel]
-		switch {
-		case p == nil:
-			o.pods[channel] = &observed{score: score, since: now}
-		case p.absent || p.score != score:
-			p.score, p.absent, p.since = score, false, now
-		}
-	}
-	for channel, p := range o.pods {
-		if _, there := read[channel]; !there && !p.absent {
-			p.absent, p.since = true, now
+// all records a reading of all pods (a survey).
+func (o *observations) all(read map[string]reading, now time.Time) {
+	o.some(read, now)
+	for channel := range o.pods {
+		if _, there := read[channel]; !there {
+			delete(o.pods, channel) // nothing is left of it
 		}
 	}
 }
 
-// infos records the fields of push:pods:info. A pod that is only there counts as
-// absent.
-func (o *observations) infos(read map[string]Info, now time.Time) {
-	for channel, info := range read {
+// some records a reading of some pods.
+func (o *observations) some(read map[string]reading, now time.Time) {
+	for channel, r := range read {
 		p := o.pods[channel]
 		if p == nil {
-			p = &observed{absent: true, since: now}
+			p = &observed{absent: r.score == nil, since: now}
 			o.pods[channel] = p
 		}
-		p.info, p.told = info, true
+		p.take(r, now)
 	}
-	for channel, p := range o.pods {
-		if _, there := read[channel]; !there {
-			p.info, p.told = Info{}, false
-			if p.absent {
-				delete(o.pods, channel) // nothing is left of it
-			}
+}
+
+func (p *observed) take(r reading, now time.Time) {
+	p.read = now
+	switch {
+	case r.score == nil:
+		if !p.absent {
+			p.absent, p.since = true, now
 		}
+	case p.absent || p.score != *r.score:
+		p.score, p.absent, p.since = *r.score, false, now
+	}
+	p.info, p.told = Info{}, r.info != nil
+	if r.info != nil {
+		p.info = *r.info
 	}
 }
 
@@ -99,7 +108,37 @@ func (o *observations) dead(channel string, now time.Time) bool {
 		return false
 	}
 	p := o.pods[channel]
-	return p == nil || p.absent || now.Sub(p.since) >= o.lease
+	return p == nil || p.absent || p.still(o.lease)
+}
+
+// still reports whether the score has not changed for so long, from one reading to another.
+func (p *observed) still(d time.Duration) bool { return !p.absent && p.read.Sub(p.since) >= d }
+
+// suspected reports whether a pod may turn out to be dead: its score is older than a
+// lease by Redis's clock, or ahead of it, and has not been watched for long enough.
+func (o *observations) suspected(channel string, redisMs int64) bool {
+	p := o.pods[channel]
+	if p == nil || p.absent || p.still(o.lease) {
+		return false
+	}
+	age := time.Duration(redisMs-int64(p.score)) * time.Millisecond
+	return age >= o.lease || age < -o.maxGap
+}
+
+// suspects returns the channels of pods that are suspected.
+func (o *observations) suspects(redisMs int64) (channels []string) {
+	for channel := range o.pods {
+		if o.suspected(channel, redisMs) {
+			channels = append(channels, channel)
+		}
+	}
+	return channels
+}
+
+// fresh reports whether a pod was read within d.
+func (o *observations) fresh(channel string, now time.Time, d time.Duration) bool {
+	p := o.pods[channel]
+	return p != nil && now.Sub(p.read) < d
 }
 
 // outdated reports whether a pod that uses the channel started after the UUID
@@ -117,7 +156,7 @@ func (o *observations) forgettable(now time.Time, after time.Duration, limit int
 		if len(found) == limit {
 			break
 		}
-		if now.Sub(p.since) <= after {
+		if p.read.Sub(p.since) <= after {
 			continue
 		}
 		if found == nil {

@@ -22,9 +22,21 @@ func newSky(t *testing.T) *sky {
 func (s *sky) beats(d time.Duration, scores func() map[string]float64) {
 	for end := s.now.Add(d); s.now.Before(end); {
 		s.now = s.now.Add(3 * time.Second)
-		s.o.scores(scores(), s.now)
+		s.read(scores(), nil)
 		s.o.beat(s.now)
 	}
+}
+
+// read makes a survey of what scores and infos say.
+func (s *sky) read(scores map[string]float64, infos map[string]Info) {
+	all := map[string]reading{}
+	for channel, info := range infos {
+		all[channel] = reading{info: &info}
+	}
+	for channel, score := range scores {
+		all[channel] = reading{score: &score, info: all[channel].info}
+	}
+	s.o.all(all, s.now)
 }
 
 func (s *sky) want(why, channel string, dead bool) {
@@ -59,7 +71,7 @@ func TestPodIsDeadWhenItsScoreIsAbsent(t *testing.T) {
 	s.want("never seen", "c", true)
 	s.beats(3*time.Second, func() map[string]float64 { return nil })
 	s.want("gone", "b", true)
-	s.o.scores(still(), s.now)
+	s.read(still(), nil)
 	s.want("back, with the score that it had", "b", false)
 	s.beats(9*time.Second, still)
 	s.want("and still since then, for less than a lease", "b", false)
@@ -74,7 +86,7 @@ func TestScoreThatGoesBackIsAHeartbeat(t *testing.T) {
 
 func TestNobodyIsDeadBeforeOnesOwnFirstHeartbeat(t *testing.T) {
 	s := newSky(t)
-	s.o.scores(still(), s.now)
+	s.read(still(), nil)
 	s.now = s.now.Add(time.Hour)
 	s.want("no heartbeat yet", "b", false)
 	s.want("no heartbeat yet, absent", "c", false)
@@ -110,7 +122,7 @@ func TestObservationStartsAnewAfterTheObserverStoodStill(t *testing.T) {
 	s.beats(6*time.Second, still)
 	s.now = s.now.Add(20 * time.Second)
 	s.want("judged before the first heartbeat after it", "b", false)
-	s.o.scores(still(), s.now)
+	s.read(still(), nil)
 	s.want("and after a reading", "b", false)
 	s.beats(3*time.Second, still)
 	s.want("right after the first heartbeat", "b", false)
@@ -121,7 +133,7 @@ func TestObservationStartsAnewAfterTheObserverStoodStill(t *testing.T) {
 func TestEntryOlderThanItsPodsStartIsOutdated(t *testing.T) {
 	s := newSky(t)
 	s.beats(3*time.Second, still)
-	s.o.infos(map[string]Info{"b": {Started: 1000}}, s.now)
+	s.read(still(), map[string]Info{"b": {Started: 1000}})
 	for ms, want := range map[int64]bool{999: true, 1000: false, 1001: false} {
 		if got := s.o.outdated("b", NewUUID(ms)); got != want {
 			t.Errorf("made at %d: outdated = %v, want %v", ms, got, want)
@@ -134,21 +146,68 @@ func TestEntryOlderThanItsPodsStartIsOutdated(t *testing.T) {
 
 func TestPodsLongDeadAreForgettable(t *testing.T) {
 	s := newSky(t)
-	s.o.infos(map[string]Info{"gone": {}}, s.now)
-	s.beats(time.Minute, still)
+	read := func() { s.read(still(), map[string]Info{"gone": {}}); s.o.beat(s.now) }
+	read()
+	s.now = s.now.Add(time.Minute)
+	s.o.last = s.now // heartbeats that read nobody
+	read()
 	if got := s.o.forgettable(s.now, time.Minute, 8); len(got) != 0 {
 		t.Fatalf("after a minute: %v", got)
 	}
-	s.beats(time.Minute, still)
-	s.o.infos(map[string]Info{"gone": {}}, s.now)
+	s.now = s.now.Add(time.Second)
+	if got := s.o.forgettable(s.now, time.Minute, 8); len(got) != 0 {
+		t.Fatalf("unread since: %v", got)
+	}
+	read()
 	got := s.o.forgettable(s.now, time.Minute, 8)
 	if len(got) != 2 || got["b"] == nil || *got["b"] != 1 || got["gone"] != nil {
 		t.Fatalf("forgettable: %v, want b with its score, and gone without", got)
 	}
-	s.o.scores(nil, s.now)
-	s.o.infos(nil, s.now)
+	s.read(nil, nil)
 	if len(s.o.pods) != 0 {
 		t.Fatalf("%d pods are remembered of which nothing is left", len(s.o.pods))
+	}
+}
+
+// Most heartbeats of a large pool read nobody: what was read long ago says nothing of now.
+func TestWhoIsNotReadIsNotDead(t *testing.T) {
+	s := newSky(t)
+	redis := func() int64 { return s.now.UnixMilli() }
+	read := func(score float64) { s.o.some(map[string]reading{"b": {score: &score}}, s.now) }
+	pass := func(d time.Duration) {
+		for end := s.now.Add(d); s.now.Before(end); {
+			s.now = s.now.Add(3 * time.Second)
+			s.o.beat(s.now)
+		}
+	}
+	pass(3 * time.Second)
+	score := float64(redis())
+	read(score)
+	if s.o.suspected("b", redis()) {
+		t.Error("suspected though its score is new")
+	}
+	pass(time.Minute)
+	s.want("not read for a minute", "b", false)
+	if !s.o.suspected("b", redis()) {
+		t.Error("not suspected though its score is a minute old")
+	}
+	read(score + 57e3)
+	s.want("it has moved", "b", false)
+	if s.o.suspected("b", redis()) {
+		t.Error("suspected though it has moved")
+	}
+	read(score + 3600e3)
+	if got := s.o.suspects(redis()); len(got) != 1 {
+		t.Errorf("suspects: %v; a score that is ahead proves nothing", got)
+	}
+	pass(9 * time.Second)
+	read(score + 3600e3)
+	s.want("watched for less than a lease", "b", false)
+	pass(3 * time.Second)
+	read(score + 3600e3)
+	s.want("watched for a lease", "b", true)
+	if got := s.o.suspects(redis()); len(got) != 0 {
+		t.Errorf("suspects: %v, though it is known", got)
 	}
 }
 

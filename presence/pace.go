@@ -79,6 +79,9 @@ func (n *node) first(now time.Duration, a alarm, ending bool) time.Duration {
 	if n.q.chores.len() > 0 {
 		at = min(at, max(a.stay, n.choreAt(now)))
 	}
+	if n.sweeper.doubts.len() > 0 {
+		at = min(at, max(a.stay, n.sweeper.doubts.front().at))
+	}
 	if n.err() != nil {
 		at = min(at, max(n.link.until, n.link.mendAt))
 	}

