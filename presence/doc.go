@@ -74,7 +74,7 @@
 //
 // # Rights
 //
-// Under an ACL a pod needs, on its prefix, HSET, HDEL, HLEN, HGETALL, PEXPIRE,
+// Under an ACL a pod needs, on its prefix, HSET, HDEL, HLEN, HGET, HGETALL, PEXPIRE,
 // PTTL, PERSIST, HEXPIRE, ZADD, ZREM, ZRANGE, ZSCORE, GET and EXISTS, SET for push:used,
 // and also TIME, WATCH, UNWATCH, MULTI and EXEC. HELLO and, for a database other than 0, SELECT are the
 // client's.

@@ -146,37 +146,48 @@ if #ARGV > 1 or #entries == 0 then
   end
 end
 
--- Connections are named one by one, since then each stale entry is a miss and gets removed, and nobody is reached who
--- was not counted. A field that is no UUID would spoil the envelope for all, and too many would make it too large:
--- there the user is named instead.
-local uuids = {}
-for i = 1, #entries, 2 do
-  local uuid, channel = entries[i], entries[i + 1]
-  local list = uuids[channel]
-  if list then list[#list + 1] = uuid else list = { uuid } end
-  uuids[channel] = list
-  if #uuid ~= 36 then list.unnamed = true end
-end
-
 if find(user, '["\\]') then user = string.gsub(user, '["\\]', '\\%0') end
 local message = '"' .. id .. ',"at":' .. at .. expires .. collapse .. ',"data":' .. data .. '}'
 local reached, addressed = 0, 0
-for channel, list in pairs(uuids) do
-  local target
-  if list.unnamed or #list > MAX_NAMED then
-    target = '{"user":"'
-  elseif #list == 1 then
-    target = '{"to":"' .. list[1] .. '","of":"'
-  else
-    target = '{"to":["' .. table.concat(list, '","') .. '"],"of":"'
-  end
+
+-- Publishes the message for n connections. Returns an error reply where Redis refuses.
+local function publish(channel, target, n)
   local receivers = redis.pcall('PUBLISH', channel, target .. user .. message)
   if type(receivers) == 'table' then
     return refuse('cannot publish, ' .. addressed .. ' connections were addressed before: ' .. receivers.err)
   end
-  addressed = addressed + #list
-  if receivers > 0 then reached = reached + #list end
+  addressed = addressed + n
+  if receivers > 0 then reached = reached + n end
 end
+
+-- Connections are named one by one, since then each stale entry is a miss and gets removed, and nobody is reached who
+-- was not counted. A field that is no UUID would spoil the envelope for all, and too many would make it too large:
+-- there the user is named instead.
+local refused
+if #entries == 2 and #entries[1] == 36 then -- as most users have one connection, they make no tables
+  refused = publish(entries[2], '{"to":"' .. entries[1] .. '","of":"', 1)
+else
+  local uuids = {}
+  for i = 1, #entries, 2 do
+    local uuid, channel = entries[i], entries[i + 1]
+    local list = uuids[channel]
+    if list then list[#list + 1] = uuid else list = { uuid } end
+    uuids[channel] = list
+    if #uuid ~= 36 then list.unnamed = true end
+  end
+  for channel, list in pairs(uuids) do
+    local target
+    if list.unnamed or #list > MAX_NAMED then
+      target = '{"user":"'
+    elseif #list == 1 then
+      target = '{"to":"' .. list[1] .. '","of":"'
+    else
+      target = '{"to":["' .. table.concat(list, '","') .. '"],"of":"'
+    end
+    refused = refused or publish(channel, target, #list)
+  end
+end
+if refused then return refused end
 
 if reached < addressed then
   -- In a Cluster the number that PUBLISH returns says nothing about pods at other nodes.
