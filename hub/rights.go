@@ -106,6 +106,9 @@ func (h *Hub) commands() []presence.Command {
 		presence.Command{Args: []string{"PUBLISH", k.PodChannel("another:1"), "-"}, On: others},
 		presence.Command{Args: []string{"PING"}},
 	)
+	if h.opts.Control {
+		list = append(list, presence.Command{Args: []string{"PUBLISH", k.ControlChannel("another:1"), "-"}, On: k.ControlChannel("*")})
+	}
 	for _, c := range h.channels() {
 		list = append(list, presence.Command{Args: []string{"SUBSCRIBE", c.name}, On: c.name})
 	}

@@ -20,7 +20,12 @@ func Commands(k Keys, channel string) []Command {
 		on(pods, pods,
 			[]string{"ZADD", "0", channel}, []string{"ZREM", channel}, []string{"ZRANGE", "0", "-1"}, []string{"ZSCORE", channel}),
 		on(info, info,
-			[]string{"HSET", channel, "-"}, []string{"HDEL", channel}, []string{"HGETALL"}, []string{"HEXPIRE", "1", "FIELDS", "1", "-"}),
+			[]string{"HSET", channel, "-"}, []string{"HDEL", channel}, []string{"HGET", channel}, []string{"HGETALL"}, []string{"HEXPIRE", "1", "FIELDS", "1", "-"}),
+		on(k.prefix+"block:*", k.Block(channel), []string{"GET"}, []string{"EXISTS"}),
+		on(k.prefix+"revoked:*", k.Revoked(channel), []string{"GET"}, []string{"EXISTS"}),
+		on(k.prefix+"valid-after:*", k.ValidAfterUser(channel), []string{"GET"}, []string{"EXISTS"}),
+		on(k.ValidAfter(), k.ValidAfter(), []string{"GET"}),
+		on(k.prefix+"used:*", k.Used(channel), []string{"GET"}, []string{"SET", "-", "NX"}),
 		[]Command{{Args: []string{"TIME"}}})
 }
 
