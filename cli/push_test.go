@@ -93,7 +93,7 @@ func TestPushRefusesBadInputWith2AndPublishesNothing(t *testing.T) {
 		{"in the past", "pushpod: ttl '-1000' is not", []string{"alice", "1", "--ttl", "-1s"}},
 		{"no number", "pushpod: expires 'soon' is not", []string{"alice", "1", "expires", "soon"}},
 		{"too large", "pushpod: the data has 65537 bytes; allowed are 65536, use PUBLISH", []string{"alice", `"` + strings.Repeat("x", 65535) + `"`}},
-		{"too deep", "pushpod: the data is not JSON: it is nested deeper than 1000", []string{"alice", strings.Repeat("[", 1001) + strings.Repeat("]", 1001)}},
+		{"too deep", "pushpod: the data is not JSON: Found too many nested data structures", []string{"alice", strings.Repeat("[", 1001) + strings.Repeat("]", 1001)}},
 		{"not JSON", "not JSON", []string{"alice", "nan"}},
 		{"control character", "no control characters", []string{"alice\n", "1"}},
 	}
