@@ -40,6 +40,9 @@ type world struct {
 func realWorld(t *testing.T, args ...string) *world {
 	t.Helper()
 	s := redistest.Start(t, args...)
+	if out, _ := s.TryCLI("HEXPIRE", "x", "1", "FIELDS", "1", "x"); !strings.Contains(out, "unknown command") {
+		s = redistest.Start(t, append(args, "--rename-command", "HEXPIRE", "")...) // as on a server that is older
+	}
 	return &world{t: t, addr: s.Addr(), keys: presence.NewKeys("push:"), admin: s.Client(), real: s}
 }
 
