@@ -23,7 +23,7 @@ import (
 // an error is returned, it is not called.
 type Presence interface {
 	Register(e presence.Entry, done func(presence.Registered)) error
-	Check(e presence.Entry, done func(error)) error
+	Check(e presence.Entry, joins bool, done func(error)) error
 	Renew(e presence.Entry)
 	Unregister(e presence.Entry, done func(error)) error
 	Heal(user string, held func(presence.UUID) bool)

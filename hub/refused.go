@@ -31,7 +31,7 @@ func (h *Hub) credential(i auth.Identity, once bool) *presence.Credential {
 // check asks what would be said of a handshake by whoever sent a plain GET. Its
 // connection's loop is locked.
 func (h *Hub) check(s *session) *conn.Refusal {
-	err := h.presence.Check(s.entry(), func(err error) {
+	err := h.presence.Check(s.entry(), true, func(err error) {
 		refusal := h.wouldBeLetIn()
 		if err != nil {
 			refusal = h.refusal(s, err)
@@ -97,7 +97,7 @@ func (h *Hub) Revoke(e presence.Entry, r *presence.Refused) {
 func (s *session) exchange(i auth.Identity, id []byte) bool {
 	h, e := s.hub(), s.entry()
 	e.Credential = h.credential(i, false)
-	return h.presence.Check(e, func(err error) {
+	return h.presence.Check(e, false, func(err error) {
 		var refused *presence.Refused
 		if errors.As(err, &refused) {
 			h.rejected.Add(1)

@@ -130,9 +130,9 @@ func (p *countingPresence) Unregister(presence.Entry, func(error)) error {
 	p.unregistered.Add(1)
 	return nil
 }
-func (p *countingPresence) Check(presence.Entry, func(error)) error { return nil }
-func (p *countingPresence) Heal(string, func(presence.UUID) bool)   {}
-func (p *countingPresence) Err() error                              { return nil }
+func (p *countingPresence) Check(presence.Entry, bool, func(error)) error { return nil }
+func (p *countingPresence) Heal(string, func(presence.UUID) bool)         {}
+func (p *countingPresence) Err() error                                    { return nil }
 
 func (p *countingPresence) Renew(presence.Entry) {
 	p.renewals.Add(1)

@@ -256,6 +256,9 @@ func (n *node) build() {
 		case it.op == unregistering:
 			b.addRemove(slot)
 		case it.op == checking:
+			if n.counts(it) {
+				b.addCount(slot)
+			}
 		case n.expiry.mode == expiryKey:
 			b.addKeyed(slot, count || it.op == renewing && n.opt.Pods != nil)
 		case it.op == renewing && !it.whole && !rewrite:

@@ -51,18 +51,25 @@ func use[C redis.Cmder](b *batch, c C) C {
 	return c
 }
 
+// addCount adds the question how many entries a user has.
+func (b *batch) addCount(s *slot) {
+	if s.count == nil {
+		s.count = intCmd("hlen", &s.key)
+	}
+	use(b, s.count)
+}
+
 // addKeyed adds the write of an entry where the whole key expires.
 func (b *batch) addKeyed(s *slot, count bool) {
 	if s.set == nil {
 		s.set = intCmd("hset", &s.key, &s.field, &b.channel)
 		s.expire = intCmd("pexpire", &s.key, &b.ttlMillis)
-		s.count = intCmd("hlen", &s.key)
 	}
 	s.form = formKey
 	use(b, s.set)
 	use(b, s.expire)
 	if count {
-		use(b, s.count)
+		b.addCount(s)
 	}
 }
 
@@ -77,9 +84,6 @@ func (b *batch) addWhole(s *slot, count, inherited bool) {
 		s.exec = redis.NewCmd(context.Background(), "exec")
 		s.ttl = intCmd("pttl", &s.key)
 	}
-	if s.count == nil {
-		s.count = intCmd("hlen", &s.key)
-	}
 	s.form = formFields
 	use(b, s.multi)
 	use(b, s.queuedSet)
@@ -89,7 +93,7 @@ func (b *batch) addWhole(s *slot, count, inherited bool) {
 		use(b, s.ttl)
 	}
 	if count {
-		use(b, s.count)
+		b.addCount(s)
 	}
 }
 

@@ -192,6 +192,16 @@ func (n *node) holds(u UUID, held func(UUID) bool) bool {
 	return it != nil && it.op != unregistering
 }
 
+// checkedAgainst ends a check of an entry by which the user would have so many too many.
+// The caller holds n.mu.
+func (n *node) checkedAgainst(it *item, over int) {
+	if over > 0 {
+		n.q.checkedAs(it, ErrTooMany)
+		return
+	}
+	n.q.checkedAs(it, nil)
+}
+
 // admit decides about registrations that went over the user's limit, one after
 // the other, by the user's live entries.
 func (n *node) admit(newcomers []*item, live []Located) {
@@ -206,6 +216,10 @@ func (n *node) admit(newcomers []*item, live []Located) {
 	defer n.mu.Unlock()
 	for _, it := range newcomers {
 		over := len(all) + 1 - n.opt.PerUser
+		if it.op == checking {
+			n.checkedAgainst(it, over)
+			continue
+		}
 		if over > 0 && n.opt.OnExcess != OnExcessCloseOldest {
 			n.count.rejected.Add(1)
 			n.reject(it, ErrTooMany)

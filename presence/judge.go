@@ -127,9 +127,16 @@ func (n *node) judgeCheck(slot *slot) {
 		err = fmt.Errorf("%w: check: %w", ErrUnavailable, err)
 	case refused != nil:
 		err = refused
+	case n.counts(it) && (slot.count.Err() != nil || slot.count.Val() >= int64(n.opt.PerUser)):
+		n.q.examineFor(it)
+		return
 	}
-	n.q.outcomes = append(n.q.outcomes, outcome{checked: it.checked, err: err})
-	n.q.recycle(it)
+	n.q.checkedAs(it, err)
+}
+
+// counts reports whether a check asks how many entries the user has.
+func (n *node) counts(it *item) bool {
+	return it.op == checking && it.joins && n.opt.PerUser > 0 && n.opt.OnExcess != OnExcessCloseOldest
 }
 
 // judgeWatch reports whether something may speak against one of the entries that are

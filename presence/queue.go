@@ -37,6 +37,7 @@ type item struct {
 
 	removed func(error) // of an unregistration; may be nil
 	checked func(error) // of a check
+	joins   bool        // of a check: its entry would be one more
 }
 
 // outcome is a callback that waits to be called by the store's goroutine.
@@ -110,6 +111,12 @@ func (q *queue) item(e Entry, op operation, now time.Duration) *item {
 
 const freeItems = 1024
 
+// checkedAs ends a check.
+func (q *queue) checkedAs(it *item, err error) {
+	q.outcomes = append(q.outcomes, outcome{checked: it.checked, err: err})
+	q.recycle(it)
+}
+
 func (q *queue) recycle(it *item) {
 	if len(q.free) < freeItems {
 		*it = item{}
@@ -153,9 +160,9 @@ func (q *queue) register(e Entry, done func(Registered), now time.Duration) {
 	q.joining.push(it)
 }
 
-func (q *queue) check(e Entry, done func(error), now time.Duration) {
+func (q *queue) check(e Entry, joins bool, done func(error), now time.Duration) {
 	it := q.item(e, checking, now)
-	it.checked = done
+	it.checked, it.joins = done, joins
 	q.joining.push(it)
 }
 

@@ -40,7 +40,7 @@ func by(user string, c presence.Credential) presence.Entry {
 func (s *testStore) check(e presence.Entry) error {
 	s.w.t.Helper()
 	outcomes := make(chan error, 2)
-	if err := s.Check(e, func(err error) { outcomes <- err }); err != nil {
+	if err := s.Check(e, true, func(err error) { outcomes <- err }); err != nil {
 		s.w.t.Fatalf("check %v: %v", e, err)
 	}
 	return wait(s.w.t, "the check's outcome", outcomes)
@@ -355,18 +355,42 @@ func TestChecksAreAnsweredWhateverHappens(t *testing.T) {
 	const n = 50
 	outcomes := make(chan error, n)
 	for range n {
-		if err := s.Check(entry("alice"), func(err error) { outcomes <- err }); err != nil {
+		if err := s.Check(entry("alice"), true, func(err error) { outcomes <- err }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range n {
 		mustBe(t, "while Redis stands still", wait(t, "an outcome", outcomes), presence.ErrUnavailable)
 	}
-	if err := s.Check(entry("alice"), func(err error) { outcomes <- err }); err != nil {
+	if err := s.Check(entry("alice"), true, func(err error) { outcomes <- err }); err != nil {
 		t.Fatal(err)
 	}
 	s.stop()
 	mustBe(t, "at the end", wait(t, "an outcome", outcomes), presence.ErrUnavailable)
-	mustBe(t, "after the end", s.Check(entry("alice"), nil), presence.ErrClosed)
+	mustBe(t, "after the end", s.Check(entry("alice"), true, nil), presence.ErrClosed)
 	w.real.Resume()
+}
+
+// A check that joins counts as a registration does, and writes nothing.
+func TestChecksCountWhatTheUserHas(t *testing.T) {
+	bothWorlds(t, func(t *testing.T, w *world) {
+		s, p := w.sweeping("a:1", func(o *presence.Options) { o.PerUser = 2 })
+		q := w.pods("b:1", nil)
+		w.keepBeating(q)
+		acquaint(t, p, q)
+		check := func(joins bool) error {
+			outcome := make(chan error, 1)
+			if err := s.Check(entry("alice"), joins, func(err error) { outcome <- err }); err != nil {
+				return err
+			}
+			return wait(t, "a check", outcome)
+		}
+		s.mustRegister(entry("alice"))
+		w.put(entry("alice"), w.keys.PodChannel("gone:1")) // a dead pod's does not count
+		mustBe(t, "a second", check(true), nil)
+		w.put(entry("alice"), q.Channel())
+		mustBe(t, "a third", check(true), presence.ErrTooMany)
+		mustBe(t, "one that stands", check(false), nil)
+		mustBe(t, "another user's", s.register(entry("bob")).Err, nil)
+	})
 }

@@ -132,13 +132,14 @@ func (s *Store) Register(e Entry, done func(Registered)) error {
 // Check says what Register would say of the keys in Redis that may speak against the
 // entry, and writes nothing: a credential for one connection is not used up. done gets
 // nil, a *Refused, or ErrUnavailable wrapped around the cause, and is called as for Register.
-// The user's connections are not counted.
-func (s *Store) Check(e Entry, done func(error)) error {
+// Where the entry joins those that stand, the user's are counted too, and done gets
+// ErrTooMany where Register would refuse it.
+func (s *Store) Check(e Entry, joins bool, done func(error)) error {
 	n := s.node
 	if !n.open() {
 		return ErrClosed
 	}
-	n.q.check(e, done, n.now())
+	n.q.check(e, joins, done, n.now())
 	n.queued(n.alarm.join)
 	return nil
 }
