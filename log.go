@@ -24,6 +24,22 @@ func newLogger(c config.Log, w io.Writer) zerolog.Logger {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
 }
 
+// events logs what happens, at a level that says whether it is good.
+func events(log zerolog.Logger) func(what string, err error) {
+	return func(what string, err error) {
+		level := zerolog.InfoLevel
+		if err != nil {
+			level = zerolog.WarnLevel
+		}
+		log.WithLevel(level).Err(err).Msg(what)
+	}
+}
+
+// few logs a few lines a second at most.
+func few(log zerolog.Logger) zerolog.Logger {
+	return log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
+}
+
 // redisLog logs what the Redis library reports, at the level debug: mostly that a
 // dial failed, which whoever needed the connection logs too, and better.
 type redisLog struct{ log zerolog.Logger }

@@ -390,7 +390,7 @@ func (p *pod) build() {
 
 // adminRefused logs wrong tokens on the admin listener, a few lines a second.
 func (p *pod) adminRefused() func(reason string, remote netip.Addr) {
-	log := p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
+	log := few(p.log)
 	return func(reason string, remote netip.Addr) {
 		log.Warn().Str("reason", reason).Stringer("address", remote).Msg("admin request refused")
 	}
@@ -418,8 +418,8 @@ func (p *pod) readKeys() (err error) {
 		Audience:   a.Audience,
 		Leeway:     a.Leeway,
 		RequireExp: a.RequireExp,
-		ValidID:    func(id string) bool { return presence.ValidUser(id) == nil },
-		Log:        p.logFiles,
+		ValidID:    validID,
+		Log:        events(p.log),
 	})
 	if err != nil {
 		return fmt.Errorf("auth.mode jwt: %w", err)
@@ -447,10 +447,10 @@ func (p *pod) makeHook() (err error) {
 	p.hook, err = auth.NewHook(auth.HookOptions{
 		URL:     string(a.HookURL),
 		Timeout: a.HookTimeout,
-		ValidID: func(id string) bool { return presence.ValidUser(id) == nil },
+		ValidID: validID,
 		Log:     events(p.log),
 
-		LogFailure: events(p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})),
+		LogFailure: events(few(p.log)),
 	})
 	if err != nil {
 		return fmt.Errorf("auth.hook_url: %w", err)
@@ -458,16 +458,7 @@ func (p *pod) makeHook() (err error) {
 	return nil
 }
 
-// events logs what happens, at a level that says whether it is good.
-func events(log zerolog.Logger) func(what string, err error) {
-	return func(what string, err error) {
-		level := zerolog.InfoLevel
-		if err != nil {
-			level = zerolog.WarnLevel
-		}
-		log.WithLevel(level).Err(err).Msg(what)
-	}
-}
+func validID(id string) bool { return presence.ValidUser(id) == nil }
 
 func policy(name string) conn.Policy {
 	switch name {

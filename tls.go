@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"pushpod/certs"
 )
 
@@ -16,7 +14,7 @@ func (p *pod) readCerts() (err error) {
 	if t.CertFile == "" {
 		return nil
 	}
-	p.certs, err = certs.New(certs.Options{CertFile: t.CertFile, KeyFile: t.KeyFile, ClientCAFile: t.ClientCAFile, Log: p.logFiles})
+	p.certs, err = certs.New(certs.Options{CertFile: t.CertFile, KeyFile: t.KeyFile, ClientCAFile: t.ClientCAFile, Log: events(p.log)})
 	if err != nil {
 		return fmt.Errorf("tls.cert_file: %w", err)
 	}
@@ -48,13 +46,4 @@ func (p *pod) certExpires() func() time.Time {
 		return nil
 	}
 	return p.certs.Expires
-}
-
-// logFiles says what became of files that have changed.
-func (p *pod) logFiles(what string, err error) {
-	level := zerolog.InfoLevel
-	if err != nil {
-		level = zerolog.WarnLevel
-	}
-	p.log.WithLevel(level).Err(err).Msg(what)
 }

@@ -6,24 +6,25 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"pushpod/hub"
 )
 
 const (
 	triesAtOnce = 10              // wrong tokens from one address
 	triesEvery  = 5 * time.Second // and one more
 	triesFrom   = 1024            // addresses that are told apart
-	allIPv6     = 64              // bits: who has one IPv6 address has its whole network
 )
 
 // tries bounds how often tokens are guessed, from each address.
 type tries struct {
-	mu   sync.Mutex // protects following
-	from map[netip.Prefix]*rate.Limiter
-	rest *rate.Limiter // of all addresses beyond triesFrom
+	mu   sync.Mutex                   // protects following
+	from map[netip.Addr]*rate.Limiter // by network
+	rest *rate.Limiter                // of all addresses beyond triesFrom
 }
 
 func newTries() tries {
-	return tries{from: map[netip.Prefix]*rate.Limiter{}, rest: newTryLimit()}
+	return tries{from: map[netip.Addr]*rate.Limiter{}, rest: newTryLimit()}
 }
 
 func newTryLimit() *rate.Limiter { return rate.NewLimiter(rate.Every(triesEvery), triesAtOnce) }
@@ -44,11 +45,7 @@ func (t *tries) try(remote netip.Addr, look func() bool) (right, looked bool) {
 }
 
 func (t *tries) limit(remote netip.Addr, now time.Time) *rate.Limiter {
-	bits := remote.BitLen()
-	if remote.Is6() {
-		bits = allIPv6
-	}
-	network, _ := remote.Prefix(bits) // the zero one where there is no address
+	network := hub.Network(remote) // the zero one where there is no address
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.from[network]; l != nil {

@@ -40,9 +40,12 @@ func hookURL() kind[secret.Text] {
 	}}
 }
 
+// tokenChar is one character of a token (RFC 9110 section 5.6.2).
+const tokenChar = "[a-zA-Z0-9!#$%&'*+.^_`|~-]"
+
 // cookieName reads a token (RFC 6265 section 4.1.1), or nothing.
 func cookieName() kind[string] {
-	form := regexp.MustCompile("^[a-zA-Z0-9!#$%&'*+.^_`|~-]{0,256}$")
+	form := regexp.MustCompile("^" + tokenChar + "{0,256}$")
 	return kind[string]{name: "text", allowed: "nothing, or the name of a cookie", parse: func(raw any) (string, error) {
 		if s, ok := raw.(string); ok && form.MatchString(s) {
 			return s, nil

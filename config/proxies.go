@@ -69,7 +69,7 @@ func everyone(networks []netip.Prefix) bool {
 // userHeader reads the name of the header field that says who the user is, a word that
 // stands for the client's certificate, or nothing.
 func userHeader() kind[string] {
-	form := regexp.MustCompile("^[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,256}$") // RFC 9110 section 5.1
+	form := regexp.MustCompile("^" + tokenChar + "{1,256}$") // RFC 9110 section 5.1
 	others := regexp.MustCompile(`(?i)^(host|origin|connection|upgrade|content-length|transfer-encoding|sec-.*|cookie|authorization|forwarded|x-forwarded-for|x-real-ip)$`)
 	const allowed = "nothing, the name of a header field, such as X-User, or " + HeaderClientCN + " or " + HeaderClientSAN
 	return kind[string]{name: "field", allowed: allowed, parse: func(raw any) (string, error) {

@@ -24,6 +24,17 @@ type inbound struct {
 	limited    bool   // some fragment came too fast
 }
 
+// gathered is what has come so far of what comes in pieces: b, behind what is kept. b
+// begins at from.
+func (in *inbound) gathered(b []byte) (all []byte, from int) {
+	if len(in.buf) == 0 {
+		return b, 0
+	}
+	from = len(in.buf)
+	in.buf = append(in.buf, b...)
+	return in.buf, from
+}
+
 // half returns what is half-read, to be added to.
 func (c *Conn) half() *inbound {
 	if c.in == nil {

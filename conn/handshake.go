@@ -3,7 +3,6 @@ package conn
 import (
 	"bytes"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,12 +27,7 @@ type handshake struct {
 // behind it in the same packet.
 func (c *Conn) handshakeInput(b []byte) {
 	in := c.half()
-	from := 0
-	if len(in.buf) > 0 { // the head comes in pieces
-		from = len(in.buf)
-		in.buf = append(in.buf, b...)
-		b = in.buf
-	}
+	b, from := in.gathered(b)
 	end, refusal := httphead.Scan(b, from, c.loop.settings().MaxHeader)
 	switch {
 	case refusal != nil:
@@ -67,7 +61,7 @@ func (c *Conn) request(head string, problem *Refusal) {
 		return
 	}
 	h := &c.in.handshake
-	from := netip.AddrFrom16(h.remote).Unmap()
+	from := address(h.remote)
 	r := Request{Request: parsed, From: from, Remote: from, Peer: c.peer(), Problem: problem}
 	if problem == nil {
 		r.Problem = c.readPing(&r)
@@ -228,7 +222,7 @@ func (c *Conn) refuse(r *Refusal) {
 	var h handshake // a copy: what is half-read is given back before the answer is written
 	if c.in != nil {
 		h = c.in.handshake
-		l.srv.opts.Admitter.Refused(netip.AddrFrom16(h.remote).Unmap(), h.origin, r)
+		l.srv.opts.Admitter.Refused(address(h.remote), h.origin, r)
 	}
 	l.handshakes[r.Status]++
 	if c.cause == CausePeer { // no other was named

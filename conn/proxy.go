@@ -10,17 +10,14 @@ import (
 // untrusted reports whether a peer may not connect: it is to send a PROXY header, and
 // is not believed.
 func (o *Options) untrusted(remote [16]byte) bool {
-	return o.ProxyProtocol && (o.TrustProxy == nil || !o.TrustProxy(netip.AddrFrom16(remote).Unmap()))
+	return o.ProxyProtocol && (o.TrustProxy == nil || !o.TrustProxy(address(remote)))
 }
 
 // proxyInput gathers a connection's first bytes until they are a PROXY header. What is
 // behind it goes on as if it had come first.
 func (c *Conn) proxyInput(b []byte) {
 	in := c.half()
-	if len(in.buf) > 0 { // the header comes in pieces
-		in.buf = append(in.buf, b...)
-		b = in.buf
-	}
+	b, _ = in.gathered(b)
 	size, err := proxyhead.Scan(b)
 	switch {
 	case err != nil:
@@ -54,6 +51,13 @@ func (c *Conn) proxied(head, rest []byte) {
 
 // closeUnheard ends a connection without an answer: what it speaks is not known.
 func (c *Conn) closeUnheard(reason string, cause Cause) {
-	c.loop.srv.opts.Admitter.Refused(netip.AddrFrom16(c.in.remote).Unmap(), "", &Refusal{Reason: reason})
+	c.tellUnheard(reason)
 	c.end(cause)
 }
+
+// tellUnheard has it logged why a connection gets no answer.
+func (c *Conn) tellUnheard(reason string) {
+	c.loop.srv.opts.Admitter.Refused(address(c.in.remote), "", &Refusal{Reason: reason})
+}
+
+func address(ip [16]byte) netip.Addr { return netip.AddrFrom16(ip).Unmap() }

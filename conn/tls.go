@@ -2,7 +2,6 @@ package conn
 
 import (
 	"crypto/x509"
-	"net/netip"
 
 	"pushpod/conn/internal/tlsloop"
 )
@@ -30,7 +29,7 @@ func (c *Conn) beginTLS(early []byte) {
 func (c *Conn) tlsFailed(err error) {
 	l := c.loop
 	if c.state == stateHandshaking { // else it was refused before
-		l.srv.opts.Admitter.Refused(netip.AddrFrom16(c.in.remote).Unmap(), "", &Refusal{Reason: "TLS: " + err.Error()})
+		c.tellUnheard("TLS: " + err.Error())
 		l.pending--
 		c.state = stateRefused
 	}

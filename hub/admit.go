@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,12 +53,12 @@ func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 	if g.limits.Connections > 0 && g.total >= g.limits.Connections {
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it may", RetryAfter: 5}
 	}
-	if g.limits.PerIP > 0 && g.perIP[network(ip)] >= g.limits.PerIP {
+	if g.limits.PerIP > 0 && g.perIP[Network(ip)] >= g.limits.PerIP {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "too many connections from this address", RetryAfter: 5}
 	}
 	g.total++
 	if g.limits.PerIP > 0 {
-		g.perIP[network(ip)]++
+		g.perIP[Network(ip)]++
 	}
 	return nil
 }
@@ -67,16 +68,16 @@ func (g *gate) leave(ip netip.Addr) {
 	defer g.mu.Unlock()
 	g.total--
 	if g.limits.PerIP > 0 {
-		n := network(ip)
+		n := Network(ip)
 		if g.perIP[n]--; g.perIP[n] <= 0 {
 			delete(g.perIP, n)
 		}
 	}
 }
 
-// network is what counts as one address: one of IPv4, or the 64 bits that one subscriber
+// Network is what counts as one address: one of IPv4, or the 64 bits that one subscriber
 // has at least of IPv6 (RFC 6177).
-func network(ip netip.Addr) netip.Addr {
+func Network(ip netip.Addr) netip.Addr {
 	if ip = ip.Unmap(); ip.Is4() {
 		return ip
 	}
@@ -112,9 +113,8 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	s := newSession(h, c, claim.user, r.Remote)
-	s.expires = claim.expires
-	s.credential.Store(claim.credential)
+	claim.user = strings.Clone(claim.user) // which is part of the request
+	s := newSession(h, c, claim, r.Remote)
 	if h.decidesLater(claim) {
 		refusal = h.decideLater(s, claim, r)
 	} else {

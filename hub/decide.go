@@ -25,7 +25,6 @@ func (h *Hub) decidesLater(c claim) bool { return c.token != "" || h.opts.Hook !
 // decideLater has a handshake decided off the loops. r is what the client asked for.
 func (h *Hub) decideLater(s *session, c claim, r *conn.Request) *conn.Refusal {
 	u := undecided{session: s, claim: c, upgrade: r.Upgrade}
-	u.claim.user = s.user // which is no part of the request
 	if h.opts.Hook != nil {
 		u.question = h.question(r)
 	}
@@ -88,8 +87,7 @@ func (h *Hub) letIn(u undecided, v auth.Verdict) {
 	// The connection may have ended: then it must not come into presence.
 	u.session.conn.Decide(func() {
 		s := u.session
-		s.user, s.expires = u.claim.user, u.claim.expires
-		s.credential.Store(u.claim.credential)
+		s.take(u.claim)
 		if v.User != "" {
 			s.user = v.User
 		}

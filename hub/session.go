@@ -2,7 +2,6 @@ package hub
 
 import (
 	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +29,16 @@ type session struct {
 	expires uint32 // when the token of its handshake does, in Unix seconds; 0: never. Static once it is registered
 }
 
-func newSession(h *Hub, c *conn.Conn, user string, remote netip.Addr) *session {
-	return &session{conn: c, user: strings.Clone(user), uuid: h.pods.NewUUID(), remote: remote.As16()}
+func newSession(h *Hub, c *conn.Conn, by claim, remote netip.Addr) *session {
+	s := &session{conn: c, uuid: h.pods.NewUUID(), remote: remote.As16()}
+	s.take(by)
+	return s
+}
+
+// take makes it the session of a claim. It is not registered yet.
+func (s *session) take(by claim) {
+	s.user, s.expires = by.user, by.expires
+	s.credential.Store(by.credential)
 }
 
 // hub is the one that has admitted it. A field of its own would cost eight bytes for each.

@@ -133,7 +133,7 @@ func (n *node) judges(ctx context.Context) bool {
 	if n.opt.Pods == nil {
 		return false
 	}
-	if err := n.opt.Pods.Look(ctx, strangers(n.batch.exams, n.channel)); err != nil {
+	if err := n.opt.Pods.Look(ctx, channelsIn(n.batch.exams)); err != nil {
 		n.count.errors.Add(1)
 		return false
 	}
@@ -192,18 +192,8 @@ func (n *node) holds(u UUID, held func(UUID) bool) bool {
 	return it != nil && it.op != unregistering
 }
 
-// checkedAgainst ends a check of an entry by which the user would have so many too many.
-// The caller holds n.mu.
-func (n *node) checkedAgainst(it *item, over int) {
-	if over > 0 {
-		n.q.checkedAs(it, ErrTooMany)
-		return
-	}
-	n.q.checkedAs(it, nil)
-}
-
-// admit decides about registrations that went over the user's limit, one after
-// the other, by the user's live entries.
+// admit decides about registrations and checks that went over the user's limit, one
+// after the other, by the user's live entries.
 func (n *node) admit(newcomers []*item, live []Located) {
 	all := make(map[UUID]Located, len(live)+len(newcomers))
 	for _, l := range live {
@@ -216,11 +206,14 @@ func (n *node) admit(newcomers []*item, live []Located) {
 	defer n.mu.Unlock()
 	for _, it := range newcomers {
 		over := len(all) + 1 - n.opt.PerUser
-		if it.op == checking {
-			n.checkedAgainst(it, over)
+		switch excluded := over > 0 && n.opt.OnExcess != OnExcessCloseOldest; {
+		case excluded && it.op == checking:
+			n.q.checkedAs(it, ErrTooMany)
 			continue
-		}
-		if over > 0 && n.opt.OnExcess != OnExcessCloseOldest {
+		case it.op == checking:
+			n.q.checkedAs(it, nil)
+			continue
+		case excluded:
 			n.count.rejected.Add(1)
 			n.reject(it, ErrTooMany)
 			continue

@@ -93,14 +93,12 @@ func (p *Pods) Look(ctx context.Context, channels []string) error {
 	return nil
 }
 
-// strangers returns the channels in users' hashes, each once.
-func strangers(exams []*exam, own string) []string {
+// channelsIn returns the channels in users' hashes, each once.
+func channelsIn(exams []*exam) []string {
 	all := map[string]struct{}{}
 	for _, e := range exams {
 		for _, channel := range e.reply.Val() {
-			if channel != own {
-				all[channel] = struct{}{}
-			}
+			all[channel] = struct{}{}
 		}
 	}
 	return slices.Collect(maps.Keys(all))
