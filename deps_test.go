@@ -101,6 +101,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"hub":                     {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
 		"hub/source":              {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
 		"internal/backoff":        {nil, "it is time alone"},
+		"internal/certtest":       {nil, "every package's tests may use it"},
 		"internal/filewatch":      {nil, "it is files alone"},
 		"internal/json":           {nil, "it is a grammar alone"},
 		"internal/rawio":          {nil, "it is system calls alone"},

@@ -44,10 +44,13 @@ func TestRecipes(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVerifier(t, func(o *Options) {
-				o.Issuer, o.Audience = c.issuer, c.audience
-				o.KeysFile = keysFile(t, jwks(jwk(t, "r", p.rsa, nil), jwk(t, "e", p.p256, nil)))
-			})
+			verifier := func(change func(*Options)) *Verifier {
+				return newVerifier(t, func(o *Options) {
+					o.Issuer, o.Audience = c.issuer, c.audience
+					o.KeysFile = keysFile(t, jwks(jwk(t, "r", p.rsa, nil), jwk(t, "e", p.p256, nil)))
+					change(o)
+				})
+			}
 			token := jwt.NewWithClaims(jwt.GetSigningMethod(c.alg), c.claims)
 			var key any = []byte(testSecret)
 			switch c.alg {
@@ -60,7 +63,7 @@ func TestRecipes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := v.Verify(context.Background(), signed)
+			got, err := verifier(func(*Options) {}).Verify(context.Background(), signed)
 			if err != nil || got.User != c.claims["sub"] || !got.Expires.After(noon().Add(time.Minute)) {
 				t.Errorf("%+v, %v", got, err)
 			}
@@ -68,12 +71,7 @@ func TestRecipes(t *testing.T) {
 				"another tenant": func(o *Options) { o.Issuer = "https://other.example.com/" },
 				"another API":    func(o *Options) { o.Audience = []string{"other"} },
 			} {
-				other := newVerifier(t, func(o *Options) {
-					o.Issuer, o.Audience = c.issuer, c.audience
-					o.KeysFile = keysFile(t, jwks(jwk(t, "r", p.rsa, nil), jwk(t, "e", p.p256, nil)))
-					change(o)
-				})
-				if got, err := other.Verify(context.Background(), signed); err == nil {
+				if got, err := verifier(change).Verify(context.Background(), signed); err == nil {
 					t.Errorf("%s: it lets %s in", what, got.User)
 				}
 			}

@@ -2,17 +2,12 @@ package conn
 
 import (
 	"bufio"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"slices"
 	"strings"
@@ -20,13 +15,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pushpod/internal/certtest"
 )
 
 // The certificates of the tests.
 var (
-	testAuthority = newAuthority("test authority")
-	testServerTLS = &tls.Config{Certificates: []tls.Certificate{testAuthority.issue("localhost", net.IPv4(127, 0, 0, 1))}}
-	trusting      = &tls.Config{ServerName: "localhost", RootCAs: testAuthority.pool()}
+	testAuthority = certtest.NewAuthority("test authority")
+	testServerTLS = &tls.Config{Certificates: []tls.Certificate{testAuthority.Issue("localhost", net.IPv4(127, 0, 0, 1))}}
+	trusting      = &tls.Config{ServerName: "localhost", RootCAs: testAuthority.Pool()}
 
 	testTLS   = always(testServerTLS)
 	testTLS12 = always(testServerTLS12)
@@ -34,78 +31,13 @@ var (
 	testServerTLS12 = &tls.Config{Certificates: testServerTLS.Certificates, MaxVersion: tls.VersionTLS12}
 )
 
-// authority issues certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(name string) *authority {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	a := &authority{key: key, cert: &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
-	}}
-	a.cert = a.sign(a.cert, a.cert, &key.PublicKey)
-	return a
-}
-
-func (a *authority) sign(template, by *x509.Certificate, key any) *x509.Certificate {
-	der, err := x509.CreateCertificate(rand.Reader, template, by, key, a.key)
-	if err != nil {
-		panic(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
-
-// issue issues a certificate for a server or a client.
-func (a *authority) issue(name string, ips ...net.IP) tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return a.issueFor(key, &key.PublicKey, name, ips...)
-}
-
-func (a *authority) issueFor(key crypto.Signer, public any, name string, ips ...net.IP) tls.Certificate {
-	c := a.sign(&x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject:      pkix.Name{CommonName: name},
-		DNSNames:     []string{name},
-		IPAddresses:  ips,
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, public)
-	return tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: key, Leaf: c}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
 // rsaConfig has a key that most authorities' certificates had until lately.
 var rsaConfig = sync.OnceValue(func() *tls.Config {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{testAuthority.issueFor(key, &key.PublicKey, "localhost")}}
+	return &tls.Config{Certificates: []tls.Certificate{testAuthority.IssueFor(key, "localhost")}}
 })
 
 // always is a configuration that never changes.
@@ -134,7 +66,7 @@ func (s *testServer) wantRefused(t *testing.T, holds ...string) {
 
 func TestTheAdmitterSeesTheClientsCertificate(t *testing.T) {
 	config := testServerTLS.Clone()
-	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, testAuthority.pool()
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, testAuthority.Pool()
 	for _, portable := range []bool{false, true} {
 		peers := make(chan *x509.Certificate, 1)
 		s := startServer(t, Options{TLS: always(config), Portable: portable}, func(_ *Options, h *fakeHub) {
@@ -142,7 +74,7 @@ func TestTheAdmitterSeesTheClientsCertificate(t *testing.T) {
 		})
 		c := s.dial(t)
 		own := trusting.Clone()
-		own.Certificates = []tls.Certificate{testAuthority.issue("alice")}
+		own.Certificates = []tls.Certificate{testAuthority.Issue("alice")}
 		c.speak(own)
 		c.send([]byte(request("?user=alice")))
 		c.wantUpgrade()
@@ -328,7 +260,7 @@ func TestANewCertificateIsForNewConnections(t *testing.T) {
 	config.Store(testServerTLS)
 	s := startServer(t, Options{TLS: config.Load}, echoing)
 	old := s.connect(t, "old")
-	config.Store(&tls.Config{Certificates: []tls.Certificate{testAuthority.issue("localhost")}})
+	config.Store(&tls.Config{Certificates: []tls.Certificate{testAuthority.Issue("localhost")}})
 	other := s.connect(t, "new")
 	serial := func(c *client) string {
 		return c.conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()

@@ -1,13 +1,11 @@
 package hub
 
 import (
-	"bytes"
 	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -36,24 +34,6 @@ func byHeader(t *testing.T, networks []string, more ...func(*Options)) *pod {
 		},
 		conn: func(o *conn.Options) { o.Headers = HeaderFields("X-User") },
 	})
-}
-
-// logged is a log.
-type logged struct {
-	mu  sync.Mutex // protects following
-	buf bytes.Buffer
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 func TestATrustedProxySaysWhoConnects(t *testing.T) {
@@ -132,7 +112,7 @@ func TestCertificatesSayWhoConnects(t *testing.T) {
 
 func TestAddressesBehindProxiesAreTheClients(t *testing.T) {
 	t.Parallel()
-	var log logged
+	var log logLines
 	p := byHeader(t, []string{"127.0.0.0/8", "10.0.0.0/8"}, func(o *Options) { o.Limits.PerIP, o.Log = 2, zerolog.New(&log) })
 	open := func(forwarded string) int {
 		c, err := p.dial("", http.Header{"X-User": {"alice"}, "X-Forwarded-For": {forwarded}})

@@ -87,23 +87,6 @@ func startHookPod(t *testing.T, s *hookService) *pod {
 	})
 }
 
-// welcomed connects with a header, and holds whose connection it is.
-func (p *pod) welcomed(asked, user string, h http.Header) *wsClient {
-	p.t.Helper()
-	raw, err := p.dial(asked, h)
-	if err != nil {
-		p.t.Fatalf("%s is refused: %v", asked, err)
-	}
-	c := &wsClient{Conn: raw, t: p.t}
-	p.clients = append(p.clients, c)
-	f := c.next("the welcome")
-	if f.Type != "welcome" || f.User != user {
-		p.t.Fatalf("the first frame is %s, want the welcome of %s", f.Raw, user)
-	}
-	c.uuid = f.UUID
-	return c
-}
-
 func TestHookLetsIn(t *testing.T) {
 	t.Parallel()
 	s := startHook(t, time.Minute)

@@ -130,7 +130,7 @@ func startTokenPodWith(t *testing.T, i *issuer, change func(*Options), s set) *p
 // A handshake that is refused off the loop is no connection that was closed.
 func TestARefusedTokenIsNoClosedConnection(t *testing.T) {
 	t.Parallel()
-	var log logged
+	var log logLines
 	i := newIssuer(t)
 	p := startTokenPod(t, i, func(o *Options) { o.Log = zerolog.New(&log) })
 	p.wantNoToken(bearer(i.token(t, "alice", -time.Hour)), http.StatusUnauthorized, "expired")

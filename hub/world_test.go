@@ -276,12 +276,14 @@ func (l *logLines) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-// count is how often this has been logged.
-func (l *logLines) count(text string) int {
+func (l *logLines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), text)
+	return l.text.String()
 }
+
+// count is how often this has been logged.
+func (l *logLines) count(text string) int { return strings.Count(l.String(), text) }
 
 // wsClient is one end user's connection.
 type wsClient struct {
@@ -299,15 +301,21 @@ func (p *pod) dial(user string, header http.Header) (*client.Conn, error) {
 // connect opens a connection and reads its welcome.
 func (p *pod) connect(user string) *wsClient {
 	p.t.Helper()
-	raw, err := p.dial(user, nil)
+	return p.welcomed(user, user, nil)
+}
+
+// welcomed connects with a header, and holds whose connection it is.
+func (p *pod) welcomed(asked, user string, h http.Header) *wsClient {
+	p.t.Helper()
+	raw, err := p.dial(asked, h)
 	if err != nil {
-		p.t.Fatalf("%s can't connect: %v", user, err)
+		p.t.Fatalf("%s can't connect: %v", asked, err)
 	}
 	c := &wsClient{Conn: raw, t: p.t}
 	p.clients = append(p.clients, c)
 	f := c.next("the welcome")
 	if f.Type != "welcome" || f.User != user {
-		p.t.Fatalf("the first frame is %s", f.Raw)
+		p.t.Fatalf("the first frame is %s, want the welcome of %s", f.Raw, user)
 	}
 	c.uuid = f.UUID
 	return c

@@ -108,9 +108,7 @@ func TestRegistrationsOfOneBatchNameDifferentOldest(t *testing.T) {
 	}
 	s.mustRegister(e[0])
 	s.mustRegister(e[1])
-	w.real.Pause()
-	s.Renew(entry("in flight"))
-	time.Sleep(50 * time.Millisecond)
+	s.stall()
 	outcomes := make(chan presence.Registered, 2)
 	for _, e := range e[2:] {
 		s.Register(e, func(r presence.Registered) { outcomes <- r })

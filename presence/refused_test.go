@@ -375,9 +375,7 @@ func TestChecksAreAnsweredWhateverHappens(t *testing.T) {
 func TestChecksCountWhatTheUserHas(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
 		s, p := w.sweeping("a:1", func(o *presence.Options) { o.PerUser = 2 })
-		q := w.pods("b:1", nil)
-		w.keepBeating(q)
-		acquaint(t, p, q)
+		q := w.neighbour("b:1", p)
 		check := func(joins bool) error {
 			outcome := make(chan error, 1)
 			if err := s.Check(entry("alice"), joins, func(err error) { outcome <- err }); err != nil {

@@ -38,9 +38,7 @@ func TestDeadPodsFieldsAreRemovedBesideALiveOne(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
 	s, p := w.sweeping("a:1", func(o *presence.Options) { o.TTL, o.Renew = 2*time.Second, 100*time.Millisecond })
-	q := w.pods("b:1", nil)
-	w.keepBeating(q)
-	acquaint(t, p, q)
+	q := w.neighbour("b:1", p)
 	silent := w.keys.PodChannel("c:1")
 	w.score(silent, 1)
 
@@ -137,9 +135,7 @@ func TestDeadPodsFieldIsRemovedInALargePool(t *testing.T) {
 func TestDeadPodsEntriesDoNotCount(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
 		s, p := w.sweeping("a:1", func(o *presence.Options) { o.PerUser = 2 })
-		q := w.pods("b:1", nil)
-		w.keepBeating(q)
-		acquaint(t, p, q)
+		q := w.neighbour("b:1", p)
 		w.put(entry("alice"), w.keys.PodChannel("gone:1"))
 		w.put(entry("alice"), w.keys.PodChannel("gone:2"))
 		w.put(presence.Entry{User: "alice", UUID: presence.NewUUID(q.Started() - 1)}, q.Channel())

@@ -199,6 +199,22 @@ func (w *world) keepBeating(p *presence.Pods) (stop func()) {
 	return stop
 }
 
+// neighbour is another pod that beats, which p knows.
+func (w *world) neighbour(pod string, p *presence.Pods) *presence.Pods {
+	w.t.Helper()
+	q := w.pods(pod, nil)
+	w.keepBeating(q)
+	acquaint(w.t, p, q)
+	return q
+}
+
+// stall stops Redis under a batch, so that what comes next waits.
+func (s *testStore) stall() {
+	s.w.real.Pause()
+	s.Renew(entry("in flight"))
+	time.Sleep(50 * time.Millisecond)
+}
+
 // entry returns a new entry of the user.
 func entry(user string) presence.Entry {
 	return presence.Entry{User: user, UUID: presence.NewUUID(time.Now().UnixMilli())}

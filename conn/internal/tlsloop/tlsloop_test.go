@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pushpod/internal/certtest"
 )
 
 func TestWhatIsSentArrivesBothWays(t *testing.T) {
@@ -342,7 +344,7 @@ func TestAFailedHandshakeIsToldByAnAlert(t *testing.T) {
 
 func TestClientCertificates(t *testing.T) {
 	need := serverConfig.Clone()
-	need.ClientAuth, need.ClientCAs = tls.RequireAndVerifyClientCert, theAuthority.pool()
+	need.ClientAuth, need.ClientCAs = tls.RequireAndVerifyClientCert, theAuthority.Pool()
 	with := func(c *tls.Config, certs ...tls.Certificate) *tls.Config {
 		c = c.Clone()
 		c.Certificates = certs
@@ -353,10 +355,10 @@ func TestClientCertificates(t *testing.T) {
 			client *tls.Config
 			told   string
 		}{
-			"a good one": {with(client, theAuthority.issue("alice")), ""},
+			"a good one": {with(client, theAuthority.Issue("alice")), ""},
 			"none":       {client, "remote error: tls: "},
-			"of somebody else": {&tls.Config{ServerName: "pod", RootCAs: theAuthority.pool(), MinVersion: client.MinVersion, MaxVersion: client.MaxVersion, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				c := newAuthority().issue("alice")
+			"of somebody else": {&tls.Config{ServerName: "pod", RootCAs: theAuthority.Pool(), MinVersion: client.MinVersion, MaxVersion: client.MaxVersion, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				c := certtest.NewAuthority("authority").Issue("alice")
 				return &c, nil
 			}}, "unknown certificate authority"},
 		} {
@@ -395,7 +397,7 @@ func TestACertificateThatIsNotVerifiedIsNoPeer(t *testing.T) {
 	asks.ClientAuth = tls.RequestClientCert
 	w := newWorld(t, asks)
 	client := clientConfig.Clone()
-	client.Certificates = []tls.Certificate{theAuthority.issue("alice")}
+	client.Certificates = []tls.Certificate{theAuthority.Issue("alice")}
 	s := w.open(client)
 	w.locked(func() {
 		if p := w.loop.Peer(s.fd); p != nil {

@@ -2,21 +2,16 @@ package tlsloop
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"pushpod/conn/internal/netloop"
+	"pushpod/internal/certtest"
 )
 
 // world is a loop over sockets of which the test says what they take and when what
@@ -321,53 +316,10 @@ func (p *peer) SetWriteDeadline(time.Time) error { return nil }
 
 // Certificates.
 
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority() *authority {
-	a := &authority{cert: &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}}
-	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	a.cert = a.sign(a.cert, a.cert, a.key)
-	return a
-}
-
-func (a *authority) sign(template, by *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
-	der, err := x509.CreateCertificate(rand.Reader, template, by, &key.PublicKey, a.key)
-	if err != nil {
-		panic(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
-
-func (a *authority) issue(name string) tls.Certificate {
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	c := a.sign(&x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, key)
-	return tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: key}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
 var (
-	theAuthority = newAuthority()
-	serverConfig = &tls.Config{Certificates: []tls.Certificate{theAuthority.issue("pod")}, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true}
-	clientConfig = &tls.Config{ServerName: "pod", RootCAs: theAuthority.pool()}
+	theAuthority = certtest.NewAuthority("authority")
+	serverConfig = &tls.Config{Certificates: []tls.Certificate{theAuthority.Issue("pod")}, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true}
+	clientConfig = &tls.Config{ServerName: "pod", RootCAs: theAuthority.Pool()}
 )
 
 func version(c *tls.Config, v uint16) *tls.Config {
