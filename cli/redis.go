@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -28,9 +29,9 @@ type server struct {
 	flags *pflag.FlagSet // one flag for each key
 
 	// Static after open.
-	cfg    config.Redis
-	client redis.UniversalClient // to be closed
-	keys   presence.Keys
+	cfg   config.Redis
+	redis *redisconn.Redis // to be closed
+	keys  presence.Keys
 }
 
 // newServer adds the flags that say where Redis is to the command, and those of more keys.
@@ -46,9 +47,9 @@ func newServer(cmd *cobra.Command, more ...string) *server {
 	return s
 }
 
-// open reads the configuration and makes a client, which the caller closes. It
-// does not connect yet. With once, no command is sent twice.
-func (s *server) open(environ []string, once bool) error {
+// open reads the configuration, and asks Redis what it is. The caller closes s.redis. Where
+// nobody answers, the command says so.
+func (s *server) open(ctx context.Context, environ []string) error {
 	// Whoever is no pod has no address, and need not say one.
 	if err := s.flags.Set("pod.address", "127.0.0.1:1"); err != nil {
 		return fmt.Errorf("cli: %w", err)
@@ -59,16 +60,27 @@ func (s *server) open(environ []string, once bool) error {
 	}
 	s.cfg = cfg.Redis
 	s.keys = presence.NewKeys(s.cfg.Prefix)
-	s.client = redisconn.NewClient(redisconn.Options{
+	s.redis = redisconn.Open(redisconn.Options{
 		Addresses:      s.addresses(),
 		SentinelMaster: s.cfg.SentinelMaster,
 		Username:       s.cfg.Username,
 		Password:       s.cfg.Password,
 		DB:             s.cfg.DB,
 		Timeout:        s.cfg.Timeout,
-		NoRetry:        once,
 	})
+	if err := s.redis.Ask(ctx); errors.Is(err, redisconn.ErrDatabase) {
+		s.redis.Close()
+		return err
+	}
 	return nil
+}
+
+// do sends a command on a key, repeatedly where it was lost on the way.
+func (s *server) do(ctx context.Context, key string, cmd redis.Cmder) error {
+	p := s.redis.Pipeline(true)
+	p.Add(key, cmd)
+	p.Exec(ctx)
+	return cmd.Err()
 }
 
 func (s *server) addresses() []string {

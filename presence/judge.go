@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"pushpod/redisconn"
 )
 
 // judge goes through the replies to a batch, entry by entry.
@@ -22,7 +24,7 @@ func (n *node) judge(now time.Duration) {
 		case checking:
 			n.judgeCheck(slot)
 		case renewing:
-			n.judgeStay(it.entry, suspect)
+			n.judgeStay(it.entry, suspect || b.spread && n.suspects(&slot.look))
 			n.judgeRenewal(slot)
 		case unregistering:
 			n.judgeRemoval(slot)
@@ -75,6 +77,14 @@ func (n *node) judgeWrite(slot *slot) (err error, back bool) {
 	if err == nil {
 		err = expire
 	}
+	switch {
+	case isRedirected(err): // it was not written
+		n.requeue(it, fmt.Errorf("%w: %w", ErrUnavailable, err))
+		return nil, true
+	case redisconn.IsLinkError(err): // of the node that it was sent on to
+		it.sent = true
+		n.link.failedElsewhere()
+	}
 	if isWrongType(set) && slot.form == formKey && expire == nil && slot.expire.Val() == 1 {
 		// The key holds something of somebody else's, which we must not make expire.
 		n.sweeper.repairs = append(n.sweeper.repairs, &repair{user: it.entry.User, kind: fixPersist})
@@ -83,10 +93,15 @@ func (n *node) judgeWrite(slot *slot) (err error, back bool) {
 	return err, false
 }
 
-// refused records an error reply. One about the key's type says nothing about others.
+// refused records that an entry's command failed. What is about its key alone says nothing
+// about others.
 func (n *node) refused(err error) {
 	n.count.errors.Add(1)
-	if !isWrongType(err) && !errors.Is(err, errBadTime) {
+	switch {
+	case isWrongType(err), errors.Is(err, errBadTime), isElsewhere(err):
+	case isRedirected(err), isUncovered(err), redisconn.IsLinkError(err): // of the node that it was sent on to
+		n.redis.Refresh()
+	default:
 		n.batch.refusal = err
 	}
 }
@@ -106,12 +121,12 @@ func (n *node) judgeRegistration(slot *slot) {
 	}
 	switch {
 	case err != nil:
-		n.q.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
+		n.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
 	case refused != nil:
 		n.count.refused.Add(1)
 		n.reject(it, refused)
 	case n.opt.PerUser > 0 && (slot.count.Err() != nil || slot.count.Val() > int64(n.opt.PerUser)):
-		n.q.examineFor(it)
+		n.examineFor(it)
 	default:
 		n.admitted(it, nil)
 	}
@@ -128,7 +143,7 @@ func (n *node) judgeCheck(slot *slot) {
 	case refused != nil:
 		err = refused
 	case n.counts(it) && (slot.count.Err() != nil || slot.count.Val() >= int64(n.opt.PerUser)):
-		n.q.examineFor(it)
+		n.examineFor(it)
 		return
 	}
 	n.q.checkedAs(it, err)
@@ -162,14 +177,16 @@ func (n *node) judgeStay(e Entry, suspect bool) {
 		b := &n.batch
 		switch refused, err := later(b.validAfter, b.validAfterKey, c.Issued); {
 		case err != nil:
-			n.refused(err)
+			n.refused(b.elsewhere(err))
 		case refused != nil:
 			n.q.outcomes = append(n.q.outcomes, outcome{refused: n.opt.Refused, entry: e, by: refused})
 			return
 		}
 	}
 	if suspect {
-		n.q.suspect(e, n.opt.Refused, n.now())
+		owner := n.owner(e.User)
+		owner.q.suspect(e, n.opt.Refused, n.now())
+		n.poke(owner)
 	}
 }
 
@@ -220,6 +237,9 @@ func (n *node) judgeTouch(slot *slot) {
 		n.batch.unknown = true
 		n.requeue(it, err)
 		return
+	case isRedirected(err):
+		n.requeue(it, err)
+		return
 	case err != nil:
 		n.refused(err)
 	case len(slot.touch.Val()) == 1 && slot.touch.Val()[0] == 1:
@@ -234,6 +254,11 @@ func (n *node) judgeTouch(slot *slot) {
 
 func (n *node) judgeRemoval(slot *slot) {
 	it, err := slot.item, slot.remove.Err()
+	if isRedirected(err) {
+		n.q.tellRejected(it)
+		n.requeue(it, nil)
+		return
+	}
 	if err != nil && !isWrongType(err) { // under a key of another type nothing of ours stands
 		n.refused(err)
 		n.batch.kept = true

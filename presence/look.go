@@ -19,12 +19,15 @@ import (
 // by one command (EXISTS), which costs half as much for each; only where one of them
 // exists, the batch's entries are checked one by one.
 //
-// No two keys stand in one transaction: in a Cluster they are in several slots. There,
-// where one EXISTS can't do, each renewal is to be checked by itself.
+// In a Cluster the keys are in several slots. There the user's own are counted for each
+// renewal by itself, and the others are asked for behind the batch, at their nodes.
 type look struct {
 	key struct{ block, after, revoked, used string }
 
 	block, after, revoked, used *redis.StringCmd
+	own, ownBoth                *redis.IntCmd // in a Cluster: how many of block, or of block and after, exist
+	watched                     *redis.IntCmd // which of the two was asked for; nil: none
+	watchedRevoked              bool          // revoked was asked for
 }
 
 func stringCmd(args ...any) *redis.StringCmd {
@@ -48,7 +51,7 @@ func (b *batch) appendLookKeys(k Keys, it *item) {
 }
 
 // addLook adds the look-ups for an entry.
-func (b *batch) addLook(s *slot, k Keys) {
+func (b *batch) addLook(s *slot, n *node) {
 	l, c := &s.look, s.item.entry.Credential
 	l.key.block = b.next()
 	if l.block == nil {
@@ -71,20 +74,24 @@ func (b *batch) addLook(s *slot, k Keys) {
 	if l.revoked == nil {
 		l.revoked = stringCmd("get", &l.key.revoked)
 	}
-	use(b, l.revoked)
+	n.useAt(l.key.revoked, l.revoked)
 	if c.Once != 0 && s.item.op == checking { // a registration makes it
-		l.key.used = k.Used(c.ID)
+		l.key.used = n.opt.Keys.Used(c.ID)
 		if l.used == nil {
 			l.used = stringCmd("get", &l.key.used)
 		}
-		use(b, l.used)
+		n.useAt(l.key.used, l.used)
 	}
 }
 
 // addWatch adds the keys of an entry that is renewed to those that are counted.
-func (b *batch) addWatch(s *slot) {
+func (b *batch) addWatch(s *slot, n *node) {
 	l, c := &s.look, s.item.entry.Credential
 	l.key.block = b.next()
+	if b.spread {
+		b.addOwnWatch(s, n)
+		return
+	}
 	b.watched = append(b.watched, &l.key.block)
 	if c == nil {
 		return
@@ -98,8 +105,50 @@ func (b *batch) addWatch(s *slot) {
 	}
 }
 
+// addOwnWatch is addWatch in a Cluster.
+func (b *batch) addOwnWatch(s *slot, n *node) {
+	l, c := &s.look, s.item.entry.Credential
+	l.watchedRevoked = false
+	if c == nil {
+		if l.own == nil {
+			l.own = intCmd("exists", &l.key.block)
+		}
+		l.watched = use(b, l.own)
+		return
+	}
+	l.key.after = b.next()
+	if l.ownBoth == nil {
+		l.ownBoth = intCmd("exists", &l.key.block, &l.key.after)
+	}
+	l.watched = use(b, l.ownBoth)
+	b.dated = true
+	if c.ID == "" {
+		return
+	}
+	l.key.revoked = b.next()
+	if l.revoked == nil {
+		l.revoked = stringCmd("get", &l.key.revoked)
+	}
+	l.watchedRevoked = true
+	n.useAt(l.key.revoked, l.revoked)
+}
+
+// suspects reports whether something in a Cluster may speak against an entry that is
+// renewed. The caller holds n.mu.
+func (n *node) suspects(l *look) bool {
+	if l.watched == nil {
+		return false
+	}
+	if err := l.watched.Err(); err != nil {
+		n.refused(err)
+	}
+	found := l.watched.Val() > 0
+	l.watched = nil
+	return found || l.watchedRevoked && l.revoked.Err() == nil
+}
+
 // addShared adds what is looked up once for the batch.
-func (b *batch) addShared() {
+func (b *batch) addShared(n *node) {
 	if len(b.watched) > 1 {
 		b.watch = intCmd(b.watched...)
 		b.cmds = append(b.cmds, b.watch)
@@ -108,7 +157,7 @@ func (b *batch) addShared() {
 		if b.validAfter == nil {
 			b.validAfter = stringCmd("get", b.validAfterKey)
 		}
-		use(b, b.validAfter)
+		n.useAt(b.validAfterKey, b.validAfter)
 	}
 }
 
@@ -126,15 +175,24 @@ func (l *look) judge(b *batch, it *item) (*Refused, error) {
 		return r, err
 	}
 	if r, err := later(b.validAfter, b.validAfterKey, c.Issued); r != nil || err != nil || c.ID == "" {
-		return r, err
+		return r, b.elsewhere(err)
 	}
 	if r, err := exists(l.revoked, Revoked, l.key.revoked); r != nil || err != nil {
-		return r, err
+		return r, b.elsewhere(err)
 	}
 	if it.op == checking && c.Once != 0 {
-		return exists(l.used, Used, l.key.used)
+		r, err := exists(l.used, Used, l.key.used)
+		return r, b.elsewhere(err)
 	}
 	return nil, nil
+}
+
+// elsewhere marks what has failed at another node as such.
+func (b *batch) elsewhere(err error) error {
+	if err == nil || !b.spread {
+		return err
+	}
+	return elsewhereError{err}
 }
 
 // exists refuses an entry where the key exists, of whatever type.

@@ -72,6 +72,11 @@ func (o outcome) call() {
 type queue struct {
 	backlog int // bound on renewals, on unregistrations, and on users to examine
 
+	// What is in flight at another node than its slot is at now. It is passed over until it
+	// is not; parked is what has been.
+	held   *map[UUID]*node
+	parked []*item
+
 	waiting map[UUID]*item
 	joining fifo[*item] // registrations and checks
 	staying fifo[*item] // renewals, and checks of what is renewed
@@ -90,9 +95,10 @@ type queue struct {
 	dropped uint64 // operations given up because too many waited
 }
 
-func newQueue(backlog int) queue {
+func newQueue(backlog int, held *map[UUID]*node) queue {
 	return queue{
 		backlog:  backlog,
+		held:     held,
 		waiting:  make(map[UUID]*item),
 		examined: make(map[string]*exam),
 	}
@@ -314,6 +320,10 @@ func (q *queue) pull(batch []*item, full int, from *fifo[*item]) []*item {
 			q.recycle(it)
 			continue
 		}
+		if len(*q.held) > 0 && it.op != checking && (*q.held)[it.entry.UUID] != nil {
+			q.parked = append(q.parked, it)
+			continue
+		}
 		q.replace(it)
 		batch = append(batch, it)
 	}
@@ -382,6 +392,7 @@ func (q *queue) dropStaying() (n int) {
 // close gives up everything, with err.
 func (q *queue) close(err error) {
 	q.closed = true
+	q.unpark()
 	q.failJoining(1<<63-1, fmt.Errorf("%w: %w", ErrUnavailable, err))
 	q.dropStaying()
 	for q.leaving.len() > 0 {

@@ -295,7 +295,7 @@ func TestCredentialIsUsedOnceThoughTheLinkFails(t *testing.T) {
 	t.Parallel()
 	w := realWorld(t)
 	proxy := redistest.NewProxy(t, w.addr)
-	s := w.store("a:1", func(o *presence.Options) { o.Client, o.TTL = w.client(proxy.Addr()), time.Minute })
+	s := w.store("a:1", func(o *presence.Options) { o.Redis, o.TTL = redisconn.Of(w.client(proxy.Addr())), time.Minute })
 	s.mustRegister(entry("warm-up"))
 	cuts := proxy.Cuts()
 	for after := int64(1); after < 100; after += 3 { // of the answers to both pipelines, which are shorter
@@ -318,7 +318,7 @@ func TestRightToLookUpIsNeeded(t *testing.T) {
 	w.real.CLI("ACL", "SETUSER", "pod", "on", ">secret", "~push:*", "+@all")
 	s := w.store("a:1", func(o *presence.Options) {
 		o.Refused = func(presence.Entry, *presence.Refused) {}
-		o.Client = redisconn.NewClient(redisconn.Options{Addresses: []string{w.addr}, Username: "pod", Password: "secret", Timeout: testTimeout, NoRetry: true})
+		o.Redis = redisconn.Of(redisconn.NewClient(redisconn.Options{Addresses: []string{w.addr}, Username: "pod", Password: "secret", Timeout: testTimeout, NoRetry: true}))
 	})
 	held := entry("alice")
 	s.mustRegister(held)

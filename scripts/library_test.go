@@ -152,19 +152,8 @@ func TestFunctionsAreLoadedIntoEachMaster(t *testing.T) {
 	first.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
 	second.CLI("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
 	second.CLI("CLUSTER", "SET-CONFIG-EPOCH", "2")
-	// Two nodes that know each other only by the client's list: gossip takes seconds.
-	client := redis.NewClusterClient(&redis.ClusterOptions{
-		MaxRetries: -1,
-		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
-			return []redis.ClusterSlot{
-				{Start: 0, End: 8191, Nodes: []redis.ClusterNode{{Addr: first.Addr()}}},
-				{Start: 8192, End: 16383, Nodes: []redis.ClusterNode{{Addr: second.Addr()}}},
-			}, nil
-		},
-	})
-	defer client.Close()
 	second.Client().FunctionLoad(t.Context(), libraryOf(LibraryVersion+1))
-	if loaded, found, err := LoadFunctions(t.Context(), client); err != nil || !loaded || found != 0 {
+	if loaded, found, err := LoadFunctions(t.Context(), first.Client(), second.Client()); err != nil || !loaded || found != 0 {
 		t.Errorf("loaded %t, found %d: %v", loaded, found, err)
 	}
 	for node, want := range map[*redistest.Server]int{first: LibraryVersion, second: LibraryVersion + 1} {
@@ -173,7 +162,7 @@ func TestFunctionsAreLoadedIntoEachMaster(t *testing.T) {
 			t.Errorf("not version %d: %.300s", want, code)
 		}
 	}
-	if loaded, found, err := LoadFunctions(t.Context(), client); err != nil || loaded || found != LibraryVersion {
+	if loaded, found, err := LoadFunctions(t.Context(), first.Client(), second.Client()); err != nil || loaded || found != LibraryVersion {
 		t.Errorf("again: loaded %t, found %d: %v", loaded, found, err)
 	}
 }
