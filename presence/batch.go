@@ -29,7 +29,7 @@ type batch struct {
 	taken int    // of cuts, by next
 	names string // text, as a string
 
-	watched []any         // "exists", and the keys that are looked up for renewals
+	watched []any         // "exists", and the keys that are looked up
 	watch   *redis.IntCmd // made of them; nil: there are none
 
 	validAfter    *redis.StringCmd
@@ -40,6 +40,8 @@ type batch struct {
 	// the batch, each at its own node.
 	spread bool
 	behind *redisconn.Pipeline // nil: nothing is to be looked up
+
+	suspects bool // something may speak against one of the entries: all their keys were read
 
 	score     string // the pod's own, written where it is absent
 	scoreAdd  *redis.IntCmd
@@ -78,7 +80,7 @@ func (b *batch) reset() {
 	b.watched, b.watch = b.watched[:1], nil
 	b.singles = b.singles[:0]
 	b.items, b.cmds, b.retry = b.items[:0], b.cmds[:0], b.retry[:0]
-	b.repairs, b.exams, b.behind = nil, nil, nil
+	b.repairs, b.exams, b.behind, b.suspects = nil, nil, nil, false
 	b.refusal, b.kept, b.wrote, b.unknown, b.scoreUsed, b.dated = nil, false, false, false, false, false
 }
 
@@ -105,7 +107,7 @@ func (n *node) turn(ctx context.Context, deadline time.Duration) {
 	}
 	if n.expiry.mode == expiryUnknown || n.server.Dials() != n.expiry.dials {
 		if err := n.probeExpiry(ctx); err != nil {
-			n.linkFailed(err)
+			n.linkFailed(err, false)
 			return
 		}
 	}
@@ -182,7 +184,7 @@ func (n *node) mend(ctx context.Context) bool {
 	now := n.now()
 	switch {
 	case redisconn.IsLinkError(err):
-		n.linkFailed(err)
+		n.linkFailed(err, false)
 		return false
 	case isUnknownCommand(err):
 		n.answered(now)
@@ -225,16 +227,15 @@ func (n *node) gather() {
 	}
 }
 
-// name writes the keys and UUIDs of the entries, and the keys that are looked up for them;
-// for renewals only with watch.
-func (b *batch) name(k Keys, watch bool) {
+// name writes the keys and UUIDs of the entries, and the keys that are looked up for them.
+func (b *batch) name(k Keys, looks func(*item) bool) {
 	b.text, b.cuts, b.taken = b.text[:0], b.cuts[:0], 0
 	for _, it := range b.items {
 		b.text = k.appendUser(b.text, it.entry.User)
 		b.cut()
 		b.text = AppendUUID(b.text, it.entry.UUID)
 		b.cut()
-		if it.op != unregistering && (it.op != renewing || watch) {
+		if looks(it) {
 			b.appendLookKeys(k, it)
 		}
 	}
@@ -259,7 +260,7 @@ func (b *batch) next() string {
 func (n *node) build() {
 	b := &n.batch
 	b.spread = n.spreads()
-	b.name(n.opt.Keys, n.opt.Refused != nil)
+	b.name(n.opt.Keys, n.looks)
 	n.guard()
 	now := n.now()
 	rewrite, inherited := now < n.expiry.rewrite, now < n.expiry.inherited
@@ -283,10 +284,7 @@ func (n *node) build() {
 		default:
 			b.addWhole(slot, count && it.op == registering, inherited)
 		}
-		switch {
-		case it.op == registering || it.op == checking:
-			b.addLook(slot, n)
-		case it.op == renewing && n.opt.Refused != nil:
+		if n.looks(it) {
 			b.addWatch(slot, n)
 		}
 	}
@@ -332,12 +330,18 @@ func (n *node) send(ctx context.Context) {
 	n.count.batch(len(b.items), len(b.cmds), now-n.sent)
 	// What failed on the way failed for all commands behind it as well.
 	if err := b.cmds[len(b.cmds)-1].Err(); redisconn.IsLinkError(err) {
-		n.linkFailed(err)
+		n.linkFailed(err, !isNotSent(err))
 		return
 	}
-	n.answered(now)
 	n.redis.Follow(ctx, n.server, b.cmds)
 	n.lookBehind(ctx)
+	if b.suspects = b.suspect(); b.suspects {
+		if err := n.lookCloser(ctx); err != nil {
+			n.linkFailed(err, true)
+			return
+		}
+	}
+	n.answered(now)
 	n.judge(now)
 	n.examine(ctx)
 	n.useUp(ctx)
@@ -347,9 +351,10 @@ func (n *node) send(ctx context.Context) {
 // known. After the first failure in a row all of it is tried again at once, on
 // another connection. After more, registrations and renewals are given up, and
 // unregistrations wait.
-func (n *node) linkFailed(err error) {
+//
+// sent says that Redis may have received the batch.
+func (n *node) linkFailed(err error, sent bool) {
 	b, now := &n.batch, n.now()
-	sent := len(b.cmds) > 0 && !isNotSent(err)
 	n.link.failed(now, sent)
 	n.away.Store(int64(now + awayFor))
 	n.redis.Refresh()

@@ -263,8 +263,8 @@ func (n *node) examineFor(it *item) {
 	n.poke(owner)
 }
 
-// spreads reports whether keys are in several slots, at several nodes.
-func (n *node) spreads() bool { return n.redis.Map().Single() == nil }
+// spreads reports whether keys may be in several slots, at several nodes.
+func (n *node) spreads() bool { return n.redis.Map().Kind != redisconn.Standalone }
 
 // trial is the user as whom it is tried whether a node takes writes.
 type trial struct {
@@ -298,14 +298,9 @@ func (n *node) answered(now time.Duration) {
 	n.away.Store(0)
 }
 
-// useAt adds a command on a key that is not the user's: to the batch, or in a Cluster to
-// what follows behind it.
-func (n *node) useAt(key string, cmd redis.Cmder) {
+// useBehind adds a command on a key that is not the user's to what follows behind the batch.
+func (n *node) useBehind(key string, cmd redis.Cmder) {
 	b := &n.batch
-	if !b.spread {
-		use(b, cmd)
-		return
-	}
 	cmd.SetErr(nil)
 	if b.behind == nil {
 		b.behind = n.redis.Pipeline(false)
