@@ -109,7 +109,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"internal/resp":           {nil, "it reads bytes alone"},
 		"internal/secret":         {nil, "it is text alone"},
 		"presence":                {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
-		"redisconn":               {[]string{"internal/rawio", "internal/secret"}, "it knows how to reach Redis, and nothing of what is in it"},
+		"redisconn":               {[]string{"internal/backoff", "internal/rawio", "internal/secret"}, "it knows how to reach Redis, and nothing of what is in it"},
 		"scripts":                 {nil, "producers' scripts stand alone"},
 		"scripts/bench":           {[]string{"internal/json", "internal/rawio", "internal/resp"}, "it measures from outside"},
 	}

@@ -21,6 +21,7 @@ import (
 	"pushpod/admin"
 	"pushpod/auth"
 	"pushpod/certs"
+	"pushpod/cli"
 	"pushpod/config"
 	"pushpod/conn"
 	"pushpod/embedded"
@@ -267,15 +268,9 @@ func (p *pod) startRedis() error {
 }
 
 func (p *pod) clientOptions(noRetry bool) redisconn.Options {
-	r := p.cfg.Redis
-	return redisconn.Options{
-		Addresses: p.redis,
-		Username:  r.Username,
-		Password:  r.Password,
-		DB:        r.DB,
-		Timeout:   r.Timeout,
-		NoRetry:   noRetry,
-	}
+	o := cli.RedisOptions(p.cfg.Redis)
+	o.Addresses, o.NoRetry = p.redis, noRetry
+	return o
 }
 
 func (p *pod) closeRedis() {
