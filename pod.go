@@ -20,6 +20,7 @@ import (
 	"pushpod/admin"
 	"pushpod/auth"
 	"pushpod/certs"
+	"pushpod/cli"
 	"pushpod/config"
 	"pushpod/conn"
 	"pushpod/embedded"
@@ -260,15 +261,9 @@ func (p *pod) startRedis() error {
 		p.embedded = s
 		p.addrs = []string{s.Addr()}
 	}
-	r := p.cfg.Redis
-	p.redis = redisconn.Open(redisconn.Options{
-		Addresses:      p.addrs,
-		SentinelMaster: r.SentinelMaster,
-		Username:       r.Username,
-		Password:       r.Password,
-		DB:             r.DB,
-		Timeout:        r.Timeout,
-	})
+	o := cli.RedisOptions(p.cfg.Redis)
+	o.Addresses = p.addrs
+	p.redis = redisconn.Open(o)
 	return nil
 }
 

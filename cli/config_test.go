@@ -50,7 +50,7 @@ func TestConfigCheckNamesAllThatIsWrong(t *testing.T) {
 	run(t, nil, "config", "check", t.TempDir()).want(t, "a directory", 2, "", "config: ")
 
 	// As a pod would that starts here: the address is missing, or comes from the environment.
-	open := file(t, "listen: 0.0.0.0:8080\nauth: {insecure: true}\n")
+	open := file(t, "listen: 0.0.0.0:8080\nauth: {insecure: true}\nredis: {addresses: [a:1]}\n")
 	run(t, nil, "config", "check", open).want(t, "no address", 2, "", "pod.address")
 	run(t, []string{"POD_IP=10.0.0.1"}, "config", "check", open).want(t, "with POD_IP", 0, open+": ok\n", "")
 	run(t, []string{"PUSHPOD_CONN_PING=x"}, "config", "check", good).want(t, "a bad variable", 2, "", "PUSHPOD_CONN_PING")

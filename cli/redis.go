@@ -20,6 +20,8 @@ import (
 func redisFlags() []string {
 	return []string{
 		"redis.addresses", "redis.embedded_listen", "redis.username", "redis.password", "redis.db", "redis.prefix", "redis.timeout",
+		"redis.sentinel_master", "redis.sentinel_username", "redis.sentinel_password",
+		"redis.tls", "redis.tls_ca_file", "redis.tls_cert_file", "redis.tls_key_file", "redis.tls_server_name",
 	}
 }
 
@@ -50,9 +52,8 @@ func newServer(cmd *cobra.Command, more ...string) *server {
 // open reads the configuration, and asks Redis what it is. The caller closes s.redis. Where
 // nobody answers, the command says so.
 func (s *server) open(ctx context.Context, environ []string) error {
-	// Whoever is no pod has no address, and need not say one.
-	if err := s.flags.Set("pod.address", "127.0.0.1:1"); err != nil {
-		return fmt.Errorf("cli: %w", err)
+	if err := noPod(s.flags); err != nil {
+		return err
 	}
 	cfg, err := config.Load(config.LoadOptions{File: s.file, Flags: s.flags, Environ: environ})
 	if err != nil {
@@ -60,14 +61,7 @@ func (s *server) open(ctx context.Context, environ []string) error {
 	}
 	s.cfg = cfg.Redis
 	s.keys = presence.NewKeys(s.cfg.Prefix)
-	s.redis = redisconn.Open(redisconn.Options{
-		Addresses:      s.addresses(),
-		SentinelMaster: s.cfg.SentinelMaster,
-		Username:       s.cfg.Username,
-		Password:       s.cfg.Password,
-		DB:             s.cfg.DB,
-		Timeout:        s.cfg.Timeout,
-	})
+	s.redis = redisconn.Open(RedisOptions(s.cfg))
 	if err := s.redis.Ask(ctx); errors.Is(err, redisconn.ErrDatabase) {
 		s.redis.Close()
 		return err
@@ -83,11 +77,37 @@ func (s *server) do(ctx context.Context, key string, cmd redis.Cmder) error {
 	return cmd.Err()
 }
 
-func (s *server) addresses() []string {
-	if s.cfg.Embedded() {
-		return []string{s.cfg.EmbeddedListen}
+// noPod sets what a pod must say of itself: whoever is none listens nowhere, and has no
+// address.
+func noPod(flags *pflag.FlagSet) error {
+	for _, key := range []string{"listen", "pod.address"} {
+		if err := flags.Set(key, "127.0.0.1:1"); err != nil {
+			return fmt.Errorf("cli: %w", err)
+		}
 	}
-	return s.cfg.Addresses
+	return nil
+}
+
+// RedisOptions says how to reach the Redis of a configuration; where none is named, the
+// embedded one.
+func RedisOptions(r config.Redis) redisconn.Options {
+	o := redisconn.Options{
+		Addresses:        r.Addresses,
+		SentinelMaster:   r.SentinelMaster,
+		SentinelUsername: r.SentinelUsername,
+		SentinelPassword: r.SentinelPassword,
+		Username:         r.Username,
+		Password:         r.Password,
+		DB:               r.DB,
+		Timeout:          r.Timeout,
+	}
+	if r.Embedded() {
+		o.Addresses = []string{r.EmbeddedListen}
+	}
+	if t := r.TLS; t.On {
+		o.TLS = &redisconn.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
+	}
+	return o
 }
 
 // address returns the address of the pod with this channel, or "" where the

@@ -53,10 +53,9 @@ func userArg(cmd *cobra.Command, args []string) error {
 }
 
 func (d deps) token(cmd *cobra.Command, o tokenOptions, user string) error {
-	// Whoever is no pod has no address, and need not say one.
 	flags := pflag.NewFlagSet("keys", pflag.ContinueOnError)
 	config.AddFlags(flags)
-	if err := flags.Set("pod.address", "127.0.0.1:1"); err != nil {
+	if err := noPod(flags); err != nil {
 		return err
 	}
 	cfg, err := config.Load(config.LoadOptions{File: o.file, Flags: flags, Environ: d.environ()})

@@ -45,31 +45,6 @@ func podAddress() kind[string] {
 	}
 }
 
-// redisAddresses reads the list that names a Redis: a YAML list, or text with
-// commas.
-func redisAddresses() kind[[]string] {
-	const allowed = "nothing (an embedded Redis), or one host:port, such as 10.0.3.1:6379"
-	return kind[[]string]{name: "host:port", allowed: allowed, parse: func(raw any) ([]string, error) {
-		addresses, ok := words(raw)
-		if !ok {
-			return nil, errNotAllowed
-		}
-		for _, a := range addresses {
-			if strings.Contains(a, "://") {
-				return nil, errors.New("is a URL; host and port go here, and user, password and db into their own keys")
-			}
-			host, port, valid := splitAddress(a)
-			if !valid || host == "" || port == 0 {
-				return nil, errNotAllowed
-			}
-		}
-		if len(addresses) > 1 {
-			return nil, errors.New("this version supports one standalone Redis; several addresses (a Cluster) come with a later one")
-		}
-		return addresses, nil
-	}}
-}
-
 // words reads a list of words. Nothing, and only blanks, is an empty list: nil.
 func words(raw any) ([]string, bool) {
 	switch v := raw.(type) {

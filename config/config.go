@@ -72,19 +72,30 @@ type Auth struct {
 
 // Redis is the section `redis`.
 type Redis struct {
-	Addresses      []string // nil: an embedded Redis on EmbeddedListen
-	EmbeddedListen string   // host:port
-	SentinelMaster string   // "" in this version
-	Username       string
-	Password       secret.Text
-	DB             int
-	TLS            bool // false in this version
-	Prefix         string
-	MaxEnvelope    Size
-	Timeout        time.Duration
-	Probe          time.Duration
-	LoadFunctions  bool
-	Control        bool
+	Addresses        []string // host:port, or one unix:/path; nil: an embedded Redis on EmbeddedListen
+	EmbeddedListen   string   // host:port
+	SentinelMaster   string   // "": Addresses are no Sentinels
+	SentinelUsername string
+	SentinelPassword secret.Text
+	Username         string
+	Password         secret.Text
+	DB               int
+	TLS              RedisTLS
+	Prefix           string
+	MaxEnvelope      Size
+	Timeout          time.Duration
+	Probe            time.Duration
+	LoadFunctions    bool
+	Control          bool
+}
+
+// RedisTLS is how Redis, and Sentinels, are spoken TLS to.
+type RedisTLS struct {
+	On         bool
+	CAFile     string // "": the system's authorities
+	CertFile   string // with KeyFile; "": none
+	KeyFile    string
+	ServerName string // "": the host that is connected to
 }
 
 // Embedded says that no Redis is named, so that the pod brings its own.

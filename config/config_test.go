@@ -109,16 +109,13 @@ func TestEveryFieldHasAKey(t *testing.T) {
 		}
 		changed := changedFields(reflect.ValueOf(before), reflect.ValueOf(c), "")
 		if len(changed) != 1 {
-			// Only off and "" exist yet for keys of later versions.
-			if k.path != "redis.tls" && k.path != "redis.sentinel_master" {
-				t.Errorf("%s changes the fields %v", k.path, changed)
-			}
+			t.Errorf("%s changes the fields %v", k.path, changed)
 			continue
 		}
 		filled[changed[0]] = k.path
 	}
 	fields := changedFields(reflect.ValueOf(Config{}), reflect.ValueOf(c), "")
-	if want := countFields(reflect.TypeFor[Config]()) - 2; len(fields) != want || len(filled) != want {
+	if want := countFields(reflect.TypeFor[Config]()); len(fields) != want || len(filled) != want {
 		t.Errorf("the table fills %d fields (%d keys), Config has %d", len(fields), len(filled), want)
 	}
 }
@@ -126,8 +123,6 @@ func TestEveryFieldHasAKey(t *testing.T) {
 // anotherValue is an allowed value that is no zero value.
 func anotherValue(k key) any {
 	switch {
-	case k.path == "redis.sentinel_master", k.path == "redis.tls":
-		return k.preset
 	case k.derived != "":
 		return map[string]string{"pod.address": "10.0.3.7:8080", "shutdown.delay": "30s"}[k.path]
 	case k.path == "redis.addresses":

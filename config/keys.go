@@ -72,8 +72,6 @@ func (k key) leaf() string {
 
 const day = 24 * time.Hour
 
-const oneRedis = "this version supports one standalone Redis"
-
 // keys returns the table, in the order of the reference.
 func keys() []key {
 	return []key{
@@ -152,19 +150,33 @@ func keys() []key {
 				"from anyone else that field is ignored. The address counts for limits.per_ip and stands in logs."),
 
 		newKey("redis.addresses", "", func(c *Config) *[]string { return &c.Redis.Addresses }, redisAddresses(),
-			"The Redis that pods and producers share. If empty, the pod starts an embedded Redis for trying out: it keeps nothing, and is for one pod only."),
+			"The Redis that pods and producers share: host:port of a server, or of a node of a Cluster, which says itself what it is; of several nodes of a Cluster, of which one is enough; or, with redis.sentinel_master, of the Sentinels. unix:/path names a socket. "+
+				"Where a name leads to another server than before, pods follow within 10s + redis.probe + redis.timeout. "+
+				"If empty, the pod starts an embedded Redis for trying out, and listen must be on loopback: it keeps nothing, and is for one pod only."),
 		newKey("redis.embedded_listen", "127.0.0.1:6379", func(c *Config) *string { return &c.Redis.EmbeddedListen }, listenAddress(),
 			"Where the embedded Redis listens; if the port is taken, on the next free one. Unused if redis.addresses is given. It has no password."),
-		newKey("redis.sentinel_master", "", func(c *Config) *string { return &c.Redis.SentinelMaster }, laterText(oneRedis+"; Sentinel comes with a later one"),
-			"Name of the master that the Sentinels monitor. For a later version; must be empty in this one."),
+		newKey("redis.sentinel_master", "", func(c *Config) *string { return &c.Redis.SentinelMaster }, text(256, ""),
+			"Name of the master that the Sentinels at redis.addresses monitor. Name all Sentinels: one that answers is enough, and whoever knows the latest failover is believed. If empty, redis.addresses are no Sentinels."),
+		newKey("redis.sentinel_username", "", func(c *Config) *string { return &c.Redis.SentinelUsername }, text(256, ""),
+			"User in the access control list of the Sentinels. redis.username is for the servers alone."),
+		newKey("redis.sentinel_password", "", func(c *Config) *secret.Text { return &c.Redis.SentinelPassword }, secretText(0),
+			"Password for the Sentinels. No flag takes it, and no log line or error shows it.").kept(),
 		newKey("redis.username", "", func(c *Config) *string { return &c.Redis.Username }, text(256, ""),
 			"User in Redis's access control list. The user needs the channels too (&push:*); since Redis 7, new users have none."),
 		newKey("redis.password", "", func(c *Config) *secret.Text { return &c.Redis.Password }, secretText(0),
 			"Password for Redis. Better given in the environment than in a file. No flag takes it, and no log line or error shows it.").kept(),
 		newKey("redis.db", "0", func(c *Config) *int { return &c.Redis.DB }, number(0, 65535, false),
-			"Number of the Redis database. Databases separate keys, but not channels: to share one Redis between two installations, give each its own redis.prefix."),
-		newKey("redis.tls", "off", func(c *Config) *bool { return &c.Redis.TLS }, laterSwitch(oneRedis+", without TLS; that comes with a later one"),
-			"Use TLS to Redis. For a later version; must be off in this one."),
+			"Number of the Redis database; a Cluster has 0 only. Databases separate keys, but not channels: to share one Redis between two installations, give each its own redis.prefix."),
+		newKey("redis.tls", "off", func(c *Config) *bool { return &c.Redis.TLS.On }, onOff(),
+			"Speak TLS to Redis, and to Sentinels."),
+		newKey("redis.tls_ca_file", "", func(c *Config) *string { return &c.Redis.TLS.CAFile }, text(4096, ""),
+			"File with the certificates of the authorities that sign Redis's, in PEM; if empty, the system's are trusted. This one and the next two are read again at each connection; while they can't be used, new connections to Redis fail, and the log says why."),
+		newKey("redis.tls_cert_file", "", func(c *Config) *string { return &c.Redis.TLS.CertFile }, text(4096, ""),
+			"File with the certificate that pods show to Redis, in PEM, where it asks for one."),
+		newKey("redis.tls_key_file", "", func(c *Config) *string { return &c.Redis.TLS.KeyFile }, text(4096, ""),
+			"File with the key of redis.tls_cert_file, in PEM."),
+		newKey("redis.tls_server_name", "", func(c *Config) *string { return &c.Redis.TLS.ServerName }, text(253, ""),
+			"Name that the certificates of Redis are for, where it is not the host that is connected to: Sentinels and Clusters name their servers by IP addresses."),
 		newKey("redis.prefix", "push:", func(c *Config) *string { return &c.Redis.Prefix }, text(128, "{}"),
 			"Prefix of all keys and channels in Redis. All pods and producers of an installation need the same one."),
 		newKey("redis.max_envelope", "1MiB", func(c *Config) *Size { return &c.Redis.MaxEnvelope }, size(kib, 64*mib),

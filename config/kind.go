@@ -42,21 +42,6 @@ func onOff() kind[bool] {
 	}}
 }
 
-// laterSwitch is a boolean whose on comes with a later version.
-func laterSwitch(why string) kind[bool] {
-	k := onOff()
-	parse := k.parse
-	k.allowed = "off"
-	k.parse = func(raw any) (bool, error) {
-		on, err := parse(raw)
-		if on {
-			return false, errors.New(why)
-		}
-		return on, err
-	}
-	return k
-}
-
 // oneOf reads a word. later holds words of later versions, with the reason to
 // give for each.
 func oneOf(words []string, later map[string]string) kind[string] {
@@ -165,16 +150,6 @@ func text(limit int, never string) kind[string] {
 			return "", errNotAllowed
 		}
 		return s, nil
-	}}
-}
-
-// laterText is a string that may only be empty in this version.
-func laterText(why string) kind[string] {
-	return kind[string]{name: "text", allowed: `"" (empty)`, parse: func(raw any) (string, error) {
-		if raw != "" {
-			return "", errors.New(why)
-		}
-		return "", nil
 	}}
 }
 

@@ -47,8 +47,18 @@ func TestEveryKeyCanComeFromFileEnvironmentAndFlag(t *testing.T) {
 		"admin.tls":          "tls:\n  cert_file: x\n  key_file: x\nadmin:\n  tls: ",
 		"redis.username":     "redis:\n  addresses: [a:1]\n  password: x\n  username: ",
 		"redis.password":     "redis:\n  addresses: [a:1]\n  password: ",
-		"auth.header":        "auth:\n  mode: header\n  trusted_proxies: [127.0.0.1]\n  header: ",
-		"proxy_protocol":     "auth:\n  trusted_proxies: [127.0.0.1]\nproxy_protocol: ",
+
+		"redis.sentinel_master":   "redis:\n  addresses: [a:1]\n  sentinel_master: ",
+		"redis.sentinel_username": "redis:\n  addresses: [a:1]\n  sentinel_master: x\n  sentinel_username: ",
+		"redis.sentinel_password": "redis:\n  addresses: [a:1]\n  sentinel_master: x\n  sentinel_password: ",
+		"redis.tls":               "redis:\n  addresses: [a:1]\n  tls: ",
+		"redis.tls_ca_file":       "redis:\n  addresses: [a:1]\n  tls: on\n  tls_ca_file: ",
+		"redis.tls_cert_file":     "redis:\n  addresses: [a:1]\n  tls: on\n  tls_key_file: x\n  tls_cert_file: ",
+		"redis.tls_key_file":      "redis:\n  addresses: [a:1]\n  tls: on\n  tls_cert_file: x\n  tls_key_file: ",
+		"redis.tls_server_name":   "redis:\n  addresses: [a:1]\n  tls: on\n  tls_server_name: ",
+
+		"auth.header":    "auth:\n  mode: header\n  trusted_proxies: [127.0.0.1]\n  header: ",
+		"proxy_protocol": "auth:\n  trusted_proxies: [127.0.0.1]\nproxy_protocol: ",
 	}
 	for _, k := range keys() {
 		value := anotherValue(k).(string)
@@ -64,9 +74,6 @@ func TestEveryKeyCanComeFromFileEnvironmentAndFlag(t *testing.T) {
 			fromFile = leaf + ": '" + value + "'\n"
 		default:
 			fromFile = section + ":\n  " + leaf + ": '" + value + "'\n"
-		}
-		if k.path == "redis.sentinel_master" {
-			continue
 		}
 		name := k.path
 		for source, o := range map[string]LoadOptions{

@@ -24,7 +24,7 @@ func TestTrustedProxiesAreNetworks(t *testing.T) {
 }
 
 func TestKeysAboutProxiesFitTogether(t *testing.T) {
-	header := []string{"PUSHPOD_AUTH_MODE=header", "PUSHPOD_LISTEN=:8080", "POD_IP=10.0.0.1"}
+	header := []string{"PUSHPOD_AUTH_MODE=header", "PUSHPOD_LISTEN=:8080", "POD_IP=10.0.0.1", withRedis}
 	with := func(more ...string) LoadOptions {
 		o := LoadOptions{Environ: append([]string{}, header...)}
 		for _, m := range more {

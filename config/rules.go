@@ -68,7 +68,7 @@ func (l *loader) check(c Config) {
 	}
 	l.checkTLS(c)
 	l.checkProxies(c)
-	l.checkCredentials(c)
+	l.checkRedis(c)
 }
 
 // checkAdmin refuses an admin listener that anyone may use who reaches it.
@@ -79,21 +79,6 @@ func (l *loader) checkAdmin(c Config) {
 	}
 	l.conflict("admin.listen", "is not on loopback, and without admin.token anyone who can connect to it can use more than /healthz, /readyz and /metrics",
 		"an address on loopback, such as 127.0.0.1:9090, or any with admin.token or with admin.insecure: on")
-}
-
-// checkCredentials refuses what would be left unused without a word: a pod
-// that was given a password and an embedded Redis serves nobody's users.
-func (l *loader) checkCredentials(c Config) {
-	const needs = "only together with redis.addresses; the embedded Redis has no users"
-	for _, path := range []string{"redis.username", "redis.password"} {
-		value := c.Redis.Username
-		if path == "redis.password" {
-			value = string(c.Redis.Password)
-		}
-		if value != "" && c.Redis.Embedded() && l.sound(path, "redis.addresses") {
-			l.conflict(path, "no Redis is given that it is for", needs)
-		}
-	}
 }
 
 // conflict records that a key's value does not fit others.

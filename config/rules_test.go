@@ -16,7 +16,7 @@ func TestPodAddressComesFromPodIPOrLoopback(t *testing.T) {
 		{"0.0.0.0:8080", "fd00::7", "[fd00::7]:8080"},
 		{"127.0.0.1:8080", "10.0.3.7", "10.0.3.7:8080"},
 	} {
-		environ := []string{"PUSHPOD_LISTEN=" + c.listen, "PUSHPOD_AUTH_INSECURE=on", "POD_IP=" + c.podIP}
+		environ := []string{"PUSHPOD_LISTEN=" + c.listen, "PUSHPOD_AUTH_INSECURE=on", "POD_IP=" + c.podIP, withRedis}
 		if got := wantLoaded(t, LoadOptions{Environ: environ}).Pod.Address; got != c.want {
 			t.Errorf("listen %s, POD_IP %q: pod.address is %s, want %s", c.listen, c.podIP, got, c.want)
 		}
@@ -29,8 +29,8 @@ func TestPodAddressComesFromPodIPOrLoopback(t *testing.T) {
 
 func TestPodAddressMustBeGivenWhereNothingTellsIt(t *testing.T) {
 	insecure := "PUSHPOD_AUTH_INSECURE=on"
-	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=:8080", insecure}}, "pod.address", "must be given", "(:8080)", "POD_IP")
-	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=10.0.3.7:8080", insecure}}, "pod.address", "must be given")
+	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=:8080", insecure, withRedis}}, "pod.address", "must be given", "(:8080)", "POD_IP")
+	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=10.0.3.7:8080", insecure, withRedis}}, "pod.address", "must be given")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=127.0.0.1:0"}}, "pod.address", "port 0")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=127.0.0.1:0", "POD_IP=10.0.0.1"}}, "pod.address", "port 0")
 	for _, ip := range []string{"pod-1", "10.0.3.7:8080", "0.0.0.0", "::", "fe80::1%eth0"} {
@@ -40,7 +40,7 @@ func TestPodAddressMustBeGivenWhereNothingTellsIt(t *testing.T) {
 
 func TestDelayIsShortOnLoopback(t *testing.T) {
 	for listen, want := range map[string]time.Duration{"127.0.0.1:8080": 0, "[::1]:1": 0, "localhost:1": 0, ":8080": 5 * time.Second, "10.0.0.1:1": 5 * time.Second} {
-		environ := []string{"PUSHPOD_LISTEN=" + listen, "PUSHPOD_AUTH_INSECURE=on", "POD_IP=10.0.0.1"}
+		environ := []string{"PUSHPOD_LISTEN=" + listen, "PUSHPOD_AUTH_INSECURE=on", "POD_IP=10.0.0.1", withRedis}
 		if got := wantLoaded(t, LoadOptions{Environ: environ}).Shutdown.Delay; got != want {
 			t.Errorf("listen %s: shutdown.delay is %s, want %s", listen, got, want)
 		}
@@ -53,9 +53,9 @@ func TestDelayIsShortOnLoopback(t *testing.T) {
 
 func TestModeNoneStaysOnLoopback(t *testing.T) {
 	for _, listen := range []string{":8080", "0.0.0.0:8080", "[::]:8080", "10.0.0.1:8080", "example.org:8080", "localhost.example.org:1"} {
-		wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=" + listen, "POD_IP=10.0.0.1"}},
+		wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=" + listen, "POD_IP=10.0.0.1", withRedis}},
 			"auth.mode", `"none" (default)`, "("+listen+")", "auth.insecure: true")
-		wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=" + listen, "POD_IP=10.0.0.1", "PUSHPOD_AUTH_INSECURE=true"}})
+		wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=" + listen, "POD_IP=10.0.0.1", "PUSHPOD_AUTH_INSECURE=true", withRedis}})
 	}
 	for _, listen := range []string{"127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "LOCALHOST:1"} {
 		wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=" + listen}})
@@ -82,19 +82,10 @@ func TestListenersDoNotCollide(t *testing.T) {
 	wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=127.0.0.1:0", "PUSHPOD_ADMIN_LISTEN=127.0.0.1:0", "PUSHPOD_POD_ADDRESS=a:1"}})
 }
 
-func TestCredentialsNeedARedis(t *testing.T) {
-	password, username, address := "PUSHPOD_REDIS_PASSWORD=x", "PUSHPOD_REDIS_USERNAME=u", "PUSHPOD_REDIS_ADDRESSES=a:1"
-	wantOneProblem(t, LoadOptions{Environ: []string{password}}, "redis.password", "redis.addresses")
-	wantOneProblem(t, LoadOptions{Environ: []string{username}}, "redis.username", "redis.addresses")
-	wantLoaded(t, LoadOptions{Environ: []string{username, address}}) // "nopass" in an ACL
-	wantLoaded(t, LoadOptions{Environ: []string{password, address}})
-	wantLoaded(t, LoadOptions{Environ: []string{password, username, address}})
-}
-
 func TestRuleBetweenKeysIsLeftAloneWhereAKeyIsWrong(t *testing.T) {
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_CONN_PING=x"}}, "conn.ping")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=x"}}, "listen")
-	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_INSECURE=x", "PUSHPOD_LISTEN=:1", "POD_IP=10.0.0.1"}}, "auth.insecure")
+	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_INSECURE=x", "PUSHPOD_LISTEN=:1", "POD_IP=10.0.0.1", withRedis}}, "auth.insecure")
 }
 
 func TestTokensNeedSomethingToVerifyThemBy(t *testing.T) {
@@ -102,7 +93,7 @@ func TestTokensNeedSomethingToVerifyThemBy(t *testing.T) {
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt"}}, "auth.mode", `"jwt" (PUSHPOD_AUTH_MODE)`, "auth.jwks_url")
 	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_HMAC_SECRET_OLD=" + secret}}, "auth.mode")
 	for _, by := range []string{"HMAC_SECRET=" + secret, "KEYS_FILE=/keys", "JWKS_URL=http://[::1]:1/", "JWKS_URL=http://localhost/"} {
-		c := wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_" + by, "PUSHPOD_LISTEN=:8080", "POD_IP=10.0.0.1"}})
+		c := wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_AUTH_MODE=jwt", "PUSHPOD_AUTH_" + by, "PUSHPOD_LISTEN=:8080", "POD_IP=10.0.0.1", withRedis}})
 		if c.Auth.Mode != "jwt" || !c.Auth.RequireExp {
 			t.Errorf("%s: %+v", by[:4], c.Auth.Mode)
 		}
@@ -121,5 +112,5 @@ func TestHookGoesWithEveryMode(t *testing.T) {
 		}
 	}
 	// A hook does not make none safe: it may let in by what it is told alone.
-	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=:1", "POD_IP=10.0.0.1", "PUSHPOD_AUTH_HOOK_URL=http://hook/"}}, "auth.mode", "auth.insecure")
+	wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=:1", "POD_IP=10.0.0.1", withRedis, "PUSHPOD_AUTH_HOOK_URL=http://hook/"}}, "auth.mode", "auth.insecure")
 }

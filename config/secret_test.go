@@ -79,7 +79,7 @@ func TestConfigIsPrintedWithoutItsSecrets(t *testing.T) {
 			environ = append(environ, k.variable()+"="+value)
 		}
 	}
-	c := wantLoaded(t, LoadOptions{Environ: append(environ, "PUSHPOD_REDIS_ADDRESSES=a:1")})
+	c := wantLoaded(t, LoadOptions{Environ: append(environ, "PUSHPOD_REDIS_ADDRESSES=a:1", "PUSHPOD_REDIS_SENTINEL_MASTER=m")})
 	asJSON, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)

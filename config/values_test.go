@@ -36,13 +36,19 @@ var wrong = map[string][]string{
 	"auth.origins":                 {"'*'", "example.com", "'https://example.com/'", "'https://*:*'", "'https://a@b'", "[null]", "'https://'", "'https://.example.com'", "'https://a,'", "7"},
 	"auth.hook_url":                {"hook.example.com", "'ftp://hook.example.com/'", "'https://'", "'http:///may'", "'unix:/run/hook'", "'https://%zz'", "'http://a:b'", "7", "[a]"},
 	"auth.hook_timeout":            {"0s", "99ms", "31s", "2", "off"},
-	"redis.addresses":              {"6379", "localhost", "[1]", "[[a]]", "['a:1', 'b:2']", "'a:1,b:2'", "'a:1,'", "[':6379']", "'redis://a:1'", "{a: 1}", "a:0"},
+	"redis.addresses":              {"6379", "localhost", "[1]", "[[a]]", "'a:1,'", "[':6379']", "'redis://a:1'", "{a: 1}", "a:0", "unix:redis.sock", "'unix:'", "'a:1,unix:/s'", "['unix:/s', 'unix:/t']", "::1:6379", "'unix:/" + strings.Repeat("x", 107) + "'"},
 	"redis.embedded_listen":        {"6379", "'x:y'"},
-	"redis.sentinel_master":        {"mymaster", "1"},
+	"redis.sentinel_master":        {"1", `"a\nb"`, "[a]"},
+	"redis.sentinel_username":      {"1", `"a\nb"`},
+	"redis.sentinel_password":      {"31337", `"topsecret\n"`},
 	"redis.username":               {"1", `"a\nb"`, "[a]", `"` + strings.Repeat("x", 257) + `"`},
 	"redis.password":               {"31337", `"topsecret\n"`, "[topsecret]", "{topsecret: 1}"},
 	"redis.db":                     {"-1", "65536", "1.5", "zero", "''", "[]"},
-	"redis.tls":                    {"on", "true", "maybe", "1"},
+	"redis.tls":                    {"maybe", "1"},
+	"redis.tls_ca_file":            {"1", "[a]"},
+	"redis.tls_cert_file":          {"1", "[a]"},
+	"redis.tls_key_file":           {"1", "[a]"},
+	"redis.tls_server_name":        {"1", `"` + strings.Repeat("x", 254) + `"`},
 	"redis.prefix":                 {"'a{'", "'}b'", `"a\tb"`, `"` + strings.Repeat("x", 129) + `"`, "7"},
 	"redis.max_envelope":           {"1023", "65MiB", "1KB", "-1MiB", "1.5MiB", "MiB", "''", "9223372036854775807GiB"},
 	"redis.timeout":                {"0s", "2m", "3", "-3s", "1e3", "''"},
@@ -103,8 +109,8 @@ func TestLineNamesTheValueAsItWasWritten(t *testing.T) {
 		"auth: {trusted_proxies: [loopback, 10.1.2.3/8]}": `config: auth.trusted_proxies: ["loopback", "10.1.2.3/8"] (FILE:1): ` +
 			`the network of 10.1.2.3/8 is 10.0.0.0/8, a single address has no /; ` +
 			`allowed: a list of IP addresses, networks such as 10.0.0.0/8 or fd00::/8, and the word loopback (127.0.0.0/8 and ::1)`,
-		"redis: {addresses: [a:1, b:2]}": `config: redis.addresses: ["a:1", "b:2"] (FILE:1): this version supports one standalone Redis; ` +
-			`several addresses (a Cluster) come with a later one; allowed: nothing (an embedded Redis), or one host:port, such as 10.0.3.1:6379`,
+		"redis: {addresses: [a:1, 'unix:/s']}": `config: redis.addresses: ["a:1", "unix:/s"] (FILE:1): a socket is one server's, and stands alone; ` +
+			`allowed: nothing (an embedded Redis), one or several host:port, such as 10.0.3.1:6379 or [::1]:6379, or one unix:/path`,
 	} {
 		file := write(t, text)
 		p := wantOneProblem(t, LoadOptions{File: file})

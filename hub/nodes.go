@@ -18,7 +18,7 @@ func (h *Hub) dialNode(ctx context.Context) (net.Conn, error) {
 	r := h.opts.Redis.Nodes
 	node := another(r.Map(), h.subscribedAt.Load())
 	h.subscribedAt.Store(node)
-	c, err := node.Dial(ctx)
+	c, _, err := node.Dial(ctx)
 	if err != nil {
 		r.Refresh()
 	}

@@ -4,218 +4,209 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// answer is what a server says of itself, and of the Cluster that it is in.
-type answer struct {
-	kind     Kind
-	ranges   []slotRange // in order
-	replicas []string
-	epoch    int  // of the Cluster, as the server knows it; the highest knows best
-	well     bool // the server can serve all that it has
-}
-
-// slotRange is slots that one master has.
-type slotRange struct {
-	from, to int
-	master   string
-}
+// Kind is what Redis is.
+type Kind uint8
 
 const (
-	askAtOnce = 3 // servers
-	askWithin = time.Second
+	Unknown    Kind = iota // it has not answered yet
+	Standalone             // one server, or the master that Sentinels name; also what does not say what it is: old servers, proxies
+	Cluster
+	Sentinel
 )
 
-// askAll asks servers that are known, else those that are configured, and returns the
-// best answer of the first few that have one.
-func (r *Redis) askAll(ctx context.Context) (answer, error) {
-	if r.options.SentinelMaster != "" {
-		return answer{kind: Standalone}, nil
+func (k Kind) String() string {
+	return [...]string{"unknown", "standalone", "cluster", "sentinel"}[k]
+}
+
+// Role is what a server is to its data.
+type Role uint8
+
+const (
+	RoleUnknown Role = iota
+	Master
+	Replica
+)
+
+func (r Role) String() string {
+	switch r {
+	case Master:
+		return "master"
+	case Replica:
+		return "replica"
 	}
+	return "unknown"
+}
+
+// Server is what a server says of itself, as far as it says so.
+type Server struct {
+	Kind    Kind
+	Role    Role
+	Name    string // "redis", "valkey", …; "": not known
+	Version string // as in 7.0.15; "": not known
+	ID      string // of this run of the server: no other has it; "": not known
+}
+
+// askable is a connection.
+type askable interface {
+	Do(ctx context.Context, args ...any) *redis.Cmd
+}
+
+// Ask asks the first of the addresses that answers what it is. The error is that of a
+// connection or a login that has failed; a server may refuse to say anything. ctx bounds
+// the call, and must have a deadline.
+func Ask(ctx context.Context, o Options) (Server, error) {
 	var failures []error
-	for addrs := range slices.Chunk(r.askable(), askAtOnce) {
-		answers := make(chan answer, len(addrs))
-		failed := make(chan error, len(addrs))
-		for _, addr := range addrs {
-			go func() { // ends within askWithin
-				a, err := r.askOne(ctx, addr)
-				if err != nil {
-					failed <- fmt.Errorf("ask %s what it is: %w", addr, err)
-					return
-				}
-				answers <- a
-			}()
+	for _, addr := range o.Addresses {
+		o.Addresses = []string{addr}
+		c, s, err := o.login(ctx, false)
+		if err == nil {
+			c.Close()
+			return s, nil
 		}
-		var best answer
-		found := false
-		for range addrs {
-			select {
-			case a := <-answers:
-				if !found || a.better(best) {
-					best, found = a, true
-				}
-			case err := <-failed:
-				failures = append(failures, err)
+		failures = append(failures, fmt.Errorf("ask %s what it is: %w", addr, err))
+	}
+	return Server{}, errors.Join(failures...)
+}
+
+// ask asks a server what it is, over a connection that is logged in: HELLO, and INFO
+// for the rest; where these are refused or unknown, ROLE and CLUSTER INFO. What it does
+// not say is zero in the answer.
+func ask(ctx context.Context, c askable) (Server, error) {
+	a := asking{ctx: ctx, c: c}
+	s := Server{Kind: Standalone}
+	known := s.learn(a.hello())
+	known = s.learn(a.info("server")) || known
+	if s.Role == RoleUnknown && s.Kind != Sentinel {
+		known = s.learn(a.info("replication")) || known
+	}
+	if s.Role == RoleUnknown && s.Kind != Sentinel {
+		s.learn(a.role())
+	}
+	if !known {
+		s.learn(a.cluster())
+	}
+	return s, a.err
+}
+
+// askRole asks a server, over a connection that is logged in, for its role alone.
+func askRole(ctx context.Context, c askable) (Role, error) {
+	a := asking{ctx: ctx, c: c}
+	var s Server
+	for _, question := range []func() map[string]string{a.role, a.hello, func() map[string]string { return a.info("replication") }} {
+		if s.Role == RoleUnknown {
+			s.learn(question())
+		}
+	}
+	return s.Role, a.err
+}
+
+// learn takes what is said, under the names that INFO and HELLO have for it, and
+// reports whether the kind was.
+func (s *Server) learn(said map[string]string) (kind bool) {
+	first := func(names ...string) string {
+		for _, n := range names {
+			if v := said[n]; v != "" {
+				return v
 			}
 		}
-		if found {
-			return best, nil
+		return ""
+	}
+	if mode := first("mode", "server_mode", "redis_mode"); mode != "" {
+		kind = true
+		switch mode {
+		case "cluster":
+			s.Kind = Cluster
+		case "sentinel":
+			s.Kind = Sentinel
 		}
 	}
-	if len(failures) == 0 {
-		return answer{}, errNoAnswer
+	switch first("role") {
+	case "master", "primary":
+		s.Role = Master
+	case "slave", "replica":
+		s.Role = Replica
 	}
-	return answer{}, failures[0]
+	if s.Name == "" {
+		s.Name = first("server", "server_name")
+	}
+	if s.Version == "" {
+		s.Version = first("version", "valkey_version", "redis_version")
+	}
+	if s.ID == "" {
+		s.ID = first("run_id")
+	}
+	return kind
 }
 
-// askable returns whom to ask: masters that are known in any order, then replicas, then
-// what is configured.
-func (r *Redis) askable() []string {
-	m := r.Map()
-	var addrs []string
-	if m.Kind == Cluster {
-		for _, i := range rand.Perm(len(m.Masters)) {
-			addrs = append(addrs, m.Masters[i].addr)
+// asking is a conversation with a server, which ends at the first error of the
+// connection.
+type asking struct {
+	ctx context.Context
+	c   askable
+	err error
+}
+
+// do returns what a command was answered; nil for a refusal.
+func (a *asking) do(args ...any) any {
+	if a.err != nil {
+		return nil
+	}
+	reply, err := a.c.Do(a.ctx, args...).Result()
+	if IsReply(err) {
+		return nil
+	}
+	a.err = err
+	return reply
+}
+
+// hello is HELLO in the protocol that the connections of this package speak.
+func (a *asking) hello() map[string]string {
+	said := map[string]string{}
+	switch v := a.do("hello", "2").(type) {
+	case []any: // RESP2
+		for i := 0; i+1 < len(v); i += 2 {
+			said[fmt.Sprint(v[i])] = fmt.Sprint(v[i+1])
 		}
-		addrs = append(addrs, m.replicas...)
-	}
-	for _, addr := range r.options.Addresses {
-		if !slices.Contains(addrs, addr) {
-			addrs = append(addrs, addr)
-		}
-	}
-	return addrs
-}
-
-func (a answer) better(than answer) bool {
-	switch {
-	case (a.kind == Cluster) != (than.kind == Cluster):
-		return a.kind == Cluster
-	case a.well != than.well:
-		return a.well
-	}
-	return a.epoch > than.epoch
-}
-
-// askOne asks one server, over a connection of its own: an old one may lead elsewhere.
-func (r *Redis) askOne(ctx context.Context, addr string) (answer, error) {
-	o := r.options
-	o.Addresses, o.DB, o.NoRetry, o.PoolSize = []string{addr}, 0, true, 1
-	o.Timeout = min(askWithin, orTimeout(o.Timeout))
-	client := NewClient(o)
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
-	defer cancel()
-	pipe := client.Pipeline()
-	hello := pipe.Do(ctx, "hello")
-	slots := pipe.Do(ctx, "cluster", "slots")
-	info := pipe.Do(ctx, "cluster", "info")
-	_, _ = pipe.Exec(ctx)
-	var reply redis.Error
-	if err := slots.Err(); err != nil && !errors.As(err, &reply) {
-		return answer{}, err
-	}
-	if mode(hello) == "standalone" || slots.Err() != nil && mode(hello) != "cluster" {
-		return answer{kind: Standalone}, nil
-	}
-	if err := slots.Err(); err != nil {
-		return answer{}, err
-	}
-	host, _, _ := net.SplitHostPort(addr)
-	a, err := parseSlots(slots.Val(), host)
-	if err != nil {
-		return answer{}, err
-	}
-	text, _ := info.Text()
-	a.epoch, _ = strconv.Atoi(infoField(text, "cluster_current_epoch"))
-	a.well = infoField(text, "cluster_state") == "ok"
-	return a, nil
-}
-
-func orTimeout(d time.Duration) time.Duration {
-	if d <= 0 {
-		return defaultTimeout
-	}
-	return d
-}
-
-// mode is what HELLO calls the server's; "": it does not say.
-func mode(hello *redis.Cmd) string {
-	list, _ := hello.Val().([]any)
-	for i := 0; i+1 < len(list); i += 2 {
-		if list[i] == "mode" {
-			text, _ := list[i+1].(string)
-			return text
+	case map[any]any:
+		for name, value := range v {
+			said[fmt.Sprint(name)] = fmt.Sprint(value)
 		}
 	}
-	return ""
+	return said
 }
 
-// infoField returns the value of a line name:value.
-func infoField(text, name string) string {
+// info is a section of INFO.
+func (a *asking) info(section string) map[string]string { return lines(a.do("info", section)) }
+
+// role is ROLE, for whom INFO is refused.
+func (a *asking) role() map[string]string {
+	if v, ok := a.do("role").([]any); ok && len(v) > 0 {
+		return map[string]string{"role": fmt.Sprint(v[0])}
+	}
+	return nil
+}
+
+// cluster is CLUSTER INFO, which only a Cluster's node answers.
+func (a *asking) cluster() map[string]string {
+	if lines(a.do("cluster", "info"))["cluster_state"] != "" {
+		return map[string]string{"mode": "cluster"}
+	}
+	return nil
+}
+
+// lines reads lines of the form name:value.
+func lines(reply any) map[string]string {
+	text, _ := reply.(string)
+	said := map[string]string{}
 	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			return strings.TrimSpace(value)
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
+			said[name] = value
 		}
 	}
-	return ""
-}
-
-var errNotSlots = errors.New("malformed reply to CLUSTER SLOTS")
-
-// parseSlots reads a reply to CLUSTER SLOTS. Nodes that do not tell their host are at the
-// one that was asked.
-func parseSlots(reply any, host string) (answer, error) {
-	a := answer{kind: Cluster}
-	ranges, ok := reply.([]any)
-	if !ok {
-		return a, errNotSlots
-	}
-	for _, one := range ranges {
-		fields, _ := one.([]any)
-		if len(fields) < 3 {
-			return a, errNotSlots
-		}
-		from, okFrom := fields[0].(int64)
-		to, okTo := fields[1].(int64)
-		master, okMaster := parseNode(fields[2], host)
-		if !okFrom || !okTo || !okMaster || from < 0 || to < from || to >= Slots {
-			return a, errNotSlots
-		}
-		a.ranges = append(a.ranges, slotRange{int(from), int(to), master})
-		for _, f := range fields[3:] {
-			if replica, ok := parseNode(f, host); ok && !slices.Contains(a.replicas, replica) {
-				a.replicas = append(a.replicas, replica)
-			}
-		}
-	}
-	if len(a.ranges) == 0 {
-		return a, errors.New("the Cluster has no slots yet")
-	}
-	// Masters stand in the order of their addresses, whoever was asked.
-	slices.SortFunc(a.ranges, func(x, y slotRange) int { return x.from - y.from })
-	return a, nil
-}
-
-func parseNode(field any, host string) (addr string, ok bool) {
-	parts, _ := field.([]any)
-	if len(parts) < 2 {
-		return "", false
-	}
-	port, ok := parts[1].(int64)
-	if !ok || port <= 0 || port > 65535 {
-		return "", false
-	}
-	if named, _ := parts[0].(string); named != "" && named != "?" {
-		host = named
-	}
-	return net.JoinHostPort(host, strconv.Itoa(int(port))), true
+	return said
 }

@@ -11,41 +11,90 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Dial returns one connection to Redis, authenticated and with its database
-// selected, and nothing unread in it. The caller reads, writes and closes it:
-// the library's own reader of a subscription drops messages where it stalls, and
-// does not say what was lost when it reconnects. ctx bounds the call, and must
-// have a deadline.
+// NewClient returns a client for Redis; the caller closes it. It does not connect yet.
+func NewClient(o Options) redis.UniversalClient {
+	if o.SentinelMaster == "" && len(o.Addresses) != 1 {
+		return redis.NewUniversalClient(o.settings())
+	}
+	e := NewEndpoint(o)
+	c := e.NewClient(o.NoRetry, o.PoolSize)
+	if e.sentinels == nil {
+		return c
+	}
+	return &owner{c, e}
+}
+
+// owner is a client with an Endpoint of its own.
+type owner struct {
+	*redis.Client
+	endpoint *Endpoint
+}
+
+func (o *owner) Close() error {
+	err := o.Client.Close()
+	o.endpoint.Close()
+	return err
+}
+
+// Dial is [Endpoint.Dial] for one call.
 func Dial(ctx context.Context, o Options) (net.Conn, error) {
-	o.NoRetry, o.PoolSize = true, 1
-	client, single := redis.NewUniversalClient(o.settings()).(*redis.Client)
-	if !single {
+	if o.SentinelMaster == "" && len(o.Addresses) != 1 {
 		return nil, errors.New("dial Redis: a raw connection needs one server, or Sentinels")
 	}
-	defer client.Close()
+	e := NewEndpoint(o)
+	defer e.Close()
+	c, _, err := e.Dial(ctx)
+	return c, err
+}
+
+// login dials the one address, logs in, selects the database, and asks the server what it
+// is. With mustBeMaster a replica is an error.
+func (o Options) login(ctx context.Context, mustBeMaster bool) (net.Conn, Server, error) {
+	o.NoRetry, o.PoolSize = true, 1
+	settings := o.settings().Simple()
 	var last atomic.Pointer[borrowed]
-	client.AddHook(dialHook(func(c net.Conn) net.Conn {
+	settings.Dialer = func(ctx context.Context, _, addr string) (net.Conn, error) {
+		c, err := o.reach(ctx, addr, dialPlain)
+		if err != nil {
+			return nil, err
+		}
 		b := &borrowed{Conn: c}
 		last.Store(b)
-		return b
-	}))
+		return b, nil
+	}
+	var s Server
+	settings.OnConnect = func(ctx context.Context, cn *redis.Conn) (err error) {
+		if s, err = ask(ctx, cn); err == nil && mustBeMaster {
+			err = wantMaster(s.Role, nil)
+		}
+		return err
+	}
+	client := redis.NewClient(settings)
+	defer client.Close()
 	// The library logs in before the first command. Redis may refuse this one, by
 	// an ACL or because it can't save: that says nothing about a subscription.
 	err := client.Ping(ctx).Err()
-	var reply redis.Error
-	if err != nil && !errors.As(err, &reply) {
-		return nil, fmt.Errorf("dial Redis: %w", err)
+	if err != nil && !IsReply(err) {
+		return nil, Server{}, err
 	}
 	c := last.Load()
 	if c.closed.Load() { // the login was refused
-		return nil, fmt.Errorf("dial Redis: %w", err)
+		return nil, Server{}, o.explain(err)
 	}
 	c.kept.Store(true)
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		c.Conn.Close()
-		return nil, fmt.Errorf("dial Redis: %w", err)
+		return nil, Server{}, err
 	}
-	return c.Conn, nil
+	return c.Conn, s, nil
+}
+
+// explain names the key of the configuration for which a login was refused.
+func (o Options) explain(err error) error {
+	if err != nil && o.DB != 0 {
+		return fmt.Errorf("log in, with redis.db %d: %w", o.DB, err)
+	}
+	return err
 }
 
 // borrowed is a connection that the library uses until it is kept.
@@ -66,24 +115,20 @@ func (b *borrowed) Close() error {
 // lead to another server than the one before.
 func CountDials(c redis.UniversalClient) (made *atomic.Uint64) {
 	made = new(atomic.Uint64)
-	c.AddHook(dialHook(func(c net.Conn) net.Conn {
-		made.Add(1)
-		return c
-	}))
+	c.AddHook(dialHook(func() { made.Add(1) }))
 	return made
 }
 
-// dialHook is a hook that sees each connection which a client has made, and may
-// put another in its place.
-type dialHook func(net.Conn) net.Conn
+// dialHook is called for each connection that a client has made.
+type dialHook func()
 
 func (h dialHook) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := next(ctx, network, addr)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			h()
 		}
-		return h(c), nil
+		return c, err
 	}
 }
 

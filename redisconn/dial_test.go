@@ -18,8 +18,8 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// ask sends a command by hand, and returns the beginning of the answer.
-func ask(t *testing.T, c net.Conn, command string) string {
+// say sends a command by hand, and returns the beginning of the answer.
+func say(t *testing.T, c net.Conn, command string) string {
 	t.Helper()
 	b := make([]byte, 200)
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
@@ -41,7 +41,7 @@ func TestDialLogsInAndSelectsTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if got := ask(t, c, "CLIENT INFO"); !strings.Contains(got, " db=3 ") {
+	if got := say(t, c, "CLIENT INFO"); !strings.Contains(got, " db=3 ") {
 		t.Errorf("answered %q", got)
 	}
 	o.Password = "wrong"
@@ -61,7 +61,7 @@ func TestDialNeedsNoRightsBeyondTheLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if got := ask(t, c, "SUBSCRIBE news"); !strings.Contains(got, "subscribe") {
+	if got := say(t, c, "SUBSCRIBE news"); !strings.Contains(got, "subscribe") {
 		t.Errorf("answered %q", got)
 	}
 }

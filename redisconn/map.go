@@ -4,19 +4,6 @@ import (
 	"slices"
 )
 
-// Kind is what Redis is.
-type Kind uint8
-
-const (
-	Unknown    Kind = iota // it has not answered yet
-	Standalone             // one server, or the master that Sentinels name
-	Cluster
-)
-
-func (k Kind) String() string {
-	return [...]string{"unknown", "standalone", "cluster"}[k]
-}
-
 // A Map says which node has which key. It does not change: another one takes its place.
 type Map struct {
 	Kind    Kind

@@ -11,22 +11,19 @@ import (
 // A Node is one server to which commands go: a master of a Cluster, or all that there is.
 type Node struct {
 	// Static after construction.
-	addr    string // of a Cluster's node; of what is configured else
-	options Options
-	once    redis.UniversalClient // sends each command once at most
-	again   redis.UniversalClient // repeats
-	dials   *atomic.Uint64
-	owned   bool // the clients are the node's own
+	addr     string                // of a Cluster's node; of what is configured else
+	endpoint *Endpoint             // nil: the clients are somebody else's
+	once     redis.UniversalClient // sends each command once at most
+	again    redis.UniversalClient // repeats
+	dials    *atomic.Uint64
 
 	lost atomic.Int64 // when it was last out of the map, as Redis.age; guarded by the map's owner
 }
 
 // newNode makes a node, which connects when it is first used.
 func newNode(addr string, o Options) *Node {
-	o.NoRetry = true
-	n := &Node{addr: addr, options: o, once: NewClient(o), owned: true}
-	o.NoRetry = false
-	n.again = NewClient(o)
+	e := NewEndpoint(o)
+	n := &Node{addr: addr, endpoint: e, once: e.NewClient(true, o.PoolSize), again: e.NewClient(false, o.PoolSize)}
 	n.dials = CountDials(n.once)
 	return n
 }
@@ -70,12 +67,16 @@ func stamp(cmds []redis.Cmder, err error) {
 // than the one before.
 func (n *Node) Dials() uint64 { return n.dials.Load() }
 
-// Dial returns a raw connection to the node; see [Dial].
-func (n *Node) Dial(ctx context.Context) (net.Conn, error) { return Dial(ctx, n.options) }
+// Endpoint returns where the node's address leads.
+func (n *Node) Endpoint() *Endpoint { return n.endpoint }
+
+// Dial returns a raw connection to the node; see [Endpoint.Dial].
+func (n *Node) Dial(ctx context.Context) (net.Conn, Server, error) { return n.endpoint.Dial(ctx) }
 
 func (n *Node) close() {
-	if n.owned {
+	if n.endpoint != nil {
 		_ = n.once.Close()
 		_ = n.again.Close()
+		n.endpoint.Close()
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,21 +22,15 @@ type socket struct {
 	raw syscall.RawConn
 }
 
-// dialSocket returns a dialer for the client library.
-func dialSocket(timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	d := &net.Dialer{Timeout: timeout, KeepAlive: 5 * time.Minute} // as the library's own
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := d.DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
+// dialSocket is the plain dialer of clients.
+func dialSocket(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := dialPlain(ctx, network, addr)
+	if tcp, ok := c.(*net.TCPConn); ok && err == nil {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			return &socket{tcp, raw}, nil
 		}
-		if tcp, ok := c.(*net.TCPConn); ok {
-			if raw, err := tcp.SyscallConn(); err == nil {
-				return &socket{tcp, raw}, nil
-			}
-		}
-		return c, nil
 	}
+	return c, err
 }
 
 func (s *socket) Read(b []byte) (n int, err error) {
@@ -99,10 +92,3 @@ func (s *socket) SyscallConn() (syscall.RawConn, error) {
 	})
 	return seen{}, errors.Join(err, failed)
 }
-
-// seen is a connection that has been looked at.
-type seen struct{}
-
-func (seen) Control(func(fd uintptr)) error           { return nil }
-func (seen) Read(func(fd uintptr) (done bool)) error  { return nil }
-func (seen) Write(func(fd uintptr) (done bool)) error { return nil }

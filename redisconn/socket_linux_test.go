@@ -22,7 +22,7 @@ func socketPair(t *testing.T) (ours, theirs net.Conn) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	ours, err = dialSocket(5*time.Second)(t.Context(), "tcp", l.Addr().String())
+	ours, err = dialSocket(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

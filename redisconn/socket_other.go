@@ -5,10 +5,9 @@ package redisconn
 import (
 	"context"
 	"net"
-	"time"
 )
 
-// dialSocket returns nil: the client library's own dialer will do.
-func dialSocket(time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return nil
+// dialSocket is the plain dialer of clients.
+func dialSocket(ctx context.Context, network, addr string) (net.Conn, error) {
+	return dialPlain(ctx, network, addr)
 }

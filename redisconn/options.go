@@ -3,7 +3,6 @@
 package redisconn
 
 import (
-	"crypto/tls"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,56 +20,50 @@ const (
 
 // Options says how to reach Redis.
 type Options struct {
-	Addresses      []string // one: standalone; several: Cluster; with SentinelMaster: the Sentinels
-	SentinelMaster string   // name of the master that the Sentinels watch
-	Username       string
-	Password       secret.Text // may be empty for a user with `nopass`
-	DB             int
-	TLS            *tls.Config   // nil: none
-	Timeout        time.Duration // of a dial, a write, a read; 0: 3 s
-	PoolSize       int           // connections of a client at most, beside 4 for pipelines; 0: 8
+	// Addresses are host:port, or unix:/path. One: a server, or a Cluster's node;
+	// several: a Cluster's nodes; with SentinelMaster: the Sentinels.
+	Addresses        []string
+	SentinelMaster   string // name of the master that the Sentinels watch; "": they are none
+	SentinelUsername string // with the Sentinels
+	SentinelPassword secret.Text
+	Username         string
+	Password         secret.Text // may be empty for a user with `nopass`
+	DB               int
+	TLS              *TLS          // of servers and Sentinels; nil: none. A unix: socket has none
+	Timeout          time.Duration // of a dial, a write, a read; 0: 3 s
+	PoolSize         int           // connections of a client at most, beside 4 for pipelines; 0: 8
 
 	// NoRetry makes a client send every command once at most; an error then means
 	// "not known". It is for what is not idempotent, and for who repeats by itself.
 	NoRetry bool
 }
 
-// NewClient returns a client for Redis; the caller closes it. It does not
-// connect yet.
-//
-// It speaks RESP2, where a connection never moves under its user, and obeys the
-// deadline of the context. The number of its connections is bounded, so that
-// the client's file descriptors can be counted on.
-func NewClient(o Options) redis.UniversalClient {
-	settings := o.settings()
-	if o.TLS == nil { // with a dialer of one's own the library does no TLS
-		settings.Dialer = dialSocket(settings.DialTimeout)
+func (o Options) timeout() time.Duration {
+	if o.Timeout <= 0 {
+		return defaultTimeout
 	}
-	return redis.NewUniversalClient(settings)
+	return o.Timeout
 }
 
 // settings are the options as the library has them.
+//
+// Clients speak RESP2, where a connection never moves under its user, and obey the
+// deadline of the context. The number of their connections is bounded, so that
+// file descriptors can be counted on.
 func (o Options) settings() *redis.UniversalOptions {
-	timeout, pool, retries := o.Timeout, o.PoolSize, 3
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
+	timeout, pool, retries := o.timeout(), o.PoolSize, 3
 	if pool <= 0 {
 		pool = defaultPoolSize
-	}
-	if o.Username != "" && o.Password == "" {
-		o.Password = "nopass" // go-redis logs nobody in without one; for an ACL's nopass any will do
 	}
 	if o.NoRetry {
 		retries = -1
 	}
 	return &redis.UniversalOptions{
-		Addrs:      o.Addresses,
-		MasterName: o.SentinelMaster,
-		Username:   o.Username,
-		Password:   string(o.Password),
-		DB:         o.DB,
-		TLSConfig:  o.TLS,
+		Addrs:    o.Addresses,
+		Dialer:   o.dialClient,
+		Username: o.Username,
+		Password: loginPassword(o.Username, o.Password),
+		DB:       o.DB,
 
 		MaxRetries:            retries,
 		DialTimeout:           timeout,
@@ -94,4 +87,12 @@ func (o Options) settings() *redis.UniversalOptions {
 			Mode: maintnotifications.ModeDisabled,
 		},
 	}
+}
+
+// loginPassword is the password to log in with.
+func loginPassword(user string, password secret.Text) string {
+	if user != "" && password == "" {
+		return "nopass" // the library logs nobody in without one; for an ACL's nopass any will do
+	}
+	return string(password)
 }

@@ -1,0 +1,175 @@
+package redisconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Endpoint is where one address leads, or Sentinels do: to one server now, and to
+// another one after a failover, or once the address is led elsewhere. All
+// connections that it makes lead to the server of that moment.
+//
+// It may be used from any goroutine. Close ends what it has to do with Sentinels.
+type Endpoint struct {
+	o          Options
+	sentinels  *sentinels    // nil: one address
+	generation atomic.Uint64 // of clients' connections; see Retire
+}
+
+// NewEndpoint returns the Endpoint of one address, or of Sentinels. It does not
+// connect yet.
+func NewEndpoint(o Options) *Endpoint {
+	e := &Endpoint{o: o}
+	if o.SentinelMaster != "" {
+		e.sentinels = newSentinels(o)
+	}
+	return e
+}
+
+// Close closes the connections to Sentinels, and not those that the Endpoint has made.
+func (e *Endpoint) Close() {
+	if e.sentinels != nil {
+		e.sentinels.close()
+	}
+}
+
+// NewClient returns a client whose connections lead where the Endpoint does; the
+// caller closes it. It does not connect yet. noRetry and poolSize are as in Options.
+func (e *Endpoint) NewClient(noRetry bool, poolSize int) *redis.Client {
+	o := e.o
+	o.NoRetry, o.PoolSize = noRetry, poolSize
+	settings := o.settings().Simple()
+	settings.Dialer = e.dialClient
+	settings.OnConnect = e.check
+	settings.ConnMaxLifetime, settings.ConnMaxLifetimeJitter = strayFor, strayFor/4
+	return redis.NewClient(settings)
+}
+
+// strayFor is how long a client's connection may lead somewhere else than the
+// subscription does where nothing else tells: a name that was led elsewhere and back.
+const strayFor = 10 * time.Minute
+
+// Dial returns one connection, authenticated and with its database selected, and
+// nothing unread in it, and what the server says of itself. The caller reads, writes
+// and closes it: the library's own reader of a subscription drops messages where it
+// stalls, and does not say what was lost when it reconnects. ctx bounds the call, and
+// must have a deadline.
+func (e *Endpoint) Dial(ctx context.Context) (net.Conn, Server, error) {
+	addr, err := e.addr(ctx)
+	if err != nil {
+		return nil, Server{}, fmt.Errorf("dial Redis: %w", err)
+	}
+	o := e.o
+	o.Addresses = []string{addr}
+	c, s, err := o.login(ctx, e.mustBeMaster())
+	if err != nil {
+		return nil, Server{}, fmt.Errorf("dial Redis: %w", err)
+	}
+	return c, s, nil
+}
+
+// Retire keeps clients from using again the connections that they have now: they may
+// lead to another server than new ones. Commands under way are not disturbed.
+func (e *Endpoint) Retire() { e.generation.Add(1) }
+
+// Moved returns a channel that is closed when the Sentinels name another master than
+// at the time of the call. Without Sentinels it never is.
+func (e *Endpoint) Moved() <-chan struct{} {
+	if e.sentinels == nil {
+		return nil
+	}
+	return e.sentinels.moves()
+}
+
+// Watch asks the Sentinels again and again which server is the master, until ctx
+// ends; see Moved. A master that hangs is left as soon as they name another one.
+// failed is called where none of them answers, and with nil once one does again. Without
+// Sentinels it only waits.
+func (e *Endpoint) Watch(ctx context.Context, failed func(error)) {
+	if e.sentinels == nil {
+		<-ctx.Done()
+		return
+	}
+	e.sentinels.watch(ctx, failed)
+}
+
+// addr is the address of the server.
+func (e *Endpoint) addr(ctx context.Context) (string, error) {
+	if e.sentinels == nil {
+		return e.o.Addresses[0], nil
+	}
+	return e.sentinels.master(ctx)
+}
+
+// mustBeMaster reports whether a replica is the wrong server: Sentinels know the
+// master, and one that was just named may not be it yet, or not any more. Where one
+// address leads to a replica nobody knows better.
+func (e *Endpoint) mustBeMaster() bool { return e.sentinels != nil }
+
+// check looks at a client's new connection, once it is logged in.
+func (e *Endpoint) check(ctx context.Context, cn *redis.Conn) error {
+	if !e.mustBeMaster() {
+		return nil
+	}
+	return wantMaster(askRole(ctx, cn))
+}
+
+// errReplica says that the Sentinels' master is none.
+var errReplica = errors.New("the server that the Sentinels name is a replica")
+
+// wantMaster is an error for a replica. Who does not say what it is may be a master.
+func wantMaster(r Role, err error) error {
+	if err == nil && r == Replica {
+		return errReplica
+	}
+	return err
+}
+
+// dialClient is the dialer of clients.
+func (e *Endpoint) dialClient(ctx context.Context, _, _ string) (net.Conn, error) {
+	made := e.generation.Load()
+	addr, err := e.addr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := e.o.reach(ctx, addr, dialSocket)
+	if err != nil {
+		return nil, err
+	}
+	return &pooled{Conn: c, of: e, made: made}, nil
+}
+
+// pooled is a connection of a client's, until it is retired.
+type pooled struct {
+	net.Conn
+	of   *Endpoint
+	made uint64
+}
+
+var errRetired = errors.New("the connection may lead to another server than new ones")
+
+// SyscallConn is asked for by the library before it uses a connection again, to see
+// whether it is still alive; with an error, it makes another one.
+func (p *pooled) SyscallConn() (syscall.RawConn, error) {
+	if p.of.generation.Load() != p.made {
+		return nil, errRetired
+	}
+	if sc, ok := p.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return seen{}, nil // TLS: nobody can tell
+}
+
+// seen is a connection that has been looked at.
+type seen struct{}
+
+func (seen) Control(func(fd uintptr)) error           { return nil }
+func (seen) Read(func(fd uintptr) (done bool)) error  { return nil }
+func (seen) Write(func(fd uintptr) (done bool)) error { return nil }
