@@ -337,6 +337,7 @@ func (p *pod) build() {
 		},
 		Uplink:          p.once,
 		UplinkMaxLength: c.Uplink.MaxLength,
+		UplinkMaxBytes:  int64(c.Uplink.MaxBytes),
 		Control:         c.Redis.Control,
 		MaxMessage:      int(c.Conn.MaxMessage),
 		Limits: hub.Limits{

@@ -124,6 +124,7 @@ type Limits struct {
 // Uplink is the section `uplink`: what clients send up.
 type Uplink struct {
 	MaxLength int64 // entries in the stream
+	MaxBytes  Size  // about what they take in Redis
 }
 
 // Log is the section `log`.

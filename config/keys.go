@@ -222,6 +222,9 @@ func keys() []key {
 
 		newKey("uplink.max_length", "100000", func(c *Config) *int64 { return &c.Uplink.MaxLength }, number[int64](1, 1_000_000_000, false),
 			"About how many entries the stream of clients' requests (push:uplink) keeps; the oldest are removed first."),
+		newKey("uplink.max_bytes", "64MiB", func(c *Config) *Size { return &c.Uplink.MaxBytes }, size(mib, 1024*gib),
+			"About how much memory of Redis that stream takes, by the average size of what the pod adds. It keeps what uplink.max_length and uplink.max_bytes both allow, "+
+				"so that clients that send much leave room for presence."),
 
 		newKey("log.level", "info", func(c *Config) *string { return &c.Log.Level }, oneOf([]string{"trace", "debug", "info", "warn", "error"}, nil),
 			"Least severe level that is logged."),

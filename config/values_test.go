@@ -69,6 +69,7 @@ var wrong = map[string][]string{
 	"limits.handshakes_per_second": {"-5", "10000001"},
 	"limits.frames_per_second":     {"-5", "1000001", "true"},
 	"uplink.max_length":            {"0", "off", "-1", "1000000001"},
+	"uplink.max_bytes":             {"0", "off", "1023KiB", "1025GiB", "64MB"},
 	"log.level":                    {"fatal", "INFO", "off", "3"},
 	"log.format":                   {"text", "''"},
 	"shutdown.delay":               {"-1s", "11m", "5"},

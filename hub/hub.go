@@ -57,8 +57,9 @@ type Options struct {
 	Redis    Redis
 	// Uplink adds to the stream: a client that does not retry.
 	Uplink          redis.UniversalClient
-	UplinkMaxLength int64
-	MaxMessage      int // of a client, for the welcome
+	UplinkMaxLength int64 // of its entries
+	UplinkMaxBytes  int64 // about what they may take in Redis; 0: no bound
+	MaxMessage      int   // of a client, for the welcome
 	// Control: connections are closed only by what is published on push:ctl:….
 	Control bool
 	Limits  Limits

@@ -17,12 +17,12 @@ import (
 // and sends each its receipt. It also publishes envelopes of the pod itself. Its
 // client must not retry: the stream would have a repeated request twice.
 type uplink struct {
-	client    redis.UniversalClient
-	stream    string
-	pod       string // channel
-	maxLength int64
-	timeout   time.Duration
-	log       zerolog.Logger
+	client  redis.UniversalClient
+	stream  string
+	pod     string    // channel
+	limit   streamCap // used by the goroutine of run
+	timeout time.Duration
+	log     zerolog.Logger
 
 	mu      sync.Mutex // protects following
 	waiting []uplinked
@@ -46,17 +46,19 @@ const (
 	uplinkMost      = 16384    // requests that may wait
 	uplinkMostBytes = 64 << 20 // and their data
 	uplinkBatch     = 512
+
+	uuidText = 36 // bytes of a UUID
 )
 
 func newUplink(o *Options) *uplink {
 	return &uplink{
-		client:    o.Uplink,
-		stream:    o.Keys.Uplink(),
-		pod:       o.Keys.PodChannel(o.Pod),
-		maxLength: o.UplinkMaxLength,
-		timeout:   o.Redis.Timeout,
-		log:       o.Log,
-		wake:      make(chan struct{}, 1),
+		client:  o.Uplink,
+		stream:  o.Keys.Uplink(),
+		pod:     o.Keys.PodChannel(o.Pod),
+		limit:   streamCap{maxLength: o.UplinkMaxLength, maxBytes: o.UplinkMaxBytes},
+		timeout: o.Redis.Timeout,
+		log:     o.Log,
+		wake:    make(chan struct{}, 1),
 	}
 }
 
@@ -151,7 +153,7 @@ func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
 	id, _ := json.String(r.id) // it has been checked
 	pipe.XAdd(ctx, &redis.XAddArgs{
 		Stream: u.stream,
-		MaxLen: u.maxLength,
+		MaxLen: u.limit.add(entryBytes(len(r.s.user) + uuidText + len(u.pod) + len(id) + len(r.data))),
 		Approx: true,
 		Values: []any{
 			"user", r.s.user,
