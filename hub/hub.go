@@ -111,6 +111,7 @@ type Hub struct {
 
 	rewrites chan struct{} // capacity 1: all entries are to be rewritten
 	rights   rights
+	eviction eviction
 	refusals chan refused // to be logged
 
 	unverified chan unverified // tokens that take long to verify

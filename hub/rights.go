@@ -84,6 +84,7 @@ func (h *Hub) keepRights(ctx context.Context) {
 				h.tellRights(list)
 			}
 			h.status.update(func(s *status) { s.asked, s.unasked = true, nil })
+			h.lookAtEviction(ctx)
 		}
 		due := time.NewTimer(rest)
 		select {

@@ -112,7 +112,7 @@ func TestAPodThatLacksACommandIsNeverReady(t *testing.T) {
 	r := redistest.Start(t, "--rename-command", "PEXPIRE", "")
 	var log logLines
 	h := asking(r.Addr(), "")
-	h.opts.Redis.Client.Password = ""
+	h.opts.Redis.Client.Password, h.opts.Uplink = "", r.Client()
 	h.log = zerolog.New(&log)
 	h.presence, h.pods = &failingPresence{}, &failingPods{}
 	h.status.update(func(s *status) { s.claimed, s.subscribed, s.proved = true, true, true })
