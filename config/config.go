@@ -108,6 +108,7 @@ type Conn struct {
 	HandshakeTimeout time.Duration
 	MaxHeader        Size
 	MaxAge           time.Duration // 0: off
+	SendBuffer       Size          // 0: the system's own
 	IOUring          string        // "auto" or "off"
 }
 

@@ -150,6 +150,8 @@ func anotherValue(k key) any {
 		return "on"
 	case k.name == "text":
 		return "other"
+	case k.path == "conn.send_buffer":
+		return "32KiB"
 	case k.path == "presence.ttl":
 		return "2m"
 	case k.path == "presence.heartbeat":

@@ -56,6 +56,7 @@ var wrong = map[string][]string{
 	"conn.max_message":             {"124", "17MiB", "off"},
 	"conn.queue_bytes":             {"1023B", "2GiB", "0"},
 	"conn.slow_consumer":           {"drop", "DISCONNECT", "off"},
+	"conn.send_buffer":             {"4095B", "65MiB", "on", "true"},
 	"conn.io_uring":                {"on", "yes", "true"},
 	"conn.ping":                    {"0s", "999ms", "61m", "25"},
 	"conn.ping_timeout":            {"0s", "11m"},
