@@ -341,6 +341,7 @@ func (p *pod) build() {
 		Uplink:          p.once,
 		UplinkMaxLength: c.Uplink.MaxLength,
 		UplinkMaxBytes:  int64(c.Uplink.MaxBytes),
+		Renew:           c.Presence.Renew,
 		Control:         c.Redis.Control,
 		MaxMessage:      int(c.Conn.MaxMessage),
 		Limits: hub.Limits{

@@ -37,6 +37,7 @@ type Pods interface {
 	Run(ctx context.Context) error
 	NowMs() int64
 	NewUUID() presence.UUID
+	Fleet() int
 	Err() error
 }
 
@@ -57,9 +58,10 @@ type Options struct {
 	Redis    Redis
 	// Uplink adds to the stream: a client that does not retry.
 	Uplink          redis.UniversalClient
-	UplinkMaxLength int64 // of its entries
-	UplinkMaxBytes  int64 // about what they may take in Redis; 0: no bound
-	MaxMessage      int   // of a client, for the welcome
+	UplinkMaxLength int64         // of its entries
+	UplinkMaxBytes  int64         // about what they may take in Redis; 0: no bound
+	MaxMessage      int           // of a client, for the welcome
+	Renew           time.Duration // a rewrite of presence ends within half of it; 0: 30 s
 	// Control: connections are closed only by what is published on push:ctl:….
 	Control bool
 	Limits  Limits

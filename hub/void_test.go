@@ -149,3 +149,4 @@ func (nowPods) Leave(context.Context) error { return nil }
 func (nowPods) NowMs() int64                { return time.Now().UnixMilli() }
 func (nowPods) NewUUID() presence.UUID      { return presence.NewUUID(time.Now().UnixMilli()) }
 func (nowPods) Err() error                  { return nil }
+func (nowPods) Fleet() int                  { return 1 }
