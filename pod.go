@@ -235,6 +235,9 @@ func (p *pod) listen(ctx context.Context) error {
 	if err := p.server.Listen(ctx, p.cfg.Listen); err != nil {
 		return cannotListen("listen", err)
 	}
+	if asked, given := int(p.cfg.Conn.SendBuffer), p.server.SendBuffer(); given < asked {
+		p.log.Warn().Int("asked", asked).Int("given", given).Msg("conn.send_buffer is cut by the system (net.core.wmem_max)")
+	}
 	if err := p.admin.Listen(ctx); err != nil {
 		p.server.Close()
 		return cannotListen("admin.listen", err)
@@ -340,7 +343,10 @@ func (p *pod) build() {
 		},
 		Uplink:          p.redis,
 		UplinkMaxLength: c.Uplink.MaxLength,
+		UplinkMaxBytes:  int64(c.Uplink.MaxBytes),
+		Renew:           c.Presence.Renew,
 		Control:         c.Redis.Control,
+		Sharded:         c.Redis.PubSub == "sharded",
 		MaxMessage:      int(c.Conn.MaxMessage),
 		Limits: hub.Limits{
 			Connections:         c.Limits.Connections,
@@ -361,6 +367,7 @@ func (p *pod) build() {
 		Admitter:      p.hub,
 		Headers:       hub.HeaderFields(header),
 		IOUring:       c.Conn.IOUring == "auto",
+		SendBuffer:    int(c.Conn.SendBuffer),
 		TLS:           p.clientTLS(),
 		ProxyProtocol: c.ProxyProtocol,
 		TrustProxy:    proxies.Trust,
@@ -387,7 +394,7 @@ func (p *pod) build() {
 		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires()}),
 	)
 	p.admin = admin.New(admin.Options{
-		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry, Refused: p.adminRefused(),
+		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(),
 	})
 }
 

@@ -31,6 +31,7 @@ func TestEachProblemIsNamed(t *testing.T) {
 		Pod: testPod, Keys: presence.NewKeys("push:"), Presence: store, Pods: pods, Log: zerolog.Nop(),
 		Redis: Redis{Probe: time.Minute, Timeout: time.Minute},
 	})
+	h.keepRights(t.Context()) // nothing is asked for
 	change := func(f func(*status)) func() { return func() { h.status.update(f) } }
 	for _, x := range []struct {
 		then    func()

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"strconv"
+	"sync/atomic"
 
 	"pushpod/hub/source"
 	"pushpod/internal/resp"
@@ -15,6 +16,7 @@ type subscriber struct {
 	channels  []channel
 	open      int           // channels that are not confirmed yet
 	confirmed chan struct{} // closed once all are
+	heard     atomic.Uint64 // reads in which something came
 
 	reply    resp.Reader
 	buf      []byte
@@ -49,7 +51,9 @@ func newSubscriber(src source.Source, r *router, channels []channel, maxEnvelope
 // that what goes to the same connection goes in one write. While a large
 // fan-out is under way it looks for new messages between its slices.
 func (s *subscriber) run() error {
-	d := s.router.h.deliverer
+	d, mu := s.router.h.deliverer, &s.router.h.delivering
+	mu.Lock() // but while it waits for what comes
+	defer mu.Unlock()
 	defer func() {
 		d.Flush()
 		for d.Work() {
@@ -85,10 +89,19 @@ func (s *subscriber) run() error {
 func (s *subscriber) read(wait bool) (n int, all bool, err error) {
 	s.makeRoom()
 	asked := len(s.buf) - s.to
-	if n, err = s.src.Read(s.buf[s.to:], wait); err != nil {
+	if wait {
+		mu := &s.router.h.delivering
+		mu.Unlock()
+		n, err = s.src.Read(s.buf[s.to:], wait)
+		mu.Lock()
+	} else {
+		n, err = s.src.Read(s.buf[s.to:], wait)
+	}
+	if err != nil {
 		return 0, false, err
 	}
 	s.to += n
+	s.heard.Add(1)
 	return n, n < asked && n < drainedAt, s.parse()
 }
 
@@ -140,22 +153,28 @@ func (s *subscriber) parse() error {
 }
 
 // take takes what Redis says on a subscription. What is neither a message nor a
-// confirmation, such as a pong, says nothing.
+// confirmation, such as a pong, says nothing; neither does an error once all channels
+// are confirmed: it answers a PING (MISCONF, NOPERM, BUSY), and the subscription goes on.
 func (s *subscriber) take(r *resp.Reader) error {
-	if r.Kind != '*' || len(r.Fields) == 0 {
+	if r.Kind == '-' && s.open > 0 {
 		return r.Err()
+	}
+	if r.Kind != '*' || len(r.Fields) == 0 {
+		return nil
 	}
 	kind, whole := string(r.Fields[0]), r.Skip == 0
 	switch {
-	case kind == "message" && len(r.Fields) == 3:
+	case (kind == "message" || kind == "smessage") && len(r.Fields) == 3:
 		s.messages++
 		s.router.route(s.role(r.Fields[1]), r.Fields[2])
-	case kind == "message" && len(r.Fields) == 2 && !whole:
+	case (kind == "message" || kind == "smessage") && len(r.Fields) == 2 && !whole:
 		s.router.refuse("over "+strconv.Itoa(r.MaxString)+" bytes (redis.max_envelope)", r.Skip)
 		s.skip = r.Skip
-	case kind == "message", !whole:
+	case kind == "message", kind == "smessage", !whole:
 		return resp.ErrMalformed
-	case kind == "subscribe":
+	case kind == "sunsubscribe":
+		return errSlotMoved
+	case kind == "subscribe", kind == "ssubscribe":
 		if s.open--; s.open == 0 {
 			close(s.confirmed)
 		}

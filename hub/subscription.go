@@ -23,10 +23,12 @@ const (
 	// first is the pod's own, and the second every pod's.
 	roleControl
 	roleControlAll
+
+	roleShard // the pod's own, of the shard that has its slot
 )
 
 // own reports whether only this pod is subscribed: a user without a connection is a miss.
-func (r role) own() bool { return r == roleOwn || r == roleControl }
+func (r role) own() bool { return r == roleOwn || r == roleControl || r == roleShard }
 
 // all reports whether every pod is subscribed.
 func (r role) all() bool { return r == roleAll || r == roleControlAll }
@@ -72,6 +74,7 @@ func (h *Hub) keepSubscribed(ctx context.Context) {
 			failures = 1
 		}
 		h.rights.want()
+		h.status.update(func(s *status) { s.lost = err })
 		if was.confirmed {
 			h.gaps.Add(1)
 			h.log.Error().Err(err).Msg("subscription lost; messages published until the pod is subscribed again are lost")
@@ -104,7 +107,7 @@ func (h *Hub) subscription(ctx context.Context) (reached, error) {
 	var prober sync.WaitGroup
 	var unproved error
 	prober.Go(func() {
-		if unproved = h.prove(proving, s.confirmed); unproved != nil {
+		if unproved = h.prove(proving, s); unproved != nil {
 			src.End()
 		}
 	})

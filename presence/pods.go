@@ -68,6 +68,7 @@ type Pods struct {
 	mu      sync.Mutex // protects what follows
 	clock   redisClock
 	seen    observations
+	fleet   fleet
 	started int64   // Redis's Unix ms; 0: not claimed
 	score   float64 // last one written
 	left    bool
@@ -216,7 +217,10 @@ func (p *Pods) beat(ctx context.Context) (away time.Duration, err error) {
 	look(now)
 	p.err = nil
 	p.stats.Beats++
-	return p.seen.beat(now), nil
+	away = p.seen.beat(now)
+	alive, _ := p.alive(now)
+	p.fleet.saw(alive, now, p.opt.TTL)
+	return away, nil
 }
 
 // readTime asks Redis for its time (TIME), in Unix microseconds, and sets the
@@ -317,15 +321,7 @@ func (p *Pods) Stats() PodsStats {
 	defer p.mu.Unlock()
 	stats := p.stats
 	stats.RTT = p.clock.rtt
-	for channel, o := range p.seen.pods {
-		switch {
-		case o.absent:
-		case channel != p.channel && p.seen.dead(channel, now):
-			stats.Dead++
-		default:
-			stats.Alive++
-		}
-	}
+	stats.Alive, stats.Dead = p.alive(now)
 	return stats
 }
 
