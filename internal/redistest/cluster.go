@@ -27,9 +27,10 @@ type Cluster struct {
 	Masters  []*Server // each with a like share of the slots, as it was started
 	Replicas []*Server // of the first masters, one of each
 
-	t       testing.TB
-	args    []string
-	clients map[*Server]*redis.Client // redis-cli would take its time
+	t              testing.TB
+	args           []string
+	user, password string
+	clients        map[*Server]*redis.Client // redis-cli would take its time
 }
 
 // StartCluster starts three masters, and a replica for so many of them, waits until all
@@ -37,8 +38,18 @@ type Cluster struct {
 // has keep nobody from the others. The args are as for Start.
 func StartCluster(t testing.TB, replicas int, args ...string) *Cluster {
 	t.Helper()
+	return StartClusterAs(t, "", "", replicas, args...)
+}
+
+// StartClusterAs is StartCluster where the servers are started with users who need to log in:
+// as this one do the test and the nodes among each other.
+func StartClusterAs(t testing.TB, user, password string, replicas int, args ...string) *Cluster {
+	t.Helper()
 	const masters = 3
-	c := &Cluster{t: t, args: args, clients: map[*Server]*redis.Client{}}
+	c := &Cluster{t: t, args: args, user: user, password: password, clients: map[*Server]*redis.Client{}}
+	if user != "" {
+		c.args = append(slices.Clone(args), "--masteruser", user, "--masterauth", password)
+	}
 	for i := range masters {
 		s := c.start()
 		c.do(s, "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
@@ -66,10 +77,12 @@ func (c *Cluster) start() *Server {
 	if err != nil {
 		c.t.Fatalf("redistest: %v", err)
 	}
-	return Start(c.t, append([]string{
+	s := Start(c.t, append([]string{
 		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", strconv.FormatInt(ClusterNodeTimeout.Milliseconds(), 10),
 		"--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
 	}, c.args...)...)
+	s.Login(c.user, c.password)
+	return s
 }
 
 // meet makes a node known to the others.
@@ -249,7 +262,11 @@ func (c *Cluster) MoveKeys(slot int, to *Server) {
 		if len(keys) == 0 {
 			return
 		}
-		c.do(from, append([]string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.Port()), "", "0", "5000", "KEYS"}, keys...)...)
+		migrate := []string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.Port()), "", "0", "5000"}
+		if c.user != "" {
+			migrate = append(migrate, "AUTH2", c.user, c.password)
+		}
+		c.do(from, append(append(migrate, "KEYS"), keys...)...)
 	}
 }
 
