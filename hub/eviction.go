@@ -27,6 +27,9 @@ func (h *Hub) Warnings() (list []Problem) {
 	if e.policy != "" {
 		list = append(list, Problem{"eviction", evicts(e.policy, e.limit)})
 	}
+	if h.coverage.full.Load() {
+		list = append(list, Problem{"coverage", wantsCoverage})
+	}
 	return list
 }
 

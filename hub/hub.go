@@ -119,6 +119,7 @@ type Hub struct {
 	rewrites rewrites
 	rights   rights
 	eviction eviction
+	coverage coverage
 	refusals chan refused // to be logged
 
 	unverified chan unverified // tokens that take long to verify

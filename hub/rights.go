@@ -85,6 +85,7 @@ func (h *Hub) keepRights(ctx context.Context) {
 			}
 			h.status.update(func(s *status) { s.asked, s.unasked = true, nil })
 			h.lookAtEviction(ctx)
+			h.lookAtCoverage(ctx)
 		}
 		due := time.NewTimer(rest)
 		select {

@@ -256,7 +256,7 @@ func (c *Cluster) BeginMove(slot int, to *Server) {
 // MoveKeys moves the keys of a slot that is being moved.
 func (c *Cluster) MoveKeys(slot int, to *Server) {
 	c.t.Helper()
-	from := c.At(slot)
+	from, tries := c.At(slot), 0
 	for {
 		keys := c.keys(from, slot)
 		if len(keys) == 0 {
@@ -266,7 +266,18 @@ func (c *Cluster) MoveKeys(slot int, to *Server) {
 		if c.user != "" {
 			migrate = append(migrate, "AUTH2", c.user, c.password)
 		}
-		c.do(from, append(append(migrate, "KEYS"), keys...)...)
+		_, err := c.try(from, append(append(migrate, "KEYS"), keys...)...)
+		if redis.IsClusterDownError(err) || err != nil && strings.Contains(err.Error(), "CLUSTERDOWN") {
+			// What the nodes tell each other of the slot's last move may end this one.
+			_, _ = c.try(to, "CLUSTER", "SETSLOT", strconv.Itoa(slot), "IMPORTING", c.ID(from))
+			if tries++; tries < 100 {
+				time.Sleep(20 * time.Millisecond)
+				continue
+			}
+		}
+		if err != nil {
+			c.t.Fatalf("redistest: move keys of slot %d to %s: %v", slot, to.Addr(), err)
+		}
 	}
 }
 
