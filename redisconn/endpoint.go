@@ -28,7 +28,7 @@ type Endpoint struct {
 func NewEndpoint(o Options) *Endpoint {
 	e := &Endpoint{o: o}
 	if o.SentinelMaster != "" {
-		e.sentinels = newSentinels(o)
+		e.sentinels = newSentinels(o, e.Retire)
 	}
 	return e
 }
@@ -80,7 +80,7 @@ func (e *Endpoint) Dial(ctx context.Context) (net.Conn, Server, error) {
 func (e *Endpoint) Retire() { e.generation.Add(1) }
 
 // Moved returns a channel that is closed when the Sentinels name another master than
-// at the time of the call. Without Sentinels it never is.
+// at the time of the call; clients' connections are then retired. Without Sentinels it never is.
 func (e *Endpoint) Moved() <-chan struct{} {
 	if e.sentinels == nil {
 		return nil
@@ -164,7 +164,7 @@ func (p *pooled) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := p.Conn.(syscall.Conn); ok {
 		return sc.SyscallConn()
 	}
-	return seen{}, nil // TLS: nobody can tell
+	return seen{}, hungUp(p.Conn)
 }
 
 // seen is a connection that has been looked at.

@@ -36,6 +36,7 @@ type sentinels struct {
 	name    string
 	addrs   []string
 	clients []*redis.Client
+	left    func()         // the master has become another
 	running sync.WaitGroup // questions under way
 
 	mu     sync.Mutex // protects following
@@ -43,8 +44,8 @@ type sentinels struct {
 	moved  chan struct{} // closed when the choice becomes another
 }
 
-func newSentinels(o Options) *sentinels {
-	s := &sentinels{name: o.SentinelMaster, addrs: o.Addresses, moved: make(chan struct{})}
+func newSentinels(o Options, left func()) *sentinels {
+	s := &sentinels{name: o.SentinelMaster, addrs: o.Addresses, left: left, moved: make(chan struct{})}
 	for _, addr := range o.Addresses {
 		at := Options{
 			Addresses: []string{addr}, Username: o.SentinelUsername, Password: o.SentinelPassword,
@@ -102,6 +103,7 @@ func (s *sentinels) master(ctx context.Context) (string, error) {
 	before := s.choice.addr
 	s.choice.take(votes, len(s.clients), time.Now())
 	if before != "" && before != s.choice.addr {
+		s.left()
 		close(s.moved)
 		s.moved = make(chan struct{})
 	}

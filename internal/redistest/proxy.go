@@ -132,6 +132,14 @@ func (p *Proxy) Retarget(target string) {
 	p.cutAll()
 }
 
+// Lead makes target the one for new connections, and leaves the others where they are: a
+// name is led elsewhere.
+func (p *Proxy) Lead(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 // Accepted returns how many connections the proxy has taken so far.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()

@@ -127,6 +127,17 @@ func TestProxyRetargetLeadsToAnotherServer(t *testing.T) {
 	exchange(t, dial(t, p.Addr()), "there")
 }
 
+func TestProxyLeadsNewConnectionsElsewhere(t *testing.T) {
+	p := redistest.NewProxy(t, echo(t))
+	old := dial(t, p.Addr())
+	exchange(t, old, "here")
+	p.Lead("127.0.0.1:1")
+	if _, err := dial(t, p.Addr()).Read(make([]byte, 1)); err == nil {
+		t.Fatal("a byte came from nowhere")
+	}
+	exchange(t, old, "still here")
+}
+
 func TestStrandedBytesArriveAtRelease(t *testing.T) {
 	s := redistest.Start(t)
 	p := redistest.NewProxy(t, s.Addr())

@@ -1,0 +1,72 @@
+package redisconn
+
+import (
+	"sync"
+	"testing"
+
+	"pushpod/internal/redistest"
+)
+
+// Where an address is led elsewhere while the old server lives, old connections do not
+// notice.
+func TestRetiredConnectionsAreNotUsedAgain(t *testing.T) {
+	old, young := redistest.Start(t), redistest.Start(t)
+	p := redistest.NewProxy(t, old.Addr())
+	e := NewEndpoint(Options{Addresses: []string{p.Addr()}})
+	defer e.Close()
+	client := e.NewClient(true, 4)
+	defer client.Close()
+	made := CountDials(client)
+	write := func(value string) {
+		t.Helper()
+		var all sync.WaitGroup
+		for range 4 { // several connections
+			all.Go(func() {
+				pipe := client.Pipeline()
+				pipe.Set(soon(t), "piped", value, 0)
+				if _, err := pipe.Exec(soon(t)); err != nil {
+					t.Error(err)
+				}
+				if err := client.Set(soon(t), "k", value, 0).Err(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	write("1")
+	p.Lead(young.Addr())
+	write("2")
+	if got := old.CLI("MGET", "k", "piped"); got != "2\n2" {
+		t.Fatalf("old connections lead to %q", got)
+	}
+	before := made.Load()
+	e.Retire()
+	write("3")
+	if got := old.CLI("MGET", "k", "piped") + young.CLI("MGET", "k", "piped"); got != "2\n23\n3" {
+		t.Errorf("the old and the new server have %q", got)
+	}
+	if n := made.Load() - before; n == 0 || n > 8 {
+		t.Errorf("%d connections were made anew", n)
+	}
+	before = made.Load()
+	write("4")
+	if n := made.Load() - before; n > 4 { // more at the same time than before, perhaps
+		t.Errorf("%d connections were made once more", n)
+	}
+}
+
+func TestADialSaysWhichServerThereIs(t *testing.T) {
+	s := redistest.Start(t)
+	e := NewEndpoint(Options{Addresses: []string{s.Addr()}})
+	defer e.Close()
+	c, server, err := e.Dial(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	asked, err := Ask(soon(t), Options{Addresses: []string{s.Addr()}})
+	if err != nil || server != asked || server.ID == "" {
+		t.Errorf("%+v, asked %+v, %v", server, asked, err)
+	}
+}
