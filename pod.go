@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -42,10 +41,9 @@ type pod struct {
 	stderr  io.Writer
 
 	log      zerolog.Logger
-	redis    []string // addresses
+	addrs    []string // of Redis
 	embedded *embedded.Server
-	client   redis.UniversalClient // retries: for what may be repeated
-	once     redis.UniversalClient // does not: for what may not
+	redis    *redisconn.Redis
 	pods     *presence.Pods
 	store    *presence.Store
 	tokens   *auth.Verifier // nil: auth.mode none
@@ -113,13 +111,14 @@ func (p *pod) serve(ctx context.Context) error {
 		others.Go(func() { p.hook.Run(hubCtx) })
 	}
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
+	others.Go(func() { p.redis.Run(hubCtx, p.redisChanged) })
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
 	}
 	err := p.server.Serve()
 	if err == nil {
 		p.log.Info().Str("pod", p.cfg.Pod.Address).Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
-			Strs("redis", p.redis).Str("version", p.version).Str("io_uring", p.ioUring()).Bool("tls", p.certs != nil).Msg("listening for connections")
+			Strs("redis", p.addrs).Str("version", p.version).Str("io_uring", p.ioUring()).Bool("tls", p.certs != nil).Msg("listening for connections")
 		if p.embedded != nil {
 			p.welcome()
 		}
@@ -251,8 +250,8 @@ func cannotListen(key string, err error) error {
 // startRedis starts the embedded Redis where no other is configured, and makes
 // the clients; they connect when they are first used.
 func (p *pod) startRedis() error {
-	p.redis = p.cfg.Redis.Addresses
-	if len(p.redis) == 0 {
+	p.addrs = p.cfg.Redis.Addresses
+	if len(p.addrs) == 0 {
 		s, err := embedded.Start(p.cfg.Redis.EmbeddedListen, func(format string, args ...any) {
 			p.log.Info().Str("key", "redis.embedded_listen").Msgf(format, args...)
 		})
@@ -260,22 +259,30 @@ func (p *pod) startRedis() error {
 			return cannotListen("redis.embedded_listen", err)
 		}
 		p.embedded = s
-		p.redis = []string{s.Addr()}
+		p.addrs = []string{s.Addr()}
 	}
-	p.client = redisconn.NewClient(p.clientOptions(false))
-	p.once = redisconn.NewClient(p.clientOptions(true))
+	o := cli.RedisOptions(p.cfg.Redis)
+	o.Addresses = p.addrs
+	p.redis = redisconn.Open(o)
 	return nil
 }
 
-func (p *pod) clientOptions(noRetry bool) redisconn.Options {
-	o := cli.RedisOptions(p.cfg.Redis)
-	o.Addresses, o.NoRetry = p.redis, noRetry
-	return o
+// redisChanged is told what Redis is, and where.
+func (p *pod) redisChanged(before, now *redisconn.Map) {
+	p.log.Info().Stringer("kind", now.Kind).Stringers("nodes", stringers(now.Masters)).Int("slots", now.Covered()).Msg("Redis has answered what it is")
+	p.hub.RewriteMoved(before, now)
+}
+
+func stringers[T fmt.Stringer](list []T) []fmt.Stringer {
+	texts := make([]fmt.Stringer, len(list))
+	for i, s := range list {
+		texts[i] = s
+	}
+	return texts
 }
 
 func (p *pod) closeRedis() {
-	p.client.Close()
-	p.once.Close()
+	p.redis.Close()
 	if p.embedded != nil {
 		p.embedded.Close()
 	}
@@ -287,7 +294,7 @@ func (p *pod) build() {
 	c := &p.cfg
 	keys := presence.NewKeys(c.Redis.Prefix)
 	p.pods = presence.NewPods(presence.PodsOptions{
-		Client:    p.client,
+		Redis:     p.redis,
 		Keys:      keys,
 		Pod:       c.Pod.Address,
 		Heartbeat: c.Presence.Heartbeat,
@@ -302,7 +309,7 @@ func (p *pod) build() {
 		Log:      p.log,
 	})
 	p.store = presence.NewStore(presence.Options{
-		Client:   p.once, // it repeats by itself
+		Redis:    p.redis,
 		Keys:     keys,
 		Pod:      c.Pod.Address,
 		TTL:      c.Presence.TTL,
@@ -324,13 +331,14 @@ func (p *pod) build() {
 		Presence: p.store,
 		Pods:     p.pods,
 		Redis: hub.Redis{
-			Client:      p.clientOptions(true),
+			Nodes:       p.redis,
+			Username:    c.Redis.Username,
 			MaxEnvelope: int(c.Redis.MaxEnvelope),
 			Timeout:     c.Redis.Timeout,
 			Probe:       c.Redis.Probe,
 			Rights:      c.Presence.Renew,
 		},
-		Uplink:          p.once,
+		Uplink:          p.redis,
 		UplinkMaxLength: c.Uplink.MaxLength,
 		Control:         c.Redis.Control,
 		MaxMessage:      int(c.Conn.MaxMessage),
@@ -465,52 +473,35 @@ func policy(name string) conn.Policy {
 	return conn.Disconnect
 }
 
-// loadFunctions loads the function library if Redis has none or an older one. It retries
-// until Redis answers.
+// loadFunctions loads the function library into each node that has none or an older one: at
+// the start, into nodes that come later, and again every presence.renew, into those that have
+// been emptied.
 func (p *pod) loadFunctions(ctx context.Context) {
-	for failures := 1; ctx.Err() == nil; failures++ {
-		loaded, found, err := scripts.LoadFunctions(ctx, p.once)
-		if err == nil {
+	for failures := 1; ctx.Err() == nil; {
+		m, rest := p.redis.Map(), p.cfg.Presence.Renew
+		loaded, found, err := scripts.LoadFunctions(ctx, functionServers(m)...)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			p.log.Warn().Err(err).Msg("can't load the function library")
+			failures++
+			rest = backoff.After(failures, 100*time.Millisecond, 10*time.Second)
+		case loaded || failures > 0:
 			p.log.Info().Bool("loaded", loaded).Int("version_before", found).Msg("function library checked")
-			return
+			failures = 0
 		}
-		p.log.Warn().Err(err).Msg("can't load the function library")
-		backoff.Sleep(ctx, backoff.After(failures, 100*time.Millisecond, 10*time.Second))
+		due := time.NewTimer(rest)
+		select {
+		case <-ctx.Done():
+		case <-due.C:
+		case <-m.Replaced():
+		}
+		due.Stop()
 	}
 }
 
-// welcome prints what to do next, for somebody who tries pushpod out.
-func (p *pod) welcome() {
-	_, redisPort, _ := net.SplitHostPort(p.redis[0])
-	url := fmt.Sprint("ws://", p.server.Addr(), conn.Path)
-	clients, connect := p.howToConnect(url)
-	fmt.Fprintf(p.stdout, `
-pushpod is running. Clients connect to   %[1]s
-Redis (embedded) listens on              %[2]s
-The embedded Redis is for trying out: its data is lost when pushpod stops.
-
-Connect as alice, in a second terminal:
-%[3]s
-Push to alice, in a third one:
-    go run . push alice '{"text":"hi"}' --redis.addresses %[2]s
-or with redis-cli:
-    redis-cli -p %[4]s --eval scripts/push.lua 'push:user:{alice}' , '{"text":"hi"}'
-
-`, clients, p.redis[0], connect, redisPort)
-}
-
-// howToConnect says where clients connect, and how alice does, in lines of a shell.
-func (p *pod) howToConnect(url string) (clients, alice string) {
-	a := &p.cfg.Auth
-	alice = "    go run . connect alice --url " + url
-	switch {
-	case a.Mode != "jwt":
-		return url + "?user=ID", alice
-	case a.HMACSecret != "":
-		return url + ", with a token", `    # with the same auth.hmac_secret: PUSHPOD_AUTH_HMAC_SECRET, or pushpod token --config FILE
-    TOKEN=$(go run . token alice)
-` + alice + ` --token "$TOKEN"`
+func functionServers(m *redisconn.Map) (list []scripts.FunctionServer) {
+	for _, n := range m.Masters {
+		list = append(list, n.Client())
 	}
-	return url + ", with a token", `    # TOKEN is one of your issuer's, whose sub is alice
-` + alice + ` --token "$TOKEN"`
+	return list
 }

@@ -9,6 +9,7 @@ import (
 
 	"pushpod/internal/redistest"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // A fieldExpiry plays a server that expires each field by itself: it answers
@@ -19,17 +20,15 @@ type fieldExpiry struct {
 
 func (h fieldExpiry) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (h fieldExpiry) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
+func (h fieldExpiry) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 
-func (h fieldExpiry) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if answer, ok := cmd.(*redis.IntSliceCmd); ok && cmd.Name() == "hpttl" {
+func (h fieldExpiry) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if answer, ok := cmds[0].(*redis.IntSliceCmd); ok && answer.Name() == "hpttl" {
 			answer.SetVal(h.left)
 			return nil
 		}
-		return next(ctx, cmd)
+		return next(ctx, cmds)
 	}
 }
 
@@ -61,7 +60,7 @@ func TestPresenceTellsEachFieldsOwnExpiry(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		list, err := (&server{client: c, keys: presence.NewKeys("push:")}).connections(t.Context(), "alice")
+		list, err := (&server{redis: redisconn.Of(c), keys: presence.NewKeys("push:")}).connections(t.Context(), "alice")
 		if err != nil || len(list) != 2 {
 			t.Fatalf("%s: %v: %v", test.why, list, err)
 		}

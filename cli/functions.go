@@ -19,11 +19,15 @@ that is not pushpod's is kept too, and is an error. Needs Redis 7 or later, or V
 	jsonFlag(load, &asJSON)
 	s := newServer(load)
 	load.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := s.open(d.environ(), true); err != nil {
+		if err := s.open(cmd.Context(), d.environ()); err != nil {
 			return err
 		}
-		defer s.client.Close()
-		loaded, found, err := scripts.LoadFunctions(cmd.Context(), s.client)
+		defer s.redis.Close()
+		var servers []scripts.FunctionServer
+		for _, n := range s.redis.Map().Masters {
+			servers = append(servers, n.Client())
+		}
+		loaded, found, err := scripts.LoadFunctions(cmd.Context(), servers...)
 		if err != nil {
 			return s.failed(err)
 		}

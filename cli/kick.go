@@ -7,9 +7,11 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 const (
@@ -62,10 +64,10 @@ not be reached, or it refused; some connections may be closed.`,
 	cmd.SetFlagErrorFunc(dashHint)
 	s := newServer(cmd, "redis.control")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := s.open(d.environ(), false); err != nil {
+		if err := s.open(cmd.Context(), d.environ()); err != nil {
 			return err
 		}
-		defer s.client.Close()
+		defer s.redis.Close()
 		done, err := s.kick(cmd.Context(), args[0], o)
 		if err != nil {
 			return s.failed(fmt.Errorf("kick: %w", err))
@@ -105,7 +107,8 @@ func (s *server) kick(ctx context.Context, user string, o kickOptions) (done kic
 	what := "kicked"
 	if o.lasts > 0 {
 		what = "blocked"
-		if err := s.client.Set(ctx, s.keys.Block(user), o.reason, o.lasts).Err(); err != nil {
+		key := s.keys.Block(user)
+		if err := s.do(ctx, key, redis.NewStatusCmd(ctx, "set", key, o.reason, "px", o.lasts.Milliseconds())); err != nil {
 			return done, fmt.Errorf("nothing was done: block the user: %w", err)
 		}
 		done.Blocked = o.lasts.Milliseconds()
@@ -113,7 +116,7 @@ func (s *server) kick(ctx context.Context, user string, o kickOptions) (done kic
 	if o.reason != "" {
 		what += ": " + o.reason
 	}
-	found, err := presence.Lookup(ctx, s.client, s.keys, user)
+	found, err := presence.Lookup(ctx, s.redis, s.keys, user)
 	if err != nil {
 		return done, err
 	}
@@ -154,12 +157,43 @@ func closing(user, reason string) ([]byte, error) {
 // subscribed to it. It reports whether anybody was told.
 func (s *server) tell(ctx context.Context, channel string, envelope []byte) (bool, error) {
 	if address := s.address(channel); address != "" {
-		n, err := s.client.Publish(ctx, s.keys.ControlChannel(address), envelope).Result()
+		n, err := s.publish(ctx, s.keys.ControlChannel(address), envelope)
 		if s.cfg.Control || err == nil && n > 0 {
 			return n > 0, err
 		}
 		// Whoever may not publish there may do so on the other one, where that is obeyed.
 	}
-	n, err := s.client.Publish(ctx, channel, envelope).Result()
+	n, err := s.publish(ctx, channel, envelope)
 	return n > 0, err
+}
+
+// publish returns how many are subscribed, in a Cluster at any node.
+func (s *server) publish(ctx context.Context, channel string, envelope []byte) (n int64, err error) {
+	if m := s.redis.Map(); m.Kind == redisconn.Cluster {
+		return s.publishInCluster(ctx, m, channel, envelope)
+	}
+	cmd := redis.NewIntCmd(ctx, "publish", channel, envelope)
+	err = s.do(ctx, channel, cmd)
+	return cmd.Val(), err
+}
+
+// publishInCluster is publish where PUBLISH counts the subscribers of one node only: the
+// nodes are asked who is subscribed (PUBSUB NUMSUB).
+func (s *server) publishInCluster(ctx context.Context, m *redisconn.Map, channel string, envelope []byte) (n int64, err error) {
+	pipe := s.redis.Pipeline(true)
+	counts := make([]*redis.MapStringIntCmd, len(m.Masters))
+	for i, node := range m.Masters {
+		counts[i] = redis.NewMapStringIntCmd(ctx, "pubsub", "numsub", channel)
+		pipe.AddTo(node, counts[i])
+	}
+	pipe.Exec(ctx)
+	for _, c := range counts {
+		n += c.Val()[channel]
+		if c.Err() != nil {
+			n++ // not known
+		}
+	}
+	cmd := redis.NewIntCmd(ctx, "publish", channel, envelope)
+	err = s.do(ctx, channel, cmd)
+	return n, err
 }

@@ -33,11 +33,11 @@ A pod whose heartbeat is older than presence.lease is probably dead.`,
 	jsonFlag(cmd, &asJSON)
 	s := newServer(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := s.open(d.environ(), false); err != nil {
+		if err := s.open(cmd.Context(), d.environ()); err != nil {
 			return err
 		}
-		defer s.client.Close()
-		pods, err := presence.ListPods(cmd.Context(), s.client, s.keys)
+		defer s.redis.Close()
+		pods, err := presence.ListPods(cmd.Context(), s.redis, s.keys)
 		if err != nil {
 			return s.failed(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"pushpod/presence"
@@ -40,10 +41,10 @@ until then. If the user is not online, only the head of the table is printed.`,
 	cmd.SetFlagErrorFunc(dashHint)
 	s := newServer(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := s.open(d.environ(), false); err != nil {
+		if err := s.open(cmd.Context(), d.environ()); err != nil {
 			return err
 		}
-		defer s.client.Close()
+		defer s.redis.Close()
 		list, err := s.connections(cmd.Context(), args[0])
 		if err != nil {
 			return s.failed(err)
@@ -62,7 +63,7 @@ until then. If the user is not online, only the head of the table is printed.`,
 
 // connections reads a user's entries, and when they expire.
 func (s *server) connections(ctx context.Context, user string) ([]connection, error) {
-	found, err := presence.Lookup(ctx, s.client, s.keys, user)
+	found, err := presence.Lookup(ctx, s.redis, s.keys, user)
 	if err != nil {
 		return nil, err
 	}
@@ -83,18 +84,23 @@ func (s *server) connections(ctx context.Context, user string) ([]connection, er
 // addExpiry sets when the entries expire: each field's own time (HPTTL, Redis 7.4,
 // Valkey 9), or the key's (PTTL). Without an answer it stays unknown.
 func (s *server) addExpiry(ctx context.Context, key string, fields []string, list []connection) {
-	if left, err := s.client.HPTTL(ctx, key, fields...).Result(); err == nil && len(left) == len(list) {
-		for i, ms := range left {
+	args := []any{"hpttl", key, "fields", len(fields)}
+	for _, f := range fields {
+		args = append(args, f)
+	}
+	each := redis.NewIntSliceCmd(ctx, args...)
+	if err := s.do(ctx, key, each); err == nil && len(each.Val()) == len(list) {
+		for i, ms := range each.Val() {
 			if ms >= 0 {
 				list[i].Expires = &ms
 			}
 		}
 	}
-	left, err := s.client.PTTL(ctx, key).Result()
-	if err != nil || left < 0 {
+	whole := redis.NewIntCmd(ctx, "pttl", key)
+	if err := s.do(ctx, key, whole); err != nil || whole.Val() < 0 {
 		return
 	}
-	ms := left.Milliseconds()
+	ms := whole.Val()
 	for i := range list {
 		if list[i].Expires == nil || *list[i].Expires > ms {
 			list[i].Expires = &ms

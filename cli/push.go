@@ -49,10 +49,10 @@ Put -- before a user or JSON that begins with a dash:
 	cmd.SetFlagErrorFunc(dashHint)
 	s := newServer(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := s.open(d.environ(), true); err != nil {
+		if err := s.open(cmd.Context(), d.environ()); err != nil {
 			return err
 		}
-		defer s.client.Close()
+		defer s.redis.Close()
 		return s.push(cmd, o, args)
 	}
 	return cmd
@@ -101,7 +101,10 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 			argv = append(argv, flag, value)
 		}
 	}
-	n, err := s.client.Eval(cmd.Context(), scripts.Push(), []string{s.keys.User(args[0])}, argv...).Int64()
+	key := s.keys.User(args[0])
+	eval := redis.NewCmd(cmd.Context(), append([]any{"eval", scripts.Push(), 1, key}, argv...)...)
+	_ = s.redis.Process(cmd.Context(), key, eval) // it has the error
+	n, err := eval.Int64()
 	switch {
 	case err != nil && isBadInput(err):
 		return &usageError{Err: err}

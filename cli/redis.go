@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -30,9 +31,9 @@ type server struct {
 	flags *pflag.FlagSet // one flag for each key
 
 	// Static after open.
-	cfg    config.Redis
-	client redis.UniversalClient // to be closed
-	keys   presence.Keys
+	cfg   config.Redis
+	redis *redisconn.Redis // to be closed
+	keys  presence.Keys
 }
 
 // newServer adds the flags that say where Redis is to the command, and those of more keys.
@@ -48,9 +49,9 @@ func newServer(cmd *cobra.Command, more ...string) *server {
 	return s
 }
 
-// open reads the configuration and makes a client, which the caller closes. It
-// does not connect yet. With once, no command is sent twice.
-func (s *server) open(environ []string, once bool) error {
+// open reads the configuration, and asks Redis what it is. The caller closes s.redis. Where
+// nobody answers, the command says so.
+func (s *server) open(ctx context.Context, environ []string) error {
 	if err := noPod(s.flags); err != nil {
 		return err
 	}
@@ -60,9 +61,11 @@ func (s *server) open(environ []string, once bool) error {
 	}
 	s.cfg = cfg.Redis
 	s.keys = presence.NewKeys(s.cfg.Prefix)
-	o := RedisOptions(s.cfg)
-	o.NoRetry = once
-	s.client = redisconn.NewClient(o)
+	s.redis = redisconn.Open(RedisOptions(s.cfg))
+	if err := s.redis.Ask(ctx); errors.Is(err, redisconn.ErrDatabase) {
+		s.redis.Close()
+		return err
+	}
 	return nil
 }
 
@@ -97,6 +100,14 @@ func RedisOptions(r config.Redis) redisconn.Options {
 		o.TLS = &redisconn.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
 	}
 	return o
+}
+
+// do sends a command on a key, repeatedly where it was lost on the way.
+func (s *server) do(ctx context.Context, key string, cmd redis.Cmder) error {
+	p := s.redis.Pipeline(true)
+	p.Add(key, cmd)
+	p.Exec(ctx)
+	return cmd.Err()
 }
 
 // address returns the address of the pod with this channel, or "" where the

@@ -309,7 +309,7 @@ func TestRunWaitsForWhatItHasStarted(t *testing.T) {
 	}}
 	h := New(Options{
 		Pod: testPod, Keys: presence.NewKeys("push:"), Pods: pods, Log: zerolog.Nop(),
-		Redis: Redis{Client: redisconn.Options{Addresses: []string{"127.0.0.1:1"}}, Timeout: time.Second},
+		Redis: Redis{Nodes: redisconn.Open(redisconn.Options{Addresses: []string{"127.0.0.1:1"}}), Timeout: time.Second},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	runs := make(chan error, 1)

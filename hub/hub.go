@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"pushpod/auth"
@@ -55,8 +54,8 @@ type Options struct {
 	Presence Presence
 	Pods     Pods
 	Redis    Redis
-	// Uplink adds to the stream: a client that does not retry.
-	Uplink          redis.UniversalClient
+	// Uplink is where the stream is added to, and where the hub publishes.
+	Uplink          *redisconn.Redis
 	UplinkMaxLength int64
 	MaxMessage      int // of a client, for the welcome
 	// Control: connections are closed only by what is published on push:ctl:….
@@ -79,11 +78,12 @@ type Options struct {
 
 // Redis says what the hub needs to reach Redis.
 type Redis struct {
-	Client      redisconn.Options // of the subscription
-	MaxEnvelope int               // bound on a published message, in bytes
-	Timeout     time.Duration     // bound on each command
-	Probe       time.Duration     // how often the subscription is proved
-	Rights      time.Duration     // how often Redis is asked for missing rights; 0: never
+	Nodes       *redisconn.Redis // of the subscription; the hub does not run it
+	Username    string           // "": the default user
+	MaxEnvelope int              // bound on a published message, in bytes
+	Timeout     time.Duration    // bound on each command
+	Probe       time.Duration    // how often the subscription is proved
+	Rights      time.Duration    // how often Redis is asked for missing rights; 0: never
 }
 
 // Hub is the inside of a pod. Make it with New, give it the server whose
@@ -107,6 +107,8 @@ type Hub struct {
 	deliverer *conn.Deliverer
 
 	spare atomic.Bool // a processor is spare for the subscriber
+
+	subscribedAt atomic.Pointer[redisconn.Node] // the node of the subscription, or of the last one
 
 	rewrites chan struct{} // capacity 1: all entries are to be rewritten
 	rights   rights

@@ -22,25 +22,41 @@ import (
 type inquiry struct {
 	conn    net.Conn
 	replies *bufio.Reader
-	found   []lack
+	found   *[]lack
 }
 
 // errReply is what can't be a reply to a queued command.
 var errReply = errors.New("malformed reply of Redis")
 
-// askRights makes an inquiry.
-func (h *Hub) askRights(ctx context.Context) ([]lack, error) {
+// askRights makes an inquiry at each node: in a Cluster each has accounts of its own. The
+// error says that none could be asked.
+func (h *Hub) askRights(ctx context.Context) (found []lack, err error) {
+	asked := false
+	for _, node := range h.opts.Redis.Nodes.Map().Masters {
+		if failed := h.askRightsOf(ctx, node, &found); failed != nil {
+			err = failed
+			continue
+		}
+		asked = true
+	}
+	if asked {
+		return found, nil
+	}
+	return nil, err
+}
+
+func (h *Hub) askRightsOf(ctx context.Context, node *redisconn.Node, found *[]lack) error {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
 	defer cancel()
-	c, err := redisconn.Dial(ctx, h.opts.Redis.Client)
+	c, err := node.Dial(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(h.opts.Redis.Timeout)); err != nil {
-		return nil, fmt.Errorf("ask for rights: %w", err)
+		return fmt.Errorf("ask for rights: %w", err)
 	}
-	q := inquiry{conn: c, replies: bufio.NewReader(c)}
+	q := inquiry{conn: c, replies: bufio.NewReader(c), found: found}
 	plain := func(name string) presence.Command { return presence.Command{Args: []string{name}} }
 	// Outside of a transaction EXEC does nothing. Where MULTI is refused, what
 	// follows would be done.
@@ -49,9 +65,9 @@ func (h *Hub) askRights(ctx context.Context) ([]lack, error) {
 		_, err = q.ask(h.commands()...)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask for rights: %w", err)
+		return fmt.Errorf("ask for rights: %w", err)
 	}
-	return q.found, nil
+	return nil
 }
 
 // ask sends commands whose replies are lines, and reports whether the last one was
@@ -83,12 +99,14 @@ func (q *inquiry) ask(commands ...presence.Command) (taken bool, err error) {
 
 // miss notes that a right is missing. One command on several keys is one.
 func (q *inquiry) miss(c presence.Command, reply string) {
-	i := slices.IndexFunc(q.found, func(m lack) bool { return m.command == c.Args[0] })
+	found := *q.found
+	i := slices.IndexFunc(found, func(m lack) bool { return m.command == c.Args[0] })
 	if i < 0 {
-		i = len(q.found)
-		q.found = append(q.found, lack{command: c.Args[0], reply: reply})
+		i = len(found)
+		found = append(found, lack{command: c.Args[0], reply: reply})
+		*q.found = found
 	}
-	if m := &q.found[i]; c.On != "" && !slices.Contains(m.on, c.On) {
+	if m := &found[i]; c.On != "" && !slices.Contains(m.on, c.On) {
 		m.on = append(m.on, c.On)
 	}
 }

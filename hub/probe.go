@@ -50,7 +50,7 @@ func (h *Hub) probe(ctx context.Context) (back bool) {
 	defer cancel()
 	own := h.opts.Keys.PodChannel(h.opts.Pod)
 	for {
-		err := h.opts.Uplink.Publish(publishing, own, `{"probe":"`+h.instance+`"}`).Err()
+		err := h.publishProbe(publishing, own, `{"probe":"`+h.instance+`"}`)
 		if err == nil || publishing.Err() != nil {
 			return h.echoed(ctx, asked, timeout)
 		}

@@ -89,7 +89,7 @@ func (h *Hub) tellRights(list []lack) {
 
 // lacksRight is how a missing right is named.
 func (h *Hub) lacksRight() string {
-	user := h.opts.Redis.Client.Username
+	user := h.opts.Redis.Username
 	if user == "" {
 		user = "default"
 	}

@@ -10,7 +10,6 @@ import (
 	"pushpod/hub/source"
 	"pushpod/internal/backoff"
 	"pushpod/internal/resp"
-	"pushpod/redisconn"
 )
 
 // role says what a channel means to the router.
@@ -128,7 +127,7 @@ func (h *Hub) subscribe(ctx context.Context) (net.Conn, error) {
 	timeout := h.opts.Redis.Timeout
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := redisconn.Dial(ctx, h.opts.Redis.Client)
+	c, err := h.dialNode(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -11,13 +11,14 @@ import (
 
 	"pushpod/internal/json"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // uplink adds clients' requests to the Redis stream (XADD), in pipelined batches,
-// and sends each its receipt. It also publishes envelopes of the pod itself. Its
-// client must not retry: the stream would have a repeated request twice.
+// and sends each its receipt. It also publishes envelopes of the pod itself. It repeats
+// nothing: the stream would have a repeated request twice.
 type uplink struct {
-	client    redis.UniversalClient
+	redis     *redisconn.Redis
 	stream    string
 	pod       string // channel
 	maxLength int64
@@ -50,7 +51,7 @@ const (
 
 func newUplink(o *Options) *uplink {
 	return &uplink{
-		client:    o.Uplink,
+		redis:     o.Uplink,
 		stream:    o.Keys.Uplink(),
 		pod:       o.Keys.PodChannel(o.Pod),
 		maxLength: o.UplinkMaxLength,
@@ -130,12 +131,15 @@ func (u *uplink) send(batch []uplinked) {
 	u.writes.Add(1)
 	ctx, cancel := context.WithDeadline(context.Background(), batch[0].at.Add(u.timeout))
 	defer cancel()
-	pipe := u.client.Pipeline()
+	pipe := u.redis.Pipeline(false)
+	commands := make([]redis.Cmder, len(batch))
 	for i := range batch {
-		u.queue(ctx, pipe, &batch[i])
+		var key string
+		key, commands[i] = u.command(ctx, &batch[i])
+		pipe.Add(key, commands[i])
 	}
-	commands, err := pipe.Exec(ctx)
-	if err != nil {
+	pipe.Exec(ctx)
+	if err := firstError(commands); err != nil {
 		u.log.Warn().Err(err).Int("requests", len(batch)).Msg("Redis did not accept all requests of a batch; their clients are told unavailable, and repeat them")
 	}
 	for i, c := range commands {
@@ -143,24 +147,28 @@ func (u *uplink) send(batch []uplinked) {
 	}
 }
 
-func (u *uplink) queue(ctx context.Context, pipe redis.Pipeliner, r *uplinked) {
+// command is what a request is to Redis, and the key by which it is routed. Publications
+// reach all nodes from any.
+func (u *uplink) command(ctx context.Context, r *uplinked) (key string, cmd redis.Cmder) {
 	if r.s == nil {
-		pipe.Publish(ctx, r.channel, r.data)
-		return
+		return r.channel, redis.NewIntCmd(ctx, "publish", r.channel, r.data)
 	}
 	id, _ := json.String(r.id) // it has been checked
-	pipe.XAdd(ctx, &redis.XAddArgs{
-		Stream: u.stream,
-		MaxLen: u.maxLength,
-		Approx: true,
-		Values: []any{
-			"user", r.s.user,
-			"uuid", presence.FormatUUID(r.s.uuid),
-			"pod", u.pod,
-			"id", id,
-			"data", r.data,
-		},
-	})
+	args := []any{"xadd", u.stream}
+	if u.maxLength > 0 {
+		args = append(args, "maxlen", "~", u.maxLength)
+	}
+	args = append(args, "*", "user", r.s.user, "uuid", presence.FormatUUID(r.s.uuid), "pod", u.pod, "id", id, "data", r.data)
+	return u.stream, redis.NewStringCmd(ctx, args...)
+}
+
+func firstError(commands []redis.Cmder) error {
+	for _, c := range commands {
+		if err := c.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answer sends a request's receipt.

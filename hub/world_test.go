@@ -88,15 +88,15 @@ func startPod(t *testing.T, s set) *pod {
 	p.channel = p.keys.PodChannel(testPod)
 	p.admin = p.redis.Client()
 	p.feed, p.once = redistest.NewProxy(t, p.redis.Addr()), redistest.NewProxy(t, p.redis.Addr())
-	newClient := func(addr string) redis.UniversalClient {
-		c := redisconn.NewClient(redisconn.Options{Addresses: []string{addr}, Timeout: testTimeout, NoRetry: true})
-		t.Cleanup(func() { c.Close() })
-		return c
+	open := func(addr string) *redisconn.Redis {
+		r := redisconn.Open(redisconn.Options{Addresses: []string{addr}, Timeout: testTimeout, NoRetry: true})
+		t.Cleanup(r.Close)
+		return r
 	}
-	direct := newClient(p.redis.Addr())
-	pods := presence.NewPods(presence.PodsOptions{Client: direct, Keys: p.keys, Pod: testPod, Timeout: testTimeout, Heartbeat: testProbe, Log: zerolog.Nop()})
+	direct := open(p.redis.Addr())
+	pods := presence.NewPods(presence.PodsOptions{Redis: direct, Keys: p.keys, Pod: testPod, Timeout: testTimeout, Heartbeat: testProbe, Log: zerolog.Nop()})
 	po := presence.Options{
-		Client: direct, Keys: p.keys, Pod: testPod, Timeout: testTimeout, Pods: pods, Log: zerolog.Nop(),
+		Redis: direct, Keys: p.keys, Pod: testPod, Timeout: testTimeout, Pods: pods, Log: zerolog.Nop(),
 		Own:     func(user string) int { return p.CountUser(user) },
 		Refused: func(e presence.Entry, r *presence.Refused) { p.Revoke(e, r) },
 	}
@@ -107,10 +107,10 @@ func startPod(t *testing.T, s set) *pod {
 	ho := Options{
 		Pod: testPod, Keys: p.keys, Presence: store, Pods: pods,
 		Redis: Redis{
-			Client:      redisconn.Options{Addresses: []string{p.feed.Addr()}, Timeout: testTimeout},
+			Nodes:       open(p.feed.Addr()),
 			MaxEnvelope: 1 << 20, Timeout: testTimeout, Probe: testProbe,
 		},
-		Uplink: newClient(p.once.Addr()), UplinkMaxLength: 100_000, MaxMessage: 64 << 10, Log: zerolog.Nop(),
+		Uplink: open(p.once.Addr()), UplinkMaxLength: 100_000, MaxMessage: 64 << 10, Log: zerolog.Nop(),
 	}
 	if s.hub != nil {
 		s.hub(&ho)

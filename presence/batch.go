@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 // batch is one pipeline: entries, then removals of stale fields, then hashes to
@@ -27,12 +29,19 @@ type batch struct {
 	taken int    // of cuts, by next
 	names string // text, as a string
 
-	watched []any         // "exists", and the keys that are looked up for renewals
+	watched []any         // "exists", and the keys that are looked up
 	watch   *redis.IntCmd // made of them; nil: there are none
 
 	validAfter    *redis.StringCmd
 	validAfterKey string
 	dated         bool // validAfter is asked for
+
+	// In a Cluster keys that are not in the user's slot are looked up by a pipeline behind
+	// the batch, each at its own node.
+	spread bool
+	behind *redisconn.Pipeline // nil: nothing is to be looked up
+
+	suspects bool // something may speak against one of the entries: all their keys were read
 
 	score     string // the pod's own, written where it is absent
 	scoreAdd  *redis.IntCmd
@@ -71,7 +80,7 @@ func (b *batch) reset() {
 	b.watched, b.watch = b.watched[:1], nil
 	b.singles = b.singles[:0]
 	b.items, b.cmds, b.retry = b.items[:0], b.cmds[:0], b.retry[:0]
-	b.repairs, b.exams = nil, nil
+	b.repairs, b.exams, b.behind, b.suspects = nil, nil, nil, false
 	b.refusal, b.kept, b.wrote, b.unknown, b.scoreUsed, b.dated = nil, false, false, false, false, false
 }
 
@@ -87,14 +96,18 @@ func (n *node) turn(ctx context.Context, deadline time.Duration) {
 	}
 	ctx, cancel := context.WithDeadline(ctx, n.epoch.Add(deadline))
 	defer cancel()
+	if !n.begin(cancel) {
+		return
+	}
+	defer n.end()
 	if n.err() != nil && now >= n.link.mendAt && now >= n.link.until {
 		if !n.mend(ctx) {
 			return
 		}
 	}
-	if n.expiry.mode == expiryUnknown || n.dials.Load() != n.expiry.dials {
+	if n.expiry.mode == expiryUnknown || n.server.Dials() != n.expiry.dials {
 		if err := n.probeExpiry(ctx); err != nil {
-			n.linkFailed(err)
+			n.linkFailed(err, false)
 			return
 		}
 	}
@@ -119,10 +132,12 @@ func (n *node) settle(now time.Duration) {
 // repeatRemovals queues again what was removed in doubt. The caller holds n.mu.
 func (n *node) repeatRemovals() {
 	for _, e := range n.link.takeRemoved() {
-		if n.q.waiting[e.UUID] == nil {
-			it := n.q.item(e, unregistering, n.now())
+		owner := n.owner(e.User)
+		if owner.q.waiting[e.UUID] == nil {
+			it := owner.q.item(e, unregistering, n.now())
 			it.cleanup, it.repeat = true, true
-			n.q.putRemoval(it)
+			owner.q.putRemoval(it)
+			n.poke(owner)
 		}
 	}
 }
@@ -158,28 +173,30 @@ func (n *node) expire(now, deadline time.Duration) (by time.Duration, expired bo
 // nobody ever sees it. It also looks up a key of the kind that speaks against entries.
 // It reports whether the turn may go on.
 func (n *node) mend(ctx context.Context) bool {
-	key, field, block := n.opt.Keys.User(n.channel), FormatUUID(UUID{}), n.opt.Keys.Block(n.channel)
+	user := n.tryUser()
+	key, field, block := n.opt.Keys.User(user), FormatUUID(UUID{}), n.opt.Keys.Block(user)
 	expire := []any{"pexpire", key, n.batch.ttlMillis}
 	if n.expiry.mode == expiryFields {
 		expire = []any{"hexpire", key, n.batch.ttlSeconds, "fields", "1", field}
 	}
-	err := transaction(ctx, n.client,
+	err := transaction(ctx, n.server.Client(),
 		[]any{"hset", key, field, n.channel}, expire, []any{"hdel", key, field}, []any{"get", block}, []any{"exists", block})
 	now := n.now()
 	switch {
-	case isLinkError(err):
-		n.linkFailed(err)
+	case redisconn.IsLinkError(err):
+		n.linkFailed(err, false)
 		return false
 	case isUnknownCommand(err):
-		n.link.answered(now)
+		n.answered(now)
 		n.setExpiry(expiryUnknown)
 	case err != nil:
 		n.count.errors.Add(1)
-		n.link.answered(now)
+		n.answered(now)
 		n.link.refused(now)
+		n.redis.Refresh() // it may have the slots of this key no more
 		n.setErr(err)
 	default:
-		n.link.answered(now)
+		n.answered(now)
 		n.mended()
 	}
 	return true
@@ -201,6 +218,7 @@ func (n *node) gather() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	b.items = n.q.take(b.items, n.opt.Batch, n.link.leaveAt <= now)
+	n.flight = b.items
 	for n.q.exams.len() > 0 && len(b.exams) < examsAtOnce {
 		b.exams = append(b.exams, n.q.takeExam(&n.q.exams))
 	}
@@ -209,16 +227,15 @@ func (n *node) gather() {
 	}
 }
 
-// name writes the keys and UUIDs of the entries, and the keys that are looked up for them;
-// for renewals only with watch.
-func (b *batch) name(k Keys, watch bool) {
+// name writes the keys and UUIDs of the entries, and the keys that are looked up for them.
+func (b *batch) name(k Keys, looks func(*item) bool) {
 	b.text, b.cuts, b.taken = b.text[:0], b.cuts[:0], 0
 	for _, it := range b.items {
 		b.text = k.appendUser(b.text, it.entry.User)
 		b.cut()
 		b.text = AppendUUID(b.text, it.entry.UUID)
 		b.cut()
-		if it.op != unregistering && (it.op != renewing || watch) {
+		if looks(it) {
 			b.appendLookKeys(k, it)
 		}
 	}
@@ -242,7 +259,8 @@ func (b *batch) next() string {
 // build writes the commands of a batch.
 func (n *node) build() {
 	b := &n.batch
-	b.name(n.opt.Keys, n.opt.Refused != nil)
+	b.spread = n.spreads()
+	b.name(n.opt.Keys, n.looks)
 	n.guard()
 	now := n.now()
 	rewrite, inherited := now < n.expiry.rewrite, now < n.expiry.inherited
@@ -266,14 +284,11 @@ func (n *node) build() {
 		default:
 			b.addWhole(slot, count && it.op == registering, inherited)
 		}
-		switch {
-		case it.op == registering || it.op == checking:
-			b.addLook(slot, n.opt.Keys)
-		case it.op == renewing && n.opt.Refused != nil:
-			b.addWatch(slot)
+		if n.looks(it) {
+			b.addWatch(slot, n)
 		}
 	}
-	b.addShared()
+	b.addShared(n)
 	for _, fix := range b.repairs {
 		b.cmds = append(b.cmds, fix.commands(n.opt.Keys, b.ttlSeconds)...)
 	}
@@ -284,10 +299,11 @@ func (n *node) build() {
 }
 
 // guard puts the pod's own score before its entries, where it is absent: Redis
-// may have been emptied, and an entry whose pod has no score is a dead one's.
+// may have been emptied, and an entry whose pod has no score is a dead one's. In a Cluster
+// the score may be on another node; there an absent one is no death for a lease.
 func (n *node) guard() {
 	b := &n.batch
-	if n.opt.Pods == nil {
+	if n.opt.Pods == nil || b.spread && n.redis.Map().Of(b.podsKey) != n.server {
 		return
 	}
 	writes := false
@@ -309,17 +325,23 @@ func (n *node) guard() {
 func (n *node) send(ctx context.Context) {
 	b := &n.batch
 	n.sent = n.now()
-	pipe := n.client.Pipeline()
-	_ = pipe.BatchProcess(ctx, b.cmds...) // only queues
-	_, _ = pipe.Exec(ctx)                 // judged command by command
+	n.server.Send(ctx, b.cmds) // judged command by command
 	now := n.now()
 	n.count.batch(len(b.items), len(b.cmds), now-n.sent)
 	// What failed on the way failed for all commands behind it as well.
-	if err := b.cmds[len(b.cmds)-1].Err(); isLinkError(err) {
-		n.linkFailed(err)
+	if err := b.cmds[len(b.cmds)-1].Err(); redisconn.IsLinkError(err) {
+		n.linkFailed(err, !isNotSent(err))
 		return
 	}
-	n.link.answered(now)
+	n.redis.Follow(ctx, n.server, b.cmds)
+	n.lookBehind(ctx)
+	if b.suspects = b.suspect(); b.suspects {
+		if err := n.lookCloser(ctx); err != nil {
+			n.linkFailed(err, true)
+			return
+		}
+	}
+	n.answered(now)
 	n.judge(now)
 	n.examine(ctx)
 	n.useUp(ctx)
@@ -329,23 +351,26 @@ func (n *node) send(ctx context.Context) {
 // known. After the first failure in a row all of it is tried again at once, on
 // another connection. After more, registrations and renewals are given up, and
 // unregistrations wait.
-func (n *node) linkFailed(err error) {
+//
+// sent says that Redis may have received the batch.
+func (n *node) linkFailed(err error, sent bool) {
 	b, now := &n.batch, n.now()
-	sent := len(b.cmds) > 0 && !isNotSent(err)
 	n.link.failed(now, sent)
+	n.away.Store(int64(now + awayFor))
+	n.redis.Refresh()
 	n.count.errors.Add(1)
 	n.setExpiry(expiryUnknown) // the next connection may lead to another server
 	n.setErr(err)
-	giveUp := n.link.failures > 1
 	cause := fmt.Errorf("%w: %w", ErrUnavailable, err)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	giveUp := n.link.failures > 1 && !n.gone // another node has the slots of one that is gone
 	for _, it := range b.items {
 		it.sent = it.sent || sent
 		n.q.tellRejected(it) // that waits no longer for the entry to be gone
 		switch {
 		case giveUp && (it.op == registering || it.op == checking):
-			n.q.giveUp(it, cause)
+			n.giveUp(it, cause)
 		case giveUp && it.op == renewing:
 			n.q.recycle(it)
 		default:
@@ -353,7 +378,7 @@ func (n *node) linkFailed(err error) {
 		}
 	}
 	for _, e := range b.exams {
-		n.q.postpone(e, giveUp, cause)
+		n.postpone(e, giveUp, cause)
 	}
 	if giveUp {
 		n.q.failJoining(now, cause)
@@ -362,9 +387,11 @@ func (n *node) linkFailed(err error) {
 	}
 }
 
-// requeue puts an item back. The caller holds n.mu.
+// requeue puts an item back, at the node that has its slot now. The caller holds n.mu.
 func (n *node) requeue(it *item, cause error) {
-	if n.q.again(it) {
+	owner := n.owner(it.entry.User)
+	if owner.q.again(it) {
+		n.poke(owner)
 		return
 	}
 	// A later operation on the UUID waits, which ends this one.

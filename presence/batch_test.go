@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 func TestTenThousandRegistrationsTakeFewRoundTrips(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
 		// On a loaded machine miniredis takes seconds for a full batch.
 		s := w.store("a:1", func(o *presence.Options) {
-			o.PerUser, o.Timeout, o.Client = 100, time.Minute, w.clientWithin(w.addr, time.Minute)
+			o.PerUser, o.Timeout, o.Redis = 100, time.Minute, redisconn.Of(w.clientWithin(w.addr, time.Minute))
 			o.Refused = func(presence.Entry, *presence.Refused) { t.Error("refused") }
 		})
 		const n = 10_000

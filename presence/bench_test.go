@@ -19,11 +19,11 @@ func benchStore(b *testing.B) *presence.Store {
 	client := redisconn.NewClient(redisconn.Options{Addresses: []string{server.Addr()}, NoRetry: true})
 	b.Cleanup(func() { _ = client.Close() })
 	keys := presence.NewKeys("push:")
-	pods := presence.NewPods(presence.PodsOptions{Client: client, Keys: keys, Pod: "127.0.0.1:1", Log: zerolog.Nop()})
+	pods := presence.NewPods(presence.PodsOptions{Redis: redisconn.Of(client), Keys: keys, Pod: "127.0.0.1:1", Log: zerolog.Nop()})
 	if err := pods.Claim(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	store := presence.NewStore(presence.Options{Client: client, Keys: keys, Pod: "127.0.0.1:1",
+	store := presence.NewStore(presence.Options{Redis: redisconn.Of(client), Keys: keys, Pod: "127.0.0.1:1",
 		Pods: pods, PerUser: 100, Log: zerolog.Nop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pushpod/internal/backoff"
+	"pushpod/redisconn"
 )
 
 const (
@@ -123,7 +124,7 @@ func (p *Pods) claimOnce(ctx context.Context, watch *claim) (done bool, err erro
 	defer cancel()
 	key := p.opt.Keys.Pods()
 	var started int64
-	err = p.opt.Client.Watch(ctx, func(tx *redis.Tx) error {
+	err = p.opt.Redis.Map().Of(key).Retrying().Watch(ctx, func(tx *redis.Tx) error {
 		free, err := p.isFree(ctx, tx, watch)
 		if err != nil || !free {
 			return err
@@ -143,10 +144,11 @@ func (p *Pods) claimOnce(ctx context.Context, watch *claim) (done bool, err erro
 	case errors.Is(err, ErrAddressTaken):
 		return false, err
 	case err != nil:
-		if !isLinkError(err) {
+		if !redisconn.IsLinkError(err) {
 			watch.unwrite(started)
 		}
 		watch.broken(p.opt.Now())
+		p.opt.Redis.Refresh()
 		return false, err
 	case started == 0:
 		return false, nil

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 var (
@@ -41,22 +43,6 @@ var (
 	ErrLeft = errors.New("presence: pod has left")
 )
 
-// isReply reports whether Redis sent the error: then the command was not executed,
-// and the connection is good.
-func isReply(err error) bool {
-	return err != nil && asReply(err)
-}
-
-// asReply stands apart because the target of errors.As costs an allocation.
-func asReply(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
-}
-
-// isLinkError reports whether the connection failed, so that it is not known what
-// became of the command.
-func isLinkError(err error) bool { return err != nil && !isReply(err) }
-
 // isWrongType reports whether the key holds a value of another type: a fault of
 // this one key, and not of Redis.
 func isWrongType(err error) bool {
@@ -66,7 +52,7 @@ func isWrongType(err error) bool {
 // isUnknownCommand reports whether the server, or a proxy before it, does not
 // have the command.
 func isUnknownCommand(err error) bool {
-	if !isReply(err) {
+	if !redisconn.IsReply(err) {
 		return false
 	}
 	text := strings.ToLower(err.Error())
@@ -78,4 +64,31 @@ func isUnknownCommand(err error) bool {
 func isNotSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout)
+}
+
+// isRedirected reports whether the slot of a key is on its way to another node, and was
+// not found in a few tries.
+func isRedirected(err error) bool {
+	if err == nil {
+		return false
+	}
+	_, moved := redis.IsMovedError(err)
+	_, asked := redis.IsAskError(err)
+	return moved || asked || redis.IsTryAgainError(err)
+}
+
+// isUncovered reports whether no node of the Cluster has the key's slot: a fault of these
+// keys, and not of the node that says so.
+func isUncovered(err error) bool {
+	return redis.IsClusterDownError(err) && strings.Contains(err.Error(), "not served")
+}
+
+// elsewhereError is the failure of another node than the one that an entry is on.
+type elsewhereError struct{ error }
+
+func (e elsewhereError) Unwrap() error { return e.error }
+
+func isElsewhere(err error) bool {
+	var e elsewhereError
+	return errors.As(err, &e)
 }

@@ -36,8 +36,8 @@ type exam struct {
 // held is called from the store's goroutine. It must not block, nor call the
 // store, and must report every UUID from before its Register to its Unregister.
 func (s *Store) Heal(user string, held func(UUID) bool) {
-	n := s.node
-	if !n.open() {
+	n := s.open(user)
+	if n == nil {
 		return
 	}
 	n.q.chore(user, held, false)
@@ -83,14 +83,8 @@ func (q *queue) takeExam(from *fifo[*exam]) *exam {
 	return e
 }
 
-// postpone puts back an examination whose batch failed, or gives it up.
-func (q *queue) postpone(e *exam, giveUp bool, cause error) {
-	if giveUp {
-		for _, it := range e.newcomers {
-			q.giveUp(it, cause)
-		}
-		return
-	}
+// postpone puts back an examination.
+func (q *queue) postpone(e *exam) {
 	if len(e.newcomers) > 0 {
 		q.exams.pushFront(e)
 		return
@@ -104,7 +98,29 @@ func (q *queue) postpone(e *exam, giveUp bool, cause error) {
 // failExams gives up the registrations that wait for an examination.
 func (q *queue) failExams(cause error) {
 	for q.exams.len() > 0 {
-		q.postpone(q.takeExam(&q.exams), true, cause)
+		for _, it := range q.takeExam(&q.exams).newcomers {
+			q.giveUp(it, cause)
+		}
+	}
+}
+
+// postpone puts back an examination whose batch failed, at the node that has the user
+// now, or gives it up. The caller holds n.mu.
+func (n *node) postpone(e *exam, giveUp bool, cause error) {
+	if giveUp {
+		n.failNewcomers(e, cause)
+		return
+	}
+	owner := n.owner(e.user)
+	owner.q.postpone(e)
+	n.poke(owner)
+}
+
+// failNewcomers gives up the registrations that wait for an examination. The caller holds
+// n.mu.
+func (n *node) failNewcomers(e *exam, cause error) {
+	for _, it := range e.newcomers {
+		n.giveUp(it, cause)
 	}
 }
 
@@ -143,9 +159,7 @@ func (n *node) judges(ctx context.Context) bool {
 func (n *node) failExam(e *exam, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, it := range e.newcomers {
-		n.q.giveUp(it, fmt.Errorf("%w: count connections: %w", ErrUnavailable, err))
-	}
+	n.failNewcomers(e, fmt.Errorf("%w: count connections: %w", ErrUnavailable, err))
 }
 
 func (n *node) examineOne(e *exam, fields map[string]string, trusted bool) {
@@ -188,7 +202,7 @@ func (n *node) holds(u UUID, held func(UUID) bool) bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	it := n.q.waiting[u]
+	it := n.q.waiting[u] // the heal waited at the node that has the user
 	return it != nil && it.op != unregistering
 }
 
@@ -237,9 +251,11 @@ func (n *node) admit(newcomers []*item, live []Located) {
 // entry is gone, or cannot be removed for now. The caller holds n.mu.
 func (n *node) reject(it *item, why error) {
 	it.op, it.cleanup, it.why = unregistering, true, why
-	if n.q.waiting[it.entry.UUID] != nil { // somebody has it removed already
+	owner := n.owner(it.entry.User)
+	if owner.q.waiting[it.entry.UUID] != nil { // somebody has it removed already
 		n.q.removed(it, nil)
 		return
 	}
-	n.q.putRemoval(it)
+	owner.q.putRemoval(it)
+	n.poke(owner)
 }

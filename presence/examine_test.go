@@ -33,7 +33,7 @@ func TestLostExaminationIsMadeAgainOrGivenUp(t *testing.T) {
 				}
 				return err
 			}))
-			s := w.store(fmt.Sprint("a:", losses), func(o *presence.Options) { o.Client, o.PerUser, o.TTL = client, 1, time.Minute })
+			s := w.store(fmt.Sprint("a:", losses), func(o *presence.Options) { o.Redis, o.PerUser, o.TTL = redisconn.Of(client), 1, time.Minute })
 			user := fmt.Sprint("user", losses)
 			held := entry(user)
 			s.mustRegister(held)
@@ -57,7 +57,7 @@ func TestRefusedExaminationRefusesTheRegistration(t *testing.T) {
 		Addresses: []string{w.addr}, Username: "pod", Password: "any", Timeout: testTimeout, NoRetry: true,
 	})
 	t.Cleanup(func() { _ = client.Close() })
-	s := w.store("a:1", func(o *presence.Options) { o.Client, o.PerUser, o.TTL = client, 1, time.Minute })
+	s := w.store("a:1", func(o *presence.Options) { o.Redis, o.PerUser, o.TTL = redisconn.Of(client), 1, time.Minute })
 	held := entry("alice")
 	s.mustRegister(held)
 	if r := s.register(entry("alice")); !errors.Is(r.Err, presence.ErrUnavailable) || !contains(r.Err, "NOPERM") {
@@ -83,7 +83,7 @@ func TestUnregistrationDuringTheExaminationIsAnsweredToo(t *testing.T) {
 			}
 			return send()
 		}))
-		s = w.store("a:1", func(o *presence.Options) { o.Client, o.PerUser, o.TTL = client, 1, time.Minute })
+		s = w.store("a:1", func(o *presence.Options) { o.Redis, o.PerUser, o.TTL = redisconn.Of(client), 1, time.Minute })
 		s.mustRegister(held)
 		mustBe(t, "register", s.register(ends).Err, presence.ErrTooMany)
 		if err := wait(t, "the removal", gone); err != nil {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 // How entries expire, as the server can.
@@ -27,14 +29,14 @@ type expiry struct {
 }
 
 // probeExpiry finds out by calling how entries can be made to expire. It asks
-// for the expiry of a field that does not exist, in a transaction, and so
-// changes nothing. The error is one of the link.
+// for the expiry of a field that does not exist, under a user's key that no user has, in a
+// transaction, and so changes nothing. The error is one of the link.
 func (n *node) probeExpiry(ctx context.Context) error {
-	err := transaction(ctx, n.client, []any{"hexpire", n.opt.Keys.PodsInfo(), "1", "fields", "1", "-"})
-	if isLinkError(err) {
+	err := transaction(ctx, n.server.Client(), []any{"hexpire", n.opt.Keys.User(n.tryUser()), "1", "fields", "1", "-"})
+	if redisconn.IsLinkError(err) {
 		return err
 	}
-	n.expiry.dials = n.dials.Load() // one for the probe itself counts as probed
+	n.expiry.dials = n.server.Dials() // one for the probe itself counts as probed
 	switch {
 	case isUnknownCommand(err), redis.HasErrorPrefix(err, "ERR"),
 		redis.HasErrorPrefix(err, "NOPERM"), redis.HasErrorPrefix(err, "NOAUTH"):

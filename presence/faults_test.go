@@ -118,7 +118,7 @@ func TestRefusedWritesAreToldOfAndHeal(t *testing.T) {
 				Addresses: []string{w.addr}, Username: "pod", Password: "secret", Timeout: testTimeout, NoRetry: true,
 			})
 			t.Cleanup(func() { _ = client.Close() })
-			s := w.store("a:1", func(o *presence.Options) { o.Client = client })
+			s := w.store("a:1", func(o *presence.Options) { o.Redis = redisconn.Of(client) })
 			held, leaving := entry("alice"), entry("bob")
 			s.mustRegister(held)
 			s.mustRegister(leaving)
@@ -194,7 +194,7 @@ func TestRefusedRegistrationLeavesNoEntryWithoutExpiry(t *testing.T) {
 		Addresses: []string{w.addr}, Username: "pod", Password: "any", Timeout: testTimeout, NoRetry: true,
 	})
 	t.Cleanup(func() { _ = client.Close() })
-	s := w.store("a:1", func(o *presence.Options) { o.Client = client })
+	s := w.store("a:1", func(o *presence.Options) { o.Redis = redisconn.Of(client) })
 	mustBe(t, "register", s.register(entry("alice")).Err, presence.ErrUnavailable)
 	eventually(t, "the entry is removed", func() error { return w.has("alice", s.channel) })
 }
@@ -342,7 +342,7 @@ func TestRefusedRemovalsAreNotTriedWithoutPause(t *testing.T) {
 			}
 			return send()
 		}))
-		s := w.store("a:1", func(o *presence.Options) { o.Client, o.TTL = client, time.Minute })
+		s := w.store("a:1", func(o *presence.Options) { o.Redis, o.TTL = redisconn.Of(client), time.Minute })
 		e := entry("alice")
 		s.mustRegister(e)
 		refuses.Store(true)
@@ -431,7 +431,7 @@ func TestStoreStartsWithoutRedis(t *testing.T) {
 	}
 	defer l.Close() // accepts, and says nothing
 	w := realWorld(t)
-	s := w.store("a:1", func(o *presence.Options) { o.Client = w.client(l.Addr().String()) })
+	s := w.store("a:1", func(o *presence.Options) { o.Redis = redisconn.Of(w.client(l.Addr().String())) })
 	begun := time.Now()
 	mustBe(t, "register", s.register(entry("alice")).Err, presence.ErrUnavailable)
 	if took := time.Since(begun); took > testTimeout+testTimeout/2 {
@@ -484,7 +484,7 @@ func TestExpiryFollowsTheServer(t *testing.T) {
 	old, young := realWorld(t), miniWorld(t)
 	proxy := redistest.NewProxy(t, old.addr)
 	s := old.store("a:1", func(o *presence.Options) {
-		o.Client, o.TTL = old.client(proxy.Addr()), 30*time.Second
+		o.Redis, o.TTL = redisconn.Of(old.client(proxy.Addr())), 30*time.Second
 	})
 	a, b := entry("alice"), entry("alice")
 	s.mustRegister(a)
@@ -541,7 +541,7 @@ func TestUnknownCommandFallsBackAtAnyTime(t *testing.T) {
 	client := w.client(w.addr)
 	vanish := &vanishing{}
 	client.AddHook(vanish)
-	s := w.store("a:1", func(o *presence.Options) { o.Client = client })
+	s := w.store("a:1", func(o *presence.Options) { o.Redis = redisconn.Of(client) })
 	a := entry("alice")
 	s.mustRegister(a)
 	vanish.gone.Store(true)
@@ -573,7 +573,7 @@ func TestRefusedFieldExpiryIsToldOfUntilItEnds(t *testing.T) {
 		}
 		return send()
 	}))
-	s := w.store("a:1", func(o *presence.Options) { o.Client = client })
+	s := w.store("a:1", func(o *presence.Options) { o.Redis = redisconn.Of(client) })
 	held := entry("alice")
 	s.mustRegister(held)
 	refuses.Store(true)

@@ -32,7 +32,7 @@ var errMoved = errors.New("presence: score has changed")
 // A nil score is an absent one.
 func (p *Pods) forgetOne(ctx context.Context, channel string, score *float64) error {
 	key := p.opt.Keys.Pods()
-	err := p.opt.Client.Watch(ctx, func(tx *redis.Tx) error {
+	err := p.opt.Redis.Map().Of(key).Retrying().Watch(ctx, func(tx *redis.Tx) error {
 		now, err := tx.ZScore(ctx, key, channel).Result()
 		switch {
 		case errors.Is(err, redis.Nil):
@@ -53,7 +53,8 @@ func (p *Pods) forgetOne(ctx context.Context, channel string, score *float64) er
 	case err != nil:
 		return err
 	}
-	if err := p.opt.Client.HDel(ctx, p.opt.Keys.PodsInfo(), channel).Err(); err != nil {
+	info := p.opt.Keys.PodsInfo()
+	if err := p.opt.Redis.Process(ctx, info, redis.NewIntCmd(ctx, "hdel", info, channel)); err != nil {
 		return err
 	}
 	p.mu.Lock()

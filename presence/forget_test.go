@@ -12,7 +12,7 @@ func TestPodThatMovesIsNotForgotten(t *testing.T) {
 	m := miniredis.RunT(t)
 	c := redisconn.NewClient(redisconn.Options{Addresses: []string{m.Addr()}})
 	t.Cleanup(func() { _ = c.Close() })
-	p := NewPods(PodsOptions{Client: c, Keys: NewKeys("push:"), Pod: "a:1"})
+	p := NewPods(PodsOptions{Redis: redisconn.Of(c), Keys: NewKeys("push:"), Pod: "a:1"})
 	b := p.opt.Keys.PodChannel("b:1")
 	seen, now := 1.0, 2.0
 	if _, err := m.ZAdd("push:pods", now, b); err != nil {

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 // judge goes through the replies to a batch, entry by entry.
@@ -13,7 +17,6 @@ func (n *node) judge(now time.Duration) {
 		n.opt.Pods.missing()
 	}
 	n.mu.Lock()
-	suspect := n.judgeWatch()
 	for i, it := range b.items {
 		slot := b.slots[i]
 		switch it.op {
@@ -22,7 +25,7 @@ func (n *node) judge(now time.Duration) {
 		case checking:
 			n.judgeCheck(slot)
 		case renewing:
-			n.judgeStay(it.entry, suspect)
+			n.judgeStay(slot)
 			n.judgeRenewal(slot)
 		case unregistering:
 			n.judgeRemoval(slot)
@@ -75,6 +78,14 @@ func (n *node) judgeWrite(slot *slot) (err error, back bool) {
 	if err == nil {
 		err = expire
 	}
+	switch {
+	case isRedirected(err): // it was not written
+		n.requeue(it, fmt.Errorf("%w: %w", ErrUnavailable, err))
+		return nil, true
+	case redisconn.IsLinkError(err): // of the node that it was sent on to
+		it.sent = true
+		n.link.failedElsewhere()
+	}
 	if isWrongType(set) && slot.form == formKey && expire == nil && slot.expire.Val() == 1 {
 		// The key holds something of somebody else's, which we must not make expire.
 		n.sweeper.repairs = append(n.sweeper.repairs, &repair{user: it.entry.User, kind: fixPersist})
@@ -83,10 +94,15 @@ func (n *node) judgeWrite(slot *slot) (err error, back bool) {
 	return err, false
 }
 
-// refused records an error reply. One about the key's type says nothing about others.
+// refused records that an entry's command failed. What is about its key alone says nothing
+// about others.
 func (n *node) refused(err error) {
 	n.count.errors.Add(1)
-	if !isWrongType(err) && !errors.Is(err, errBadTime) {
+	switch {
+	case isWrongType(err), errors.Is(err, errBadTime), isElsewhere(err):
+	case isRedirected(err), isUncovered(err), redis.HasErrorPrefix(err, "CROSSSLOT"), redisconn.IsLinkError(err): // of the node that it was sent on to
+		n.redis.Refresh()
+	default:
 		n.batch.refusal = err
 	}
 }
@@ -106,12 +122,12 @@ func (n *node) judgeRegistration(slot *slot) {
 	}
 	switch {
 	case err != nil:
-		n.q.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
+		n.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
 	case refused != nil:
 		n.count.refused.Add(1)
 		n.reject(it, refused)
 	case n.opt.PerUser > 0 && (slot.count.Err() != nil || slot.count.Val() > int64(n.opt.PerUser)):
-		n.q.examineFor(it)
+		n.examineFor(it)
 	default:
 		n.admitted(it, nil)
 	}
@@ -128,7 +144,7 @@ func (n *node) judgeCheck(slot *slot) {
 	case refused != nil:
 		err = refused
 	case n.counts(it) && (slot.count.Err() != nil || slot.count.Val() >= int64(n.opt.PerUser)):
-		n.q.examineFor(it)
+		n.examineFor(it)
 		return
 	}
 	n.q.checkedAs(it, err)
@@ -139,37 +155,18 @@ func (n *node) counts(it *item) bool {
 	return it.op == checking && it.joins && n.opt.PerUser > 0 && n.opt.OnExcess != OnExcessCloseOldest
 }
 
-// judgeWatch reports whether something may speak against one of the entries that are
-// renewed. The caller holds n.mu.
-func (n *node) judgeWatch() (suspect bool) {
-	b := &n.batch
-	if b.watch == nil {
-		return false
-	}
-	if err := b.watch.Err(); err != nil {
-		n.refused(err)
-	}
-	return b.watch.Val() > 0
-}
-
-// judgeStay has it told where an entry that is renewed is too old, and has it checked
-// where it is suspect. Where nothing is known the entry stays. The caller holds n.mu.
-func (n *node) judgeStay(e Entry, suspect bool) {
-	if n.opt.Refused == nil {
+// judgeStay has it told where something speaks against an entry that is renewed. Where
+// nothing is known the entry stays. The caller holds n.mu.
+func (n *node) judgeStay(slot *slot) {
+	it := slot.item
+	if !n.looks(it) {
 		return
 	}
-	if c := e.Credential; c != nil {
-		b := &n.batch
-		switch refused, err := later(b.validAfter, b.validAfterKey, c.Issued); {
-		case err != nil:
-			n.refused(err)
-		case refused != nil:
-			n.q.outcomes = append(n.q.outcomes, outcome{refused: n.opt.Refused, entry: e, by: refused})
-			return
-		}
-	}
-	if suspect {
-		n.q.suspect(e, n.opt.Refused, n.now())
+	switch refused, err := slot.look.judge(&n.batch, it); {
+	case err != nil:
+		n.refused(err)
+	case refused != nil:
+		n.q.outcomes = append(n.q.outcomes, outcome{refused: n.opt.Refused, entry: it.entry, by: refused})
 	}
 }
 
@@ -220,6 +217,9 @@ func (n *node) judgeTouch(slot *slot) {
 		n.batch.unknown = true
 		n.requeue(it, err)
 		return
+	case isRedirected(err):
+		n.requeue(it, err)
+		return
 	case err != nil:
 		n.refused(err)
 	case len(slot.touch.Val()) == 1 && slot.touch.Val()[0] == 1:
@@ -234,6 +234,11 @@ func (n *node) judgeTouch(slot *slot) {
 
 func (n *node) judgeRemoval(slot *slot) {
 	it, err := slot.item, slot.remove.Err()
+	if isRedirected(err) {
+		n.q.tellRejected(it)
+		n.requeue(it, nil)
+		return
+	}
 	if err != nil && !isWrongType(err) { // under a key of another type nothing of ours stands
 		n.refused(err)
 		n.batch.kept = true

@@ -49,6 +49,14 @@ func (l *link) failed(now time.Duration, sent bool) {
 	}
 }
 
+// failedElsewhere records that a command which was sent on to another server got no reply:
+// it may be done later.
+func (l *link) failedElsewhere() {
+	if !l.doubt {
+		l.doubt, l.settleAt = true, 0
+	}
+}
+
 // answered records that a batch got all its replies.
 func (l *link) answered(now time.Duration) {
 	if l.failures > 0 {

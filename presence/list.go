@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 // A Pod is one member of push:pods.
@@ -22,12 +25,15 @@ type Pod struct {
 // ListPods reads all pods from Redis (TIME, ZRANGE, HGETALL), sorted by
 // channel. It judges none of them: that takes having watched them for a lease,
 // as a Pods does.
-func ListPods(ctx context.Context, c redis.UniversalClient, k Keys) ([]Pod, error) {
-	pipe := c.Pipeline()
-	scores := pipe.ZRangeWithScores(ctx, k.Pods(), 0, -1)
-	infos := pipe.HGetAll(ctx, k.PodsInfo())
-	clock := pipe.Time(ctx)
-	if _, err := pipe.Exec(ctx); err != nil {
+func ListPods(ctx context.Context, r *redisconn.Redis, k Keys) ([]Pod, error) {
+	scores := redis.NewZSliceCmd(ctx, "zrange", k.Pods(), 0, -1, "withscores")
+	infos := redis.NewMapStringStringCmd(ctx, "hgetall", k.PodsInfo())
+	clock := redis.NewTimeCmd(ctx, "time")
+	pipe := r.Pipeline(true)
+	pipe.Add(k.Pods(), scores, clock)
+	pipe.Add(k.PodsInfo(), infos)
+	pipe.Exec(ctx)
+	if err := cmp.Or(scores.Err(), infos.Err(), clock.Err()); err != nil {
 		return nil, fmt.Errorf("presence: list pods: %w", err)
 	}
 	now := clock.Val().UnixMilli()

@@ -8,23 +8,30 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 // look is what is looked up for an entry: the keys that may speak against it. It is part
 // of a slot.
 //
-// For a registration each key is asked for by itself (GET), behind the entry's write in
-// the same pipeline: who writes such a key, and reads the user's hash after it, finds every
-// connection that the key did not stop. For the renewals of a batch all keys are counted
-// by one command (EXISTS), which costs half as much for each; only where one of them
-// exists, the batch's entries are checked one by one.
+// The keys of all entries of a batch, behind their writes in the same pipeline, are counted
+// by one command (EXISTS): who writes such a key, and reads the user's hash after it, finds
+// every connection that the key did not stop. Only where one of them exists, each key is asked
+// for by itself (GET), in one more pipeline.
 //
-// No two keys stand in one transaction: in a Cluster they are in several slots. There,
-// where one EXISTS can't do, each renewal is to be checked by itself.
+// In a Cluster the keys are in several slots. There the user's own are counted for each entry
+// by itself, in the batch, and the others at their nodes, behind it.
 type look struct {
-	key struct{ block, after, revoked, used string }
+	used bool // the credential for one connection is looked at, too
+	key  struct{ block, after, revoked, used string }
 
-	block, after, revoked, used *redis.StringCmd
+	block, after, revoked, usedBy *redis.StringCmd
+
+	// In a Cluster, or where it is not known to be none: how many exist.
+	own, ownBoth        *redis.IntCmd // of block; of block and after
+	anyRevoked, anyUsed *redis.IntCmd
+	counted             [3]*redis.IntCmd // those of them that are asked for
 }
 
 func stringCmd(args ...any) *redis.StringCmd {
@@ -47,44 +54,15 @@ func (b *batch) appendLookKeys(k Keys, it *item) {
 	}
 }
 
-// addLook adds the look-ups for an entry.
-func (b *batch) addLook(s *slot, k Keys) {
+// addWatch adds the keys of an entry to those that are counted.
+func (b *batch) addWatch(s *slot, n *node) {
 	l, c := &s.look, s.item.entry.Credential
+	l.used = false
 	l.key.block = b.next()
-	if l.block == nil {
-		l.block = stringCmd("get", &l.key.block)
-	}
-	use(b, l.block)
-	if c == nil {
+	if b.spread {
+		b.addCounts(s, n)
 		return
 	}
-	l.key.after = b.next()
-	if l.after == nil {
-		l.after = stringCmd("get", &l.key.after)
-	}
-	use(b, l.after)
-	b.dated = true
-	if c.ID == "" {
-		return
-	}
-	l.key.revoked = b.next()
-	if l.revoked == nil {
-		l.revoked = stringCmd("get", &l.key.revoked)
-	}
-	use(b, l.revoked)
-	if c.Once != 0 && s.item.op == checking { // a registration makes it
-		l.key.used = k.Used(c.ID)
-		if l.used == nil {
-			l.used = stringCmd("get", &l.key.used)
-		}
-		use(b, l.used)
-	}
-}
-
-// addWatch adds the keys of an entry that is renewed to those that are counted.
-func (b *batch) addWatch(s *slot) {
-	l, c := &s.look, s.item.entry.Credential
-	l.key.block = b.next()
 	b.watched = append(b.watched, &l.key.block)
 	if c == nil {
 		return
@@ -92,14 +70,67 @@ func (b *batch) addWatch(s *slot) {
 	l.key.after = b.next()
 	b.watched = append(b.watched, &l.key.after)
 	b.dated = true
-	if c.ID != "" {
-		l.key.revoked = b.next()
-		b.watched = append(b.watched, &l.key.revoked)
+	if c.ID == "" {
+		return
+	}
+	l.key.revoked = b.next()
+	b.watched = append(b.watched, &l.key.revoked)
+	if l.used = c.Once != 0 && s.item.op == checking; l.used { // a registration makes it
+		l.key.used = n.opt.Keys.Used(c.ID)
+		b.watched = append(b.watched, &l.key.used)
 	}
 }
 
+// addCounts is addWatch in a Cluster.
+func (b *batch) addCounts(s *slot, n *node) {
+	l, c := &s.look, s.item.entry.Credential
+	l.counted = [3]*redis.IntCmd{}
+	if c == nil {
+		if l.own == nil {
+			l.own = intCmd("exists", &l.key.block)
+		}
+		l.counted[0] = use(b, l.own)
+		return
+	}
+	l.key.after = b.next()
+	if l.ownBoth == nil {
+		l.ownBoth = intCmd("exists", &l.key.block, &l.key.after)
+		l.anyRevoked = intCmd("exists", &l.key.revoked)
+		l.anyUsed = intCmd("exists", &l.key.used)
+	}
+	l.counted[0] = use(b, l.ownBoth)
+	b.dated = true
+	if c.ID == "" {
+		return
+	}
+	l.key.revoked = b.next()
+	l.counted[1] = l.anyRevoked
+	n.useBehind(l.key.revoked, l.anyRevoked)
+	if l.used = c.Once != 0 && s.item.op == checking; l.used { // a registration makes it
+		l.key.used = n.opt.Keys.Used(c.ID)
+		l.counted[2] = l.anyUsed
+		n.useBehind(l.key.used, l.anyUsed)
+	}
+}
+
+// count returns how many of an entry's keys exist in a Cluster.
+func (l *look) count() (n int64, err error) {
+	for i, c := range l.counted {
+		if c == nil {
+			continue
+		}
+		if err := c.Err(); err != nil && i > 0 {
+			return 0, elsewhereError{err}
+		} else if err != nil {
+			return 0, err
+		}
+		n += c.Val()
+	}
+	return n, nil
+}
+
 // addShared adds what is looked up once for the batch.
-func (b *batch) addShared() {
+func (b *batch) addShared(n *node) {
 	if len(b.watched) > 1 {
 		b.watch = intCmd(b.watched...)
 		b.cmds = append(b.cmds, b.watch)
@@ -108,33 +139,114 @@ func (b *batch) addShared() {
 		if b.validAfter == nil {
 			b.validAfter = stringCmd("get", b.validAfterKey)
 		}
+		if b.spread {
+			n.useBehind(b.validAfterKey, b.validAfter)
+			return
+		}
 		use(b, b.validAfter)
 	}
+}
+
+// suspect reports whether something may speak against one of the batch's entries.
+func (b *batch) suspect() bool {
+	if !b.spread {
+		return b.watch != nil && b.watch.Err() == nil && b.watch.Val() > 0
+	}
+	for i, it := range b.items {
+		if it.op == unregistering {
+			continue
+		}
+		if n, _ := b.slots[i].look.count(); n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// lookCloser asks for the keys of each entry, in a pipeline of its own.
+func (n *node) lookCloser(ctx context.Context) error {
+	pipe := n.redis.Pipeline(false)
+	var last *redis.StringCmd
+	ask := func(key *string) *redis.StringCmd {
+		last = stringCmd("get", key)
+		n.addAt(pipe, *key, last)
+		return last
+	}
+	for i, it := range n.batch.items {
+		if !n.looks(it) {
+			continue
+		}
+		l, c := &n.batch.slots[i].look, it.entry.Credential
+		l.block = ask(&l.key.block)
+		if c == nil {
+			continue
+		}
+		l.after = ask(&l.key.after)
+		if c.ID != "" {
+			l.revoked = ask(&l.key.revoked)
+		}
+		if l.used {
+			l.usedBy = ask(&l.key.used)
+		}
+	}
+	pipe.Exec(ctx) // judged command by command
+	if err := last.Err(); redisconn.IsLinkError(err) && !n.batch.spread {
+		return err
+	}
+	return nil
+}
+
+// looks reports whether keys are looked up for an item.
+func (n *node) looks(it *item) bool {
+	return it.op == registering || it.op == checking || it.op == renewing && n.opt.Refused != nil
 }
 
 // judge says what speaks against an entry; nil, nil: nothing does. The error says that it
 // is not known, and is one of the key alone where it is an errBadTime.
 func (l *look) judge(b *batch, it *item) (*Refused, error) {
-	if r, err := exists(l.block, Blocked, l.key.block); r != nil || err != nil {
-		return r, err
+	suspect := b.suspects
+	if b.spread {
+		if _, err := l.count(); err != nil {
+			return nil, err
+		}
+	} else if err := b.watch.Err(); err != nil {
+		return nil, err
 	}
 	c := it.entry.Credential
+	if suspect {
+		if r, err := exists(l.block, Blocked, l.key.block); r != nil || err != nil {
+			return r, err
+		}
+	}
 	if c == nil {
 		return nil, nil
 	}
-	if r, err := later(l.after, l.key.after, c.Issued); r != nil || err != nil {
-		return r, err
+	if suspect {
+		if r, err := later(l.after, l.key.after, c.Issued); r != nil || err != nil {
+			return r, err
+		}
 	}
-	if r, err := later(b.validAfter, b.validAfterKey, c.Issued); r != nil || err != nil || c.ID == "" {
-		return r, err
+	if r, err := later(b.validAfter, b.validAfterKey, c.Issued); r != nil || err != nil || !suspect {
+		return r, b.elsewhere(err)
 	}
-	if r, err := exists(l.revoked, Revoked, l.key.revoked); r != nil || err != nil {
-		return r, err
+	if c.ID != "" {
+		if r, err := exists(l.revoked, Revoked, l.key.revoked); r != nil || err != nil {
+			return r, b.elsewhere(err)
+		}
 	}
-	if it.op == checking && c.Once != 0 {
-		return exists(l.used, Used, l.key.used)
+	if l.used {
+		r, err := exists(l.usedBy, Used, l.key.used)
+		return r, b.elsewhere(err)
 	}
 	return nil, nil
+}
+
+// elsewhere marks what has failed at another node as such.
+func (b *batch) elsewhere(err error) error {
+	if err == nil || !b.spread || errors.Is(err, errBadTime) {
+		return err
+	}
+	return elsewhereError{err}
 }
 
 // exists refuses an entry where the key exists, of whatever type.

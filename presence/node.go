@@ -7,20 +7,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"pushpod/redisconn"
 )
 
-// shared is what a Store and its node have in common.
+// shared is what a Store and its nodes have in common.
 type shared struct {
 	// Static after construction.
 	opt     Options
+	redis   *redisconn.Redis
 	channel string
 	epoch   time.Time
 	seed    maphash.Seed
 
-	count counters
+	count   counters
+	calling sync.Mutex // held while callbacks are called
+
+	mu     sync.Mutex // protects what follows, and the queues and alarms of all nodes
+	routes routes
 }
 
 // now returns the time since the store's epoch, by the monotonic clock.
@@ -31,13 +34,15 @@ func (s *shared) now() time.Duration { return time.Since(s.epoch) }
 // and what was found in its users' hashes.
 type node struct {
 	*shared
-	client redis.UniversalClient
-	dials  *atomic.Uint64 // connections made
-	wake   chan struct{}  // something was queued
+	server *redisconn.Node
+	wake   chan struct{} // something was queued
 
-	mu    sync.Mutex // protects what follows
-	q     queue
-	alarm alarm
+	// Guarded by shared.mu.
+	q      queue
+	alarm  alarm
+	flight []*item            // of the batch under way
+	cancel context.CancelFunc // ends the batch under way; nil: there is none
+	gone   bool               // the node is in the map no more
 
 	// Owned by the goroutine of run.
 	link    link
@@ -46,32 +51,22 @@ type node struct {
 	sweeper sweeper
 	sent    time.Duration // when the last pipeline was
 	calls   []outcome     // whose callbacks are being called
+	trial   trial
 
 	failure atomic.Pointer[error]
+	away    atomic.Int64 // a time.Duration since the epoch: until then nobody asks the server for keys
 }
 
-func newNode(s *shared, c redis.UniversalClient) *node {
+func newNode(s *shared, server *redisconn.Node) *node {
 	return &node{
 		shared:  s,
-		client:  c,
-		dials:   redisconn.CountDials(c),
+		server:  server,
 		wake:    make(chan struct{}, 1),
-		q:       newQueue(s.opt.Backlog),
+		q:       newQueue(s.opt.Backlog, &s.routes.held),
 		batch:   newBatch(s.opt, s.channel),
 		sweeper: newSweeper(s.opt),
 		sent:    -time.Hour,
 	}
-}
-
-// open reports whether the node takes more; the caller then holds n.mu, and
-// calls queued.
-func (n *node) open() bool {
-	n.mu.Lock()
-	if n.q.closed {
-		n.mu.Unlock()
-		return false
-	}
-	return true
 }
 
 // err is Store.Err.
@@ -88,17 +83,17 @@ func (n *node) setErr(err error) {
 	if err == nil {
 		if before != nil {
 			n.failure.Store(nil)
-			n.opt.Log.Info().Str("pod", n.channel).Msg("Redis accepts presence writes again")
+			n.opt.Log.Info().Str("pod", n.channel).Stringer("redis", n.server).Msg("Redis accepts presence writes again")
 		}
 		return
 	}
 	n.failure.Store(&err)
 	if before == nil {
-		n.opt.Log.Warn().Str("pod", n.channel).Err(err).Msg("Redis does not accept presence writes; new connections get 503 until it does")
+		n.opt.Log.Warn().Str("pod", n.channel).Stringer("redis", n.server).Err(err).Msg("Redis does not accept presence writes; new connections get 503 until it does")
 	}
 }
 
-// run is Store.Run.
+// run sends what is queued until ctx ends, and then what is left; or until the node is gone.
 func (n *node) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -113,7 +108,7 @@ func (n *node) run(ctx context.Context) {
 			n.refuse()
 			done, deadline = nil, now+n.opt.Timeout
 		}
-		if now >= deadline || done == nil && n.finished() {
+		if now >= deadline || done == nil && n.finished() || n.leaves() {
 			break
 		}
 		if due := n.due(now, done == nil); due > now {
@@ -150,7 +145,7 @@ func (n *node) finished() bool {
 	if n.link.doubt { // there is no time to let it settle
 		n.repeatRemovals()
 	}
-	return n.q.joining.len()+n.q.staying.len()+n.q.leaving.len()+n.q.exams.len() == 0
+	return n.q.joining.len()+n.q.staying.len()+n.q.leaving.len()+n.q.exams.len()+len(n.q.parked) == 0
 }
 
 func (n *node) callOutcomes() {
@@ -161,6 +156,7 @@ func (n *node) callOutcomes() {
 		if len(n.calls) == 0 {
 			return
 		}
+		n.calling.Lock()
 		last := len(n.calls) - 1
 		for last >= 0 && n.calls[last].registered == nil {
 			last--
@@ -169,6 +165,7 @@ func (n *node) callOutcomes() {
 			n.calls[i].result.More = i < last
 			n.calls[i].call()
 		}
+		n.calling.Unlock()
 		clear(n.calls)
 	}
 }

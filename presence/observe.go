@@ -16,10 +16,15 @@ import "time"
 type observations struct {
 	lease  time.Duration
 	maxGap time.Duration // between two heartbeats of one's own that succeeded
-	pods   map[string]*observed
-	begun  bool
-	gap    bool      // the last heartbeat failed
-	last   time.Time // when the last heartbeat succeeded
+
+	// An absent score counts only once it has been absent for a lease. In a Cluster the
+	// scores may be lost where entries are not.
+	patient bool
+
+	pods  map[string]*observed
+	begun bool
+	gap   bool      // the last heartbeat failed
+	last  time.Time // when the last heartbeat succeeded
 }
 
 // observed is one pod as seen.
@@ -63,10 +68,15 @@ func (o *observations) fail() { o.gap = true }
 // all records a reading of all pods (a survey).
 func (o *observations) all(read map[string]reading, now time.Time) {
 	o.some(read, now)
-	for channel := range o.pods {
-		if _, there := read[channel]; !there {
-			delete(o.pods, channel) // nothing is left of it
+	for channel, p := range o.pods {
+		if _, there := read[channel]; there {
+			continue
 		}
+		if o.patient && !(p.absent && now.Sub(p.since) > keepAbsent*o.lease) {
+			p.take(reading{}, now)
+			continue
+		}
+		delete(o.pods, channel) // nothing is left of it
 	}
 }
 
@@ -108,8 +118,14 @@ func (o *observations) dead(channel string, now time.Time) bool {
 		return false
 	}
 	p := o.pods[channel]
+	if o.patient && (p == nil || p.absent) {
+		return p != nil && p.read.Sub(p.since) >= o.lease
+	}
 	return p == nil || p.absent || p.still(o.lease)
 }
+
+// keepAbsent is for how many leases an absent pod is watched.
+const keepAbsent = 4
 
 // still reports whether the score has not changed for so long, from one reading to another.
 func (p *observed) still(d time.Duration) bool { return !p.absent && p.read.Sub(p.since) >= d }
@@ -118,6 +134,9 @@ func (p *observed) still(d time.Duration) bool { return !p.absent && p.read.Sub(
 // lease by Redis's clock, or ahead of it, and has not been watched for long enough.
 func (o *observations) suspected(channel string, redisMs int64) bool {
 	p := o.pods[channel]
+	if p != nil && p.absent && o.patient {
+		return p.read.Sub(p.since) < o.lease
+	}
 	if p == nil || p.absent || p.still(o.lease) {
 		return false
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 // single is a registration against which nothing speaks, but whose credential lets in one
@@ -25,16 +27,17 @@ func (n *node) useUp(ctx context.Context) {
 		return
 	}
 	cmds := make([]redis.Cmder, 0, 2*len(singles))
+	pipe := n.redis.Pipeline(false)
 	now := time.Now()
 	for _, c := range singles {
 		key, uuid := n.opt.Keys.Used(c.it.entry.Credential.ID), FormatUUID(c.it.entry.UUID)
-		cmds = append(cmds, setOnce(key, uuid, c.it.entry.Credential.Once, now), stringCmd("get", key))
+		set, get := setOnce(key, uuid, c.it.entry.Credential.Once, now), stringCmd("get", key)
+		cmds = append(cmds, set, get)
+		n.addAt(pipe, key, set, get)
 	}
-	pipe := n.client.Pipeline()
-	_ = pipe.BatchProcess(ctx, cmds...) // only queues
-	_, _ = pipe.Exec(ctx)               // judged command by command
-	if err := cmds[len(cmds)-1].Err(); isLinkError(err) {
-		n.usesFailed(cmds, err)
+	pipe.Exec(ctx) // judged command by command
+	if err := cmds[len(cmds)-1].Err(); redisconn.IsLinkError(err) && !n.batch.spread {
+		n.usesFailed(err)
 		return
 	}
 	n.mu.Lock()
@@ -55,13 +58,13 @@ func setOnce(key, value string, until int64, now time.Time) *redis.StatusCmd {
 
 // usesFailed deals with a failure on the way to Redis, as linkFailed does: the
 // registrations are made anew, or given up.
-func (n *node) usesFailed(cmds []redis.Cmder, err error) {
+func (n *node) usesFailed(err error) {
 	b := &n.batch
-	b.items, b.exams, b.cmds = b.items[:0], nil, append(b.cmds[:0], cmds...)
+	b.items, b.exams = b.items[:0], nil
 	for _, c := range b.singles {
 		b.items = append(b.items, c.it)
 	}
-	n.linkFailed(err)
+	n.linkFailed(err, true)
 }
 
 // judgeUse ends a registration. The caller holds n.mu.
@@ -76,7 +79,7 @@ func (n *node) judgeUse(c single, set error, get *redis.StringCmd) {
 	switch {
 	case err != nil:
 		n.count.errors.Add(1)
-		n.q.giveUp(c.it, fmt.Errorf("%w: use a credential: %w", ErrUnavailable, err))
+		n.giveUp(c.it, fmt.Errorf("%w: use a credential: %w", ErrUnavailable, err))
 	case value != FormatUUID(c.it.entry.UUID):
 		n.count.refused.Add(1)
 		n.reject(c.it, &Refused{Ground: Used, Key: n.opt.Keys.Used(c.it.entry.Credential.ID)})

@@ -26,7 +26,7 @@ func TestOptionsThatAreNotGivenHaveTheirDefaults(t *testing.T) {
 }
 
 func TestLatenciesAreCountedByTheirBounds(t *testing.T) {
-	s := &Store{shared: &shared{}, node: &node{}}
+	s := &Store{&shared{}}
 	for _, took := range []time.Duration{100 * time.Microsecond, 101 * time.Microsecond, 204800 * time.Microsecond, time.Second} {
 		s.count.batch(3, 7, took)
 	}
@@ -47,9 +47,10 @@ func TestLatenciesAreCountedByTheirBounds(t *testing.T) {
 }
 
 func TestWhatWaitsIsCounted(t *testing.T) {
-	s := &Store{shared: &shared{}, node: &node{q: newQueue(10)}}
-	s.node.q.renew(Entry{User: "alice", UUID: NewUUID(1)}, 0)
-	s.node.q.chore("bob", nil, false)
+	n := testNode(t, Options{})
+	s := &Store{n.shared}
+	n.q.renew(Entry{User: "alice", UUID: NewUUID(1)}, 0)
+	n.q.chore("bob", nil, false)
 	if n := s.Stats().Waiting; n != 2 {
 		t.Errorf("%d operations wait, want 2", n)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"pushpod/internal/redistest"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // A connection's life in random interleavings with those of others, over a link
@@ -20,7 +21,7 @@ func TestWhatIsHeldStandsAfterRandomLivesOverACutLink(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
 		proxy := redistest.NewProxy(t, w.addr)
 		s := w.store("a:1", func(o *presence.Options) {
-			o.Client, o.TTL, o.Batch = w.client(proxy.Addr()), time.Minute, 64
+			o.Redis, o.TTL, o.Batch = redisconn.Of(w.client(proxy.Addr())), time.Minute, 64
 		})
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
@@ -123,7 +124,7 @@ func TestWriteThatArrivesAfterItsRemovalIsRemovedAgain(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
 		proxy := redistest.NewProxy(t, w.addr)
 		s := w.store("a:1", func(o *presence.Options) {
-			o.Client, o.TTL, o.Timeout = w.client(proxy.Addr()), time.Minute, 300*time.Millisecond
+			o.Redis, o.TTL, o.Timeout = redisconn.Of(w.client(proxy.Addr())), time.Minute, 300*time.Millisecond
 		})
 		s.mustRegister(entry("warm-up"))
 		proxy.Strand()

@@ -9,7 +9,7 @@ import (
 func TestANodeSleepsUntilSomethingIsDue(t *testing.T) {
 	const pace = time.Minute
 	n, e := testNode(t, Options{Pace: pace}), Entry{User: "alice", UUID: NewUUID(1)}
-	s := &Store{shared: n.shared, node: n}
+	s := &Store{n.shared}
 	n.sent = n.now()
 	want := func(what string, at time.Duration) {
 		t.Helper()

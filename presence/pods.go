@@ -13,13 +13,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/internal/backoff"
+	"pushpod/redisconn"
 )
 
 // PodsOptions says who this pod is and how the pods watch each other.
 type PodsOptions struct {
-	Client redis.UniversalClient
-	Keys   Keys
-	Pod    string // own address, host:port
+	Redis *redisconn.Redis
+	Keys  Keys
+	Pod   string // own address, host:port
 
 	Heartbeat time.Duration // between two heartbeats; 0: 3 s
 	Lease     time.Duration // a score unchanged for so long is a dead pod's; 0: 10 s
@@ -193,21 +194,24 @@ func (p *Pods) mayBeat() error {
 
 // beat does the round trips of a heartbeat: the score is Redis's own time.
 func (p *Pods) beat(ctx context.Context) (away time.Duration, err error) {
-	micros, err := p.readTime(ctx, p.opt.Client)
+	m := p.opt.Redis.Map()
+	micros, err := p.readTime(ctx, m.Of(p.opt.Keys.Pods()).Retrying())
 	if err != nil {
+		p.opt.Redis.Refresh()
 		return 0, err
 	}
 	score := float64(micros / 1000)
-	pipe := p.opt.Client.Pipeline()
-	pipe.ZAdd(ctx, p.opt.Keys.Pods(), redis.Z{Score: score, Member: p.channel})
-	pipe.HSet(ctx, p.opt.Keys.PodsInfo(), p.channel, p.describe())
-	look := p.survey(ctx, pipe)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) { // a suspect that is absent
+	h := p.podsPipeline()
+	h.onPods(redis.NewIntCmd(ctx, "zadd", p.opt.Keys.Pods(), score, p.channel))
+	h.onInfo(redis.NewIntCmd(ctx, "hset", p.opt.Keys.PodsInfo(), p.channel, p.describe()))
+	look := p.survey(ctx, h)
+	if err := h.exec(ctx); err != nil {
 		return 0, err // the first command's that failed: a heartbeat is all of them
 	}
 	now := p.opt.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.seen.patient = m.Kind == redisconn.Cluster
 	p.score = score
 	look(now)
 	p.err = nil
@@ -335,10 +339,10 @@ func (p *Pods) Leave(ctx context.Context) error {
 	defer p.beating.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, p.opt.Timeout)
 	defer cancel()
-	pipe := p.opt.Client.Pipeline()
-	pipe.ZRem(ctx, p.opt.Keys.Pods(), p.channel)
-	pipe.HDel(ctx, p.opt.Keys.PodsInfo(), p.channel)
-	if _, err := pipe.Exec(ctx); err != nil {
+	h := p.podsPipeline()
+	h.onPods(redis.NewIntCmd(ctx, "zrem", p.opt.Keys.Pods(), p.channel))
+	h.onInfo(redis.NewIntCmd(ctx, "hdel", p.opt.Keys.PodsInfo(), p.channel))
+	if err := h.exec(ctx); err != nil {
 		return fmt.Errorf("presence: leave: %w", err)
 	}
 	return nil

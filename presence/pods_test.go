@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 func TestClaimedPodStandsInBothKeys(t *testing.T) {
@@ -47,7 +48,7 @@ func TestClaimedPodStandsInBothKeys(t *testing.T) {
 				t.Errorf("an own UUID made %d ms after the start: stale = %v", ms-p.Started(), got)
 			}
 		}
-		pods, err := presence.ListPods(t.Context(), w.admin, w.keys)
+		pods, err := presence.ListPods(t.Context(), redisconn.Of(w.admin), w.keys)
 		if err != nil || len(pods) != 1 || pods[0].Address != "a:1" || pods[0].Info.Connections != 7 {
 			t.Fatalf("ListPods = %+v, %v", pods, err)
 		}
@@ -190,7 +191,7 @@ func TestClaimWaitsForALeaseAfterALookThatFailed(t *testing.T) {
 		return send()
 	}))
 	var log strings.Builder
-	w.pods("a:1", func(o *presence.PodsOptions) { o.Client, o.Log = client, zerolog.New(&log) })
+	w.pods("a:1", func(o *presence.PodsOptions) { o.Redis, o.Log = redisconn.Of(client), zerolog.New(&log) })
 	if failed.IsZero() {
 		t.Fatal("no look failed")
 	}
@@ -225,7 +226,7 @@ func TestNobodyIsDeadAfterAHeartbeatOfOnesOwnThatFailed(t *testing.T) {
 			}
 			return send()
 		}))
-		p := w.pods("a:1", func(o *presence.PodsOptions) { o.Client, o.Heartbeat = client, time.Hour })
+		p := w.pods("a:1", func(o *presence.PodsOptions) { o.Redis, o.Heartbeat = redisconn.Of(client), time.Hour })
 		never := w.keys.PodChannel("never:1")
 		if !p.Dead(never) {
 			t.Error("a pod that was never seen is not dead")
@@ -254,7 +255,7 @@ func TestPodsAreListedInOrderWithTheirAge(t *testing.T) {
 			w.score(w.keys.PodChannel(fmt.Sprint(9-i, ":1")), float64(now.Add(-time.Duration(9-i)*time.Minute).UnixMilli()))
 		}
 		w.score("no channel of a pod's", 0)
-		pods, err := presence.ListPods(t.Context(), w.admin, w.keys)
+		pods, err := presence.ListPods(t.Context(), redisconn.Of(w.admin), w.keys)
 		if err != nil || len(pods) != 11 || pods[0].Address != "" {
 			t.Fatalf("ListPods = %+v, %v", pods, err)
 		}
@@ -289,7 +290,7 @@ func TestClaimRecognisesItsOwnWriteAfterALostAnswer(t *testing.T) {
 			client := w.client(w.addr)
 			lost := &lostAnswer{to: "zadd"}
 			client.AddHook(lost)
-			p := w.unclaimed("a:1", func(o *presence.PodsOptions) { o.Client = client })
+			p := w.unclaimed("a:1", func(o *presence.PodsOptions) { o.Redis = redisconn.Of(client) })
 			begun := time.Now()
 			if err := p.Claim(t.Context()); err != nil {
 				t.Fatal(err)
@@ -335,7 +336,7 @@ func TestHeartbeatBringsBackWhatAnEmptiedRedisLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "the pod is back", func() error {
-			pods, err := presence.ListPods(t.Context(), w.admin, w.keys)
+			pods, err := presence.ListPods(t.Context(), redisconn.Of(w.admin), w.keys)
 			if err != nil || len(pods) != 1 || pods[0].Info.Started != started {
 				return fmt.Errorf("%+v, %v", pods, err)
 			}

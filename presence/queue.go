@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
@@ -72,9 +71,14 @@ func (o outcome) call() {
 type queue struct {
 	backlog int // bound on renewals, on unregistrations, and on users to examine
 
+	// What is in flight at another node than its slot is at now. It is passed over until it
+	// is not; parked is what has been.
+	held   *map[UUID]*node
+	parked []*item
+
 	waiting map[UUID]*item
 	joining fifo[*item] // registrations and checks
-	staying fifo[*item] // renewals, and checks of what is renewed
+	staying fifo[*item] // renewals
 	leaving fifo[*item] // unregistrations
 	renewal int         // live items in staying
 	removal int         // live items in leaving
@@ -90,9 +94,10 @@ type queue struct {
 	dropped uint64 // operations given up because too many waited
 }
 
-func newQueue(backlog int) queue {
+func newQueue(backlog int, held *map[UUID]*node) queue {
 	return queue{
 		backlog:  backlog,
+		held:     held,
 		waiting:  make(map[UUID]*item),
 		examined: make(map[string]*exam),
 	}
@@ -164,23 +169,6 @@ func (q *queue) check(e Entry, joins bool, done func(error), now time.Duration) 
 	it := q.item(e, checking, now)
 	it.checked, it.joins = done, joins
 	q.joining.push(it)
-}
-
-// suspect has an entry that stands checked, and tells where something speaks against it.
-// It waits as renewals do, and is not repeated where it fails: the next renewal is.
-func (q *queue) suspect(e Entry, tell func(Entry, *Refused), now time.Duration) {
-	if q.staying.len() >= q.backlog {
-		q.dropped++
-		return
-	}
-	it := q.item(e, checking, now)
-	it.checked = func(err error) {
-		var refused *Refused
-		if errors.As(err, &refused) {
-			tell(e, refused)
-		}
-	}
-	q.staying.push(it)
 }
 
 func (q *queue) renew(e Entry, now time.Duration) {
@@ -314,6 +302,10 @@ func (q *queue) pull(batch []*item, full int, from *fifo[*item]) []*item {
 			q.recycle(it)
 			continue
 		}
+		if len(*q.held) > 0 && it.op != checking && (*q.held)[it.entry.UUID] != nil {
+			q.parked = append(q.parked, it)
+			continue
+		}
 		q.replace(it)
 		batch = append(batch, it)
 	}
@@ -382,6 +374,7 @@ func (q *queue) dropStaying() (n int) {
 // close gives up everything, with err.
 func (q *queue) close(err error) {
 	q.closed = true
+	q.unpark()
 	q.failJoining(1<<63-1, fmt.Errorf("%w: %w", ErrUnavailable, err))
 	q.dropStaying()
 	for q.leaving.len() > 0 {

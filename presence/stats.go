@@ -67,10 +67,13 @@ func (c *counters) batch(entries, commands int, took time.Duration) {
 
 // Stats returns what has been counted so far.
 func (s *Store) Stats() Stats {
-	n := s.node
-	n.mu.Lock()
-	dropped, waiting := n.q.dropped, len(n.q.waiting)+len(n.q.examined)
-	n.mu.Unlock()
+	s.mu.Lock()
+	dropped, waiting := s.routes.dropped, 0
+	for _, n := range s.routes.of {
+		dropped += n.q.dropped
+		waiting += len(n.q.waiting) + len(n.q.examined)
+	}
+	s.mu.Unlock()
 	c := &s.count
 	stats := Stats{
 		Registered: c.registered.Load(), Rejected: c.rejected.Load(), Refused: c.refused.Load(),

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
+	"pushpod/redisconn"
 )
 
 // What a registration beyond Options.PerUser does.
@@ -29,11 +32,9 @@ const (
 
 // Options says how a Store works.
 type Options struct {
-	// Client should not retry (redisconn.Options.NoRetry): the store repeats by
-	// itself, and must know of every command that may have been sent twice.
-	Client redis.UniversalClient
-	Keys   Keys
-	Pod    string // own address, host:port
+	Redis *redisconn.Redis
+	Keys  Keys
+	Pod   string // own address, host:port
 
 	TTL     time.Duration // an entry that is not renewed is gone after it; 0: 90 s
 	Renew   time.Duration // how often the hub renews each entry; 0: 30 s
@@ -90,25 +91,23 @@ func (o Options) withDefaults() Options {
 // in the hash of its user, with the pod's channel as the value.
 //
 // Register, Check, Renew, Unregister and Heal never block and may be called from any
-// goroutine. What they ask for is sent by Run in batches, one pipeline at a
-// time, while the next one gathers. Operations of one UUID never overtake each
-// other: while one waits, a later one takes its place, and an unregistration is
+// goroutine. What they ask for is sent by Run in batches, to each node of Redis one pipeline
+// at a time, while the next one gathers. Operations of one UUID never overtake each
+// other, also where its slot moves to another node: while one waits, a later one takes its place, and an unregistration is
 // never undone by a renewal that was asked for before it. For one UUID the
 // caller calls Register first, Unregister last, and nothing after it.
 //
-// Callbacks are called from Run's goroutine only, without any lock held; they must
+// Callbacks are called one after the other, from goroutines of Run, without a lock that a method takes; they must
 // not block. Once Run's context has ended, Register, Check and Unregister return ErrClosed.
-type Store struct {
-	*shared
-	node *node // the one Redis server to which everything goes
-}
+type Store struct{ *shared }
 
 // NewStore returns a Store whose Run has not been started. Lookup works without
 // Run.
 func NewStore(o Options) *Store {
 	o = o.withDefaults()
-	s := &shared{opt: o, channel: o.Keys.PodChannel(o.Pod), epoch: time.Now(), seed: maphash.MakeSeed()}
-	return &Store{shared: s, node: newNode(s, o.Client)}
+	s := &shared{opt: o, redis: o.Redis, channel: o.Keys.PodChannel(o.Pod), epoch: time.Now(), seed: maphash.MakeSeed()}
+	s.route(o.Redis.Map())
+	return &Store{s}
 }
 
 // Register writes an entry, and calls done once Redis has it, or when it is
@@ -120,8 +119,8 @@ func NewStore(o Options) *Store {
 // The pod's address has been claimed before (Pods.Claim). Heal's held must
 // report the UUID from before this call on.
 func (s *Store) Register(e Entry, done func(Registered)) error {
-	n := s.node
-	if !n.open() {
+	n := s.open(e.User)
+	if n == nil {
 		return ErrClosed
 	}
 	n.q.register(e, done, n.now())
@@ -135,8 +134,8 @@ func (s *Store) Register(e Entry, done func(Registered)) error {
 // Where the entry joins those that stand, the user's are counted too, and done gets
 // ErrTooMany where Register would refuse it.
 func (s *Store) Check(e Entry, joins bool, done func(error)) error {
-	n := s.node
-	if !n.open() {
+	n := s.open(e.User)
+	if n == nil {
 		return ErrClosed
 	}
 	n.q.check(e, joins, done, n.now())
@@ -148,8 +147,8 @@ func (s *Store) Check(e Entry, joins bool, done func(error)) error {
 // it is missing. A renewal that fails is not repeated: the next period brings
 // another. Options.Refused is told where a key in Redis speaks against the entry.
 func (s *Store) Renew(e Entry) {
-	n := s.node
-	if !n.open() {
+	n := s.open(e.User)
+	if n == nil {
 		return
 	}
 	n.q.renew(e, n.now())
@@ -162,8 +161,8 @@ func (s *Store) Renew(e Entry) {
 // expire, and likewise where Unregister itself returns ErrClosed, without calling
 // done.
 func (s *Store) Unregister(e Entry, done func(error)) error {
-	n := s.node
-	if !n.open() {
+	n := s.open(e.User)
+	if n == nil {
 		return ErrClosed
 	}
 	n.q.unregister(e, done, n.now())
@@ -175,31 +174,55 @@ func (s *Store) Unregister(e Entry, done func(error)) error {
 // sends what is queued, for up to Options.Timeout, and returns nil: all
 // callbacks have been called. It is called once.
 func (s *Store) Run(ctx context.Context) error {
-	s.node.run(ctx)
-	return nil
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		m, started := s.start()
+		for _, n := range started {
+			running.Go(func() { n.run(ctx) })
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.Replaced():
+			s.reroute(s.redis.Map())
+		}
+	}
 }
 
 // Err says why the last write was refused or failed; nil once one has
 // succeeded. While it is not nil, the store itself tries again, at least every
-// second: readiness may rest on it.
-func (s *Store) Err() error { return s.node.err() }
+// second: readiness may rest on it. In a Cluster it is not nil where all nodes fail: to be
+// without one of them is a fault of that node's users, who would fare no better on another pod.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	for _, n := range s.routes.of {
+		if err = n.err(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
 
 // Lookup reads where a user's connections are (HGETALL), oldest first. It may
 // hold stale entries. Fields that are no UUIDs are left out.
 func (s *Store) Lookup(ctx context.Context, user string) ([]Located, error) {
-	return Lookup(ctx, s.opt.Client, s.opt.Keys, user)
+	return Lookup(ctx, s.redis, s.opt.Keys, user)
 }
 
 // Lookup reads where a user's connections are, without a Store.
-func Lookup(ctx context.Context, c redis.UniversalClient, k Keys, user string) ([]Located, error) {
+func Lookup(ctx context.Context, r *redisconn.Redis, k Keys, user string) ([]Located, error) {
 	if err := ValidUser(user); err != nil {
 		return nil, err
 	}
-	fields, err := c.HGetAll(ctx, k.User(user)).Result()
-	if err != nil {
+	key := k.User(user)
+	found := redis.NewMapStringStringCmd(ctx, "hgetall", key)
+	if err := r.Process(ctx, key, found); err != nil {
 		return nil, fmt.Errorf("%w: look up: %w", ErrUnavailable, err)
 	}
-	return locate(fields), nil
+	return locate(found.Val()), nil
 }
 
 // locate returns the entries among a hash's fields, oldest first.

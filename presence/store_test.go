@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 func TestEntryStandsBeforeItsRegistrationIsToldOf(t *testing.T) {
@@ -368,7 +369,7 @@ func TestARunThatEndsAtOnceSendsWhatIsQueued(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := realWorld(t)
-			s := presence.NewStore(presence.Options{Client: w.client(w.addr), Keys: w.keys, Pod: "a:1", TTL: time.Minute, Timeout: testTimeout})
+			s := presence.NewStore(presence.Options{Redis: redisconn.Of(w.client(w.addr)), Keys: w.keys, Pod: "a:1", TTL: time.Minute, Timeout: testTimeout})
 			channel := w.keys.PodChannel("a:1")
 			answers := make(chan error, x.joins+x.leaves)
 			var stand []presence.Entry
@@ -414,7 +415,7 @@ func TestAStoreThatEndsTakesNothingMore(t *testing.T) {
 		}
 		return send()
 	}))
-	s := presence.NewStore(presence.Options{Client: client, Keys: w.keys, Pod: "a:1", Timeout: patience})
+	s := presence.NewStore(presence.Options{Redis: redisconn.Of(client), Keys: w.keys, Pod: "a:1", Timeout: patience})
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 // surveyShare is how many heartbeats there are to a survey for each pod: were all pods
@@ -19,15 +21,17 @@ const surveyShare = 4
 // survey adds the reading of other pods to a heartbeat: of all pods (ZRANGE, HGETALL)
 // where it is time, else of those that are suspected. The result takes the replies in,
 // and is called with p.mu held. The caller holds p.beating.
-func (p *Pods) survey(ctx context.Context, pipe redis.Pipeliner) func(now time.Time) {
+func (p *Pods) survey(ctx context.Context, h *podsPipeline) func(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.unread++; p.unread < len(p.seen.pods)/surveyShare {
-		return p.read(ctx, pipe, p.seen.suspects(p.clock.now(p.opt.Now())/1000))
+		return p.read(ctx, h, p.seen.suspects(p.clock.now(p.opt.Now())/1000))
 	}
 	p.unread = 0
-	scores := pipe.ZRangeWithScores(ctx, p.opt.Keys.Pods(), 0, -1)
-	infos := pipe.HGetAll(ctx, p.opt.Keys.PodsInfo())
+	scores := redis.NewZSliceCmd(ctx, "zrange", p.opt.Keys.Pods(), 0, -1, "withscores")
+	infos := redis.NewMapStringStringCmd(ctx, "hgetall", p.opt.Keys.PodsInfo())
+	h.onPods(scores)
+	h.onInfo(infos)
 	return func(now time.Time) {
 		read := make(map[string]reading, len(scores.Val()))
 		for channel, info := range infos.Val() {
@@ -41,12 +45,14 @@ func (p *Pods) survey(ctx context.Context, pipe redis.Pipeliner) func(now time.T
 }
 
 // read adds the reading of some pods to a pipeline (ZSCORE and HGET of each).
-func (p *Pods) read(ctx context.Context, pipe redis.Pipeliner, channels []string) func(now time.Time) {
+func (p *Pods) read(ctx context.Context, h *podsPipeline, channels []string) func(now time.Time) {
 	scores := make([]*redis.FloatCmd, len(channels))
 	infos := make([]*redis.StringCmd, len(channels))
 	for i, channel := range channels {
-		scores[i] = pipe.ZScore(ctx, p.opt.Keys.Pods(), channel)
-		infos[i] = pipe.HGet(ctx, p.opt.Keys.PodsInfo(), channel)
+		scores[i] = redis.NewFloatCmd(ctx, "zscore", p.opt.Keys.Pods(), channel)
+		infos[i] = redis.NewStringCmd(ctx, "hget", p.opt.Keys.PodsInfo(), channel)
+		h.onPods(scores[i])
+		h.onInfo(infos[i])
 	}
 	return func(now time.Time) {
 		read := make(map[string]reading, len(channels))
@@ -82,14 +88,55 @@ func (p *Pods) Look(ctx context.Context, channels []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.opt.Timeout)
 	defer cancel()
-	pipe := p.opt.Client.Pipeline()
-	take := p.read(ctx, pipe, unread)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	h := p.podsPipeline()
+	take := p.read(ctx, h, unread)
+	if err := h.exec(ctx); err != nil {
 		return fmt.Errorf("presence: read scores of pods: %w", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	take(p.opt.Now())
+	return nil
+}
+
+// podsPipeline is commands on push:pods and on push:pods:info, which in a Cluster may be at
+// two nodes.
+type podsPipeline struct {
+	*redisconn.Pipeline
+	keys       Keys
+	cluster    bool
+	pods, info []redis.Cmder
+}
+
+func (p *Pods) podsPipeline() *podsPipeline {
+	return &podsPipeline{
+		Pipeline: p.opt.Redis.Pipeline(true), keys: p.opt.Keys, cluster: p.opt.Redis.Map().Kind == redisconn.Cluster,
+	}
+}
+
+func (h *podsPipeline) onPods(c redis.Cmder) {
+	h.Add(h.keys.Pods(), c)
+	h.pods = append(h.pods, c)
+}
+
+func (h *podsPipeline) onInfo(c redis.Cmder) {
+	h.Add(h.keys.PodsInfo(), c)
+	h.info = append(h.info, c)
+}
+
+// exec does the commands and returns the first error, where something absent is none. In a
+// Cluster descriptions may be away: who lives and who is dead is known without them.
+func (h *podsPipeline) exec(ctx context.Context) error {
+	h.Exec(ctx)
+	all := h.pods
+	if !h.cluster {
+		all = slices.Concat(h.pods, h.info)
+	}
+	for _, c := range all {
+		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -40,8 +40,8 @@ func testNode(t *testing.T, o Options) *node {
 	t.Helper()
 	c := redisconn.NewClient(redisconn.Options{Addresses: []string{"127.0.0.1:1"}})
 	t.Cleanup(func() { _ = c.Close() })
-	o.Client, o.Keys, o.Pod = c, NewKeys("push:"), "a:1"
-	return NewStore(o).node
+	o.Redis, o.Keys, o.Pod = redisconn.Of(c), NewKeys("push:"), "a:1"
+	return NewStore(o).routes.single
 }
 
 func TestACrowdedHashIsAskedForOnce(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 // errShortReply is a server's, or a proxy's, that does not know transactions.
@@ -23,8 +25,8 @@ func transaction(ctx context.Context, c interface{ Pipeline() redis.Pipeliner },
 		pipe.Do(ctx, args...)
 	}
 	exec := pipe.Do(ctx, "exec")
-	cmds, _ := pipe.Exec(ctx) // judged command by command
-	if isLinkError(exec.Err()) {
+	cmds, failed := pipe.Exec(ctx) // judged command by command
+	if redisconn.IsLinkError(exec.Err()) {
 		return exec.Err()
 	}
 	for _, cmd := range cmds {
@@ -34,6 +36,9 @@ func transaction(ctx context.Context, c interface{ Pipeline() redis.Pipeliner },
 		case err != nil:
 			return err
 		}
+	}
+	if failed != nil { // the login was refused
+		return failed
 	}
 	replies, _ := exec.Val().([]any)
 	if len(replies) != len(commands) {

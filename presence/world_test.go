@@ -102,8 +102,8 @@ func (w *world) store(pod string, change func(*presence.Options)) *testStore {
 	if change != nil {
 		change(&o)
 	}
-	if o.Client == nil {
-		o.Client = w.client(w.addr)
+	if o.Redis == nil {
+		o.Redis = redisconn.Of(w.client(w.addr))
 	}
 	s := presence.NewStore(o)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -182,8 +182,8 @@ func (w *world) unclaimed(pod string, change func(*presence.PodsOptions)) *prese
 	if change != nil {
 		change(&o)
 	}
-	if o.Client == nil {
-		o.Client = w.client(w.addr)
+	if o.Redis == nil {
+		o.Redis = redisconn.Of(w.client(w.addr))
 	}
 	return presence.NewPods(o)
 }

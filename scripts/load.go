@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -27,18 +26,10 @@ type FunctionServer interface {
 	FunctionLoadReplace(ctx context.Context, code string) *redis.StringCmd
 }
 
-// masters is what a Cluster's client has in addition: each master keeps
-// libraries of its own.
-type masters interface {
-	ForEachMaster(ctx context.Context, fn func(ctx context.Context, client *redis.Client) error) error
-}
-
-var _ masters = (*redis.ClusterClient)(nil)
-
-// LoadFunctions loads the library into a server (into every master of a
-// Cluster) that has none or an older one, and leaves an equal or newer one
-// alone. It returns whether anything was loaded, and the version found before:
-// 0 where there was none; in a Cluster the lowest.
+// LoadFunctions loads the library into each server (in a Cluster, each master: it keeps
+// libraries of its own) that has none or an older one, and leaves an equal or newer one
+// alone. It returns whether anything was loaded, and the lowest version found before:
+// 0 where there was none. One that fails keeps it from no other.
 //
 // Two that load different versions in the same instant may leave the older
 // one; Redis has no conditional replacement. The newer one is loaded again at
@@ -46,24 +37,17 @@ var _ masters = (*redis.ClusterClient)(nil)
 //
 // Errors: ErrNoFunctions, ErrForeignLibrary, or what Redis answered (FUNCTION
 // LIST, FUNCTION LOAD), such as NOPERM, wrapped.
-func LoadFunctions(ctx context.Context, server FunctionServer) (loaded bool, found int, err error) {
-	cluster, ok := server.(masters)
-	if !ok {
-		return loadInto(ctx, server)
-	}
-	var mu sync.Mutex // ForEachMaster calls from several goroutines
-	first := true
-	err = cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
-		l, f, err := loadInto(ctx, master)
-		mu.Lock()
-		defer mu.Unlock()
+func LoadFunctions(ctx context.Context, servers ...FunctionServer) (loaded bool, found int, err error) {
+	for i, server := range servers {
+		l, f, failed := loadInto(ctx, server)
 		loaded = loaded || l
-		if first || f < found {
+		if i == 0 || f < found {
 			found = f
 		}
-		first = false
-		return err
-	})
+		if failed != nil && err == nil {
+			err = failed
+		}
+	}
 	return loaded, found, err
 }
 

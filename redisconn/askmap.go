@@ -1,0 +1,221 @@
+package redisconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// answer is what a server says of itself, and of the Cluster that it is in.
+type answer struct {
+	kind     Kind
+	ranges   []slotRange // in order
+	replicas []string
+	epoch    int  // of the Cluster, as the server knows it; the highest knows best
+	well     bool // the server can serve all that it has
+}
+
+// slotRange is slots that one master has.
+type slotRange struct {
+	from, to int
+	master   string
+}
+
+const (
+	askAtOnce = 3 // servers
+	askWithin = time.Second
+)
+
+// askAll asks servers that are known, else those that are configured, and returns the
+// best answer of the first few that have one.
+func (r *Redis) askAll(ctx context.Context) (answer, error) {
+	if r.options.SentinelMaster != "" {
+		return answer{kind: Standalone}, nil
+	}
+	var failures []error
+	for addrs := range slices.Chunk(r.askable(), askAtOnce) {
+		answers := make(chan answer, len(addrs))
+		failed := make(chan error, len(addrs))
+		for _, addr := range addrs {
+			go func() { // ends within askWithin
+				a, err := r.askOne(ctx, addr)
+				if err != nil {
+					failed <- fmt.Errorf("ask %s what it is: %w", addr, err)
+					return
+				}
+				answers <- a
+			}()
+		}
+		var best answer
+		found := false
+		for range addrs {
+			select {
+			case a := <-answers:
+				if !found || a.better(best) {
+					best, found = a, true
+				}
+			case err := <-failed:
+				failures = append(failures, err)
+			}
+		}
+		if found {
+			return best, nil
+		}
+	}
+	if len(failures) == 0 {
+		return answer{}, errNoAnswer
+	}
+	return answer{}, failures[0]
+}
+
+// askable returns whom to ask: masters that are known in any order, then replicas, then
+// what is configured.
+func (r *Redis) askable() []string {
+	m := r.Map()
+	var addrs []string
+	if m.Kind == Cluster {
+		for _, i := range rand.Perm(len(m.Masters)) {
+			addrs = append(addrs, m.Masters[i].addr)
+		}
+		addrs = append(addrs, m.replicas...)
+	}
+	for _, addr := range r.options.Addresses {
+		if !slices.Contains(addrs, addr) {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+func (a answer) better(than answer) bool {
+	switch {
+	case (a.kind == Cluster) != (than.kind == Cluster):
+		return a.kind == Cluster
+	case a.well != than.well:
+		return a.well
+	}
+	return a.epoch > than.epoch
+}
+
+// askOne asks one server, over a connection of its own: an old one may lead elsewhere.
+func (r *Redis) askOne(ctx context.Context, addr string) (answer, error) {
+	o := r.options
+	o.Addresses, o.DB, o.NoRetry, o.PoolSize = []string{addr}, 0, true, 1
+	o.Timeout = min(askWithin, orTimeout(o.Timeout))
+	client := NewClient(o)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	pipe := client.Pipeline()
+	hello := pipe.Do(ctx, "hello")
+	slots := pipe.Do(ctx, "cluster", "slots")
+	info := pipe.Do(ctx, "cluster", "info")
+	_, _ = pipe.Exec(ctx)
+	var reply redis.Error
+	if err := slots.Err(); err != nil && !errors.As(err, &reply) {
+		return answer{}, err
+	}
+	if mode(hello) == "standalone" || slots.Err() != nil && mode(hello) != "cluster" {
+		return answer{kind: Standalone}, nil
+	}
+	if err := slots.Err(); err != nil {
+		return answer{}, err
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	a, err := parseSlots(slots.Val(), host)
+	if err != nil {
+		return answer{}, err
+	}
+	text, _ := info.Text()
+	a.epoch, _ = strconv.Atoi(infoField(text, "cluster_current_epoch"))
+	a.well = infoField(text, "cluster_state") == "ok"
+	return a, nil
+}
+
+func orTimeout(d time.Duration) time.Duration {
+	if d <= 0 {
+		return defaultTimeout
+	}
+	return d
+}
+
+// mode is what HELLO calls the server's; "": it does not say.
+func mode(hello *redis.Cmd) string {
+	list, _ := hello.Val().([]any)
+	for i := 0; i+1 < len(list); i += 2 {
+		if list[i] == "mode" {
+			text, _ := list[i+1].(string)
+			return text
+		}
+	}
+	return ""
+}
+
+// infoField returns the value of a line name:value.
+func infoField(text, name string) string {
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+var errNotSlots = errors.New("malformed reply to CLUSTER SLOTS")
+
+// parseSlots reads a reply to CLUSTER SLOTS. Nodes that do not tell their host are at the
+// one that was asked.
+func parseSlots(reply any, host string) (answer, error) {
+	a := answer{kind: Cluster}
+	ranges, ok := reply.([]any)
+	if !ok {
+		return a, errNotSlots
+	}
+	for _, one := range ranges {
+		fields, _ := one.([]any)
+		if len(fields) < 3 {
+			return a, errNotSlots
+		}
+		from, okFrom := fields[0].(int64)
+		to, okTo := fields[1].(int64)
+		master, okMaster := parseNode(fields[2], host)
+		if !okFrom || !okTo || !okMaster || from < 0 || to < from || to >= Slots {
+			return a, errNotSlots
+		}
+		a.ranges = append(a.ranges, slotRange{int(from), int(to), master})
+		for _, f := range fields[3:] {
+			if replica, ok := parseNode(f, host); ok && !slices.Contains(a.replicas, replica) {
+				a.replicas = append(a.replicas, replica)
+			}
+		}
+	}
+	if len(a.ranges) == 0 {
+		return a, errors.New("the Cluster has no slots yet")
+	}
+	// Masters stand in the order of their addresses, whoever was asked.
+	slices.SortFunc(a.ranges, func(x, y slotRange) int { return x.from - y.from })
+	return a, nil
+}
+
+func parseNode(field any, host string) (addr string, ok bool) {
+	parts, _ := field.([]any)
+	if len(parts) < 2 {
+		return "", false
+	}
+	port, ok := parts[1].(int64)
+	if !ok || port <= 0 || port > 65535 {
+		return "", false
+	}
+	if named, _ := parts[0].(string); named != "" && named != "?" {
+		host = named
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port))), true
+}
