@@ -110,6 +110,7 @@ type Hub struct {
 
 	subscribedAt atomic.Pointer[redisconn.Node] // the node of the subscription, or of the last one
 
+	lead     lead
 	rewrites chan struct{} // capacity 1: all entries are to be rewritten
 	rights   rights
 	refusals chan refused // to be logged

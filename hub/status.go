@@ -68,6 +68,9 @@ func (h *Hub) Problems() []Problem {
 	if err := h.pods.Err(); err != nil {
 		list = append(list, Problem{"heartbeat", err.Error()})
 	}
+	if err := h.lead.Load(); err != nil {
+		list = append(list, Problem{"endpoint", "new connections to Redis fail: " + (*err).Error()})
+	}
 	for _, m := range h.rights.missing() {
 		list = append(list, Problem{"rights", h.lacksRight() + m.String()})
 	}

@@ -43,11 +43,15 @@ func (e *Endpoint) Close() {
 // NewClient returns a client whose connections lead where the Endpoint does; the
 // caller closes it. It does not connect yet. noRetry and poolSize are as in Options.
 func (e *Endpoint) NewClient(noRetry bool, poolSize int) *redis.Client {
+	return e.newClient(noRetry, poolSize, e.check)
+}
+
+func (e *Endpoint) newClient(noRetry bool, poolSize int, onConnect func(context.Context, *redis.Conn) error) *redis.Client {
 	o := e.o
 	o.NoRetry, o.PoolSize = noRetry, poolSize
 	settings := o.settings().Simple()
 	settings.Dialer = e.dialClient
-	settings.OnConnect = e.check
+	settings.OnConnect = onConnect
 	settings.ConnMaxLifetime, settings.ConnMaxLifetimeJitter = strayFor, strayFor/4
 	return redis.NewClient(settings)
 }
@@ -90,7 +94,8 @@ func (e *Endpoint) Moved() <-chan struct{} {
 
 // Watch asks the Sentinels again and again which server is the master, until ctx
 // ends; see Moved. A master that hangs is left as soon as they name another one.
-// failed is called where none of them answers, and with nil once one does again. Without
+// failed is called where none of them answers, and with nil once one does again: meanwhile
+// the master that they named last is believed, as long as it says that it is one. Without
 // Sentinels it only waits.
 func (e *Endpoint) Watch(ctx context.Context, failed func(error)) {
 	if e.sentinels == nil {

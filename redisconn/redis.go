@@ -127,6 +127,9 @@ func (r *Redis) Run(ctx context.Context, changed func(before, now *Map)) {
 	}
 }
 
+// Watch is [Endpoint.Watch] of what is configured. Run does not call it.
+func (r *Redis) Watch(ctx context.Context, failed func(error)) { r.first.endpoint.Watch(ctx, failed) }
+
 // Ask asks for the map once. The error says why no server could tell.
 func (r *Redis) Ask(ctx context.Context) error {
 	if r.fixed {
