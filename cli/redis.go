@@ -69,6 +69,14 @@ func (s *server) open(ctx context.Context, environ []string) error {
 	return nil
 }
 
+// do sends a command on a key, repeatedly where it was lost on the way.
+func (s *server) do(ctx context.Context, key string, cmd redis.Cmder) error {
+	p := s.redis.Pipeline(true)
+	p.Add(key, cmd)
+	p.Exec(ctx)
+	return cmd.Err()
+}
+
 // noPod sets what a pod must say of itself: whoever is none listens nowhere, and has no
 // address.
 func noPod(flags *pflag.FlagSet) error {
@@ -100,14 +108,6 @@ func RedisOptions(r config.Redis) redisconn.Options {
 		o.TLS = &redisconn.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
 	}
 	return o
-}
-
-// do sends a command on a key, repeatedly where it was lost on the way.
-func (s *server) do(ctx context.Context, key string, cmd redis.Cmder) error {
-	p := s.redis.Pipeline(true)
-	p.Add(key, cmd)
-	p.Exec(ctx)
-	return cmd.Err()
 }
 
 // address returns the address of the pod with this channel, or "" where the

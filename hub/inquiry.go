@@ -48,7 +48,7 @@ func (h *Hub) askRights(ctx context.Context) (found []lack, err error) {
 func (h *Hub) askRightsOf(ctx context.Context, node *redisconn.Node, found *[]lack) error {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.Redis.Timeout)
 	defer cancel()
-	c, err := node.Dial(ctx)
+	c, _, err := node.Dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 type Node struct {
 	// Static after construction.
 	addr     string                // of a Cluster's node; of what is configured else
-	endpoint *Endpoint             // where it is; nil: only the caller of Of knows
+	endpoint *Endpoint             // nil: the clients are somebody else's
 	once     redis.UniversalClient // sends each command once at most
 	again    redis.UniversalClient // repeats
 	dials    *atomic.Uint64
@@ -67,14 +67,11 @@ func stamp(cmds []redis.Cmder, err error) {
 // than the one before.
 func (n *Node) Dials() uint64 { return n.dials.Load() }
 
-// Endpoint is where the node is.
+// Endpoint returns where the node's address leads.
 func (n *Node) Endpoint() *Endpoint { return n.endpoint }
 
 // Dial returns a raw connection to the node; see [Endpoint.Dial].
-func (n *Node) Dial(ctx context.Context) (net.Conn, error) {
-	c, _, err := n.endpoint.Dial(ctx)
-	return c, err
-}
+func (n *Node) Dial(ctx context.Context) (net.Conn, Server, error) { return n.endpoint.Dial(ctx) }
 
 func (n *Node) close() {
 	if n.endpoint != nil {

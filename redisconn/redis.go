@@ -100,6 +100,11 @@ func (r *Redis) Refresh() {
 // and in a Cluster every 10 s. changed is told of each map that takes another's place, from
 // Run's goroutine; it must not block.
 func (r *Redis) Run(ctx context.Context, changed func(before, now *Map)) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	if e := r.first.endpoint; e != nil {
+		watching.Go(func() { e.Watch(ctx, r.sentinelsFailed) })
+	}
 	for failures := 0; ctx.Err() == nil; {
 		asked, before := time.Now(), r.Map()
 		err := r.Ask(ctx)
@@ -127,8 +132,14 @@ func (r *Redis) Run(ctx context.Context, changed func(before, now *Map)) {
 	}
 }
 
-// Watch is [Endpoint.Watch] of what is configured. Run does not call it.
-func (r *Redis) Watch(ctx context.Context, failed func(error)) { r.first.endpoint.Watch(ctx, failed) }
+// sentinelsFailed is told why no Sentinel answers; nil: one does.
+func (r *Redis) sentinelsFailed(err error) {
+	if err == nil {
+		r.failure.Store(nil)
+		return
+	}
+	r.failure.Store(&err)
+}
 
 // Ask asks for the map once. The error says why no server could tell.
 func (r *Redis) Ask(ctx context.Context) error {

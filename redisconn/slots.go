@@ -8,10 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // answer is what a server says of itself, and of the Cluster that it is in.
@@ -109,23 +106,22 @@ func (a answer) better(than answer) bool {
 func (r *Redis) askOne(ctx context.Context, addr string) (answer, error) {
 	o := r.options
 	o.Addresses, o.DB, o.NoRetry, o.PoolSize = []string{addr}, 0, true, 1
-	o.Timeout = min(askWithin, orTimeout(o.Timeout))
+	o.Timeout = min(askWithin, o.timeout())
 	client := NewClient(o)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
+	said, err := ask(ctx, client)
+	if err != nil {
+		return answer{}, err
+	}
+	if said.Kind != Cluster {
+		return answer{kind: Standalone}, nil
+	}
 	pipe := client.Pipeline()
-	hello := pipe.Do(ctx, "hello")
 	slots := pipe.Do(ctx, "cluster", "slots")
 	info := pipe.Do(ctx, "cluster", "info")
 	_, _ = pipe.Exec(ctx)
-	var reply redis.Error
-	if err := slots.Err(); err != nil && !errors.As(err, &reply) {
-		return answer{}, err
-	}
-	if mode(hello) == "standalone" || slots.Err() != nil && mode(hello) != "cluster" {
-		return answer{kind: Standalone}, nil
-	}
 	if err := slots.Err(); err != nil {
 		return answer{}, err
 	}
@@ -134,39 +130,10 @@ func (r *Redis) askOne(ctx context.Context, addr string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	text, _ := info.Text()
-	a.epoch, _ = strconv.Atoi(infoField(text, "cluster_current_epoch"))
-	a.well = infoField(text, "cluster_state") == "ok"
+	state := lines(info.Val())
+	a.epoch, _ = strconv.Atoi(state["cluster_current_epoch"])
+	a.well = state["cluster_state"] == "ok"
 	return a, nil
-}
-
-func orTimeout(d time.Duration) time.Duration {
-	if d <= 0 {
-		return defaultTimeout
-	}
-	return d
-}
-
-// mode is what HELLO calls the server's; "": it does not say.
-func mode(hello *redis.Cmd) string {
-	list, _ := hello.Val().([]any)
-	for i := 0; i+1 < len(list); i += 2 {
-		if list[i] == "mode" {
-			text, _ := list[i+1].(string)
-			return text
-		}
-	}
-	return ""
-}
-
-// infoField returns the value of a line name:value.
-func infoField(text, name string) string {
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
 }
 
 var errNotSlots = errors.New("malformed reply to CLUSTER SLOTS")

@@ -1,0 +1,246 @@
+package redistest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	clusterSlots = 16384
+
+	// ClusterNodeTimeout is how long a node of a Cluster is silent before the others call it
+	// failed.
+	ClusterNodeTimeout = 2 * time.Second
+
+	clusterLimit = 60 * time.Second // for what nodes agree upon by gossip
+)
+
+// A Cluster is a Redis Cluster on 127.0.0.1. Its methods are for the test's own goroutine.
+type Cluster struct {
+	Masters  []*Server // each with a like share of the slots, as it was started
+	Replicas []*Server // of the first masters, one of each
+
+	t    testing.TB
+	args []string
+}
+
+// StartCluster starts three masters, and a replica for so many of them, waits until all
+// agree that the Cluster is well, and kills them when the test ends. Slots that nobody
+// has keep nobody from the others. The args are as for Start.
+func StartCluster(t testing.TB, replicas int, args ...string) *Cluster {
+	t.Helper()
+	const masters = 3
+	c := &Cluster{t: t, args: args}
+	for i := range masters {
+		s := c.start()
+		s.CLI("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+		s.CLI("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(clusterSlots*i/masters), strconv.Itoa(clusterSlots*(i+1)/masters-1))
+		c.Masters = append(c.Masters, s)
+	}
+	for range replicas {
+		c.Replicas = append(c.Replicas, c.start())
+	}
+	for _, s := range c.all()[1:] {
+		c.meet(s)
+	}
+	c.WaitKnown()
+	for i, r := range c.Replicas {
+		r.CLI("CLUSTER", "REPLICATE", c.Masters[i].ID())
+	}
+	c.WaitWell()
+	return c
+}
+
+// start starts a node that knows nobody.
+func (c *Cluster) start() *Server {
+	c.t.Helper()
+	bus, err := freePort()
+	if err != nil {
+		c.t.Fatalf("redistest: %v", err)
+	}
+	return Start(c.t, append([]string{
+		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", strconv.FormatInt(ClusterNodeTimeout.Milliseconds(), 10),
+		"--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
+	}, c.args...)...)
+}
+
+// meet makes a node known to the others.
+func (c *Cluster) meet(s *Server) {
+	c.t.Helper()
+	bus := s.args[slices.Index(s.args, "--cluster-port")+1]
+	c.Masters[0].CLI("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(s.Port()), bus)
+}
+
+// Add starts one more master, without slots, and makes it known to the others.
+func (c *Cluster) Add() *Server {
+	c.t.Helper()
+	s := c.start()
+	c.meet(s)
+	c.Masters = append(c.Masters, s)
+	c.WaitKnown()
+	return s
+}
+
+func (c *Cluster) all() []*Server { return slices.Concat(c.Masters, c.Replicas) }
+
+// Addr returns the address of the first master.
+func (c *Cluster) Addr() string { return c.Masters[0].Addr() }
+
+// ID returns a node's name in the Cluster.
+func (s *Server) ID() string { s.t.Helper(); return s.CLI("CLUSTER", "MYID") }
+
+// Of returns the master that has a key's slot.
+func (c *Cluster) Of(key string) *Server {
+	c.t.Helper()
+	return c.At(c.Slot(key))
+}
+
+// Slot returns a key's slot.
+func (c *Cluster) Slot(key string) int {
+	c.t.Helper()
+	slot, err := strconv.Atoi(c.running()[0].CLI("CLUSTER", "KEYSLOT", key))
+	if err != nil {
+		c.t.Fatalf("redistest: slot of %q: %v", key, err)
+	}
+	return slot
+}
+
+// At returns the node that has a slot, by what it says itself; nil: none that runs.
+func (c *Cluster) At(slot int) *Server {
+	c.t.Helper()
+	for _, s := range c.running() {
+		for line := range strings.Lines(s.CLI("CLUSTER", "NODES")) {
+			fields := strings.Fields(line)
+			if len(fields) < 8 || !strings.Contains(fields[2], "myself") || strings.Contains(fields[2], "slave") {
+				continue
+			}
+			for _, r := range fields[8:] {
+				from, to, several := strings.Cut(r, "-")
+				if !several {
+					to = from
+				}
+				low, err1 := strconv.Atoi(from)
+				high, err2 := strconv.Atoi(to)
+				if err1 == nil && err2 == nil && low <= slot && slot <= high {
+					return s
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// running returns the nodes that have not been killed.
+func (c *Cluster) running() (list []*Server) {
+	for _, s := range c.all() {
+		s.mu.Lock()
+		if s.proc != nil {
+			list = append(list, s)
+		}
+		s.mu.Unlock()
+	}
+	return list
+}
+
+// WaitKnown waits until all nodes that run know each other.
+func (c *Cluster) WaitKnown() {
+	c.t.Helper()
+	known := fmt.Sprintf("cluster_known_nodes:%d\r", len(c.all()))
+	c.wait("the nodes know each other", func(s *Server) bool {
+		return strings.Contains(s.CLI("CLUSTER", "INFO"), known)
+	})
+}
+
+// WaitWell waits until all nodes that run take part: all slots that the Cluster had are
+// served, and replicas are in step.
+func (c *Cluster) WaitWell() {
+	c.t.Helper()
+	c.wait("the Cluster is well", func(s *Server) bool {
+		info := s.CLI("CLUSTER", "INFO")
+		if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_slots_ok:16384") {
+			return false
+		}
+		replication := s.CLI("INFO", "replication")
+		return !strings.Contains(replication, "role:slave") || strings.Contains(replication, "master_link_status:up")
+	})
+}
+
+// wait waits until something is so at each node that runs.
+func (c *Cluster) wait(what string, is func(*Server) bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(clusterLimit); ; time.Sleep(20 * time.Millisecond) {
+		i := slices.IndexFunc(c.running(), func(s *Server) bool { return !is(s) })
+		if i < 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			s := c.running()[i]
+			c.t.Fatalf("redistest: not so in time: %s\n%s\n%s", what, s.CLI("CLUSTER", "INFO"), s.CLI("CLUSTER", "NODES"))
+		}
+	}
+}
+
+// BeginMove begins to move a slot: its keys are asked for at both nodes from now on.
+func (c *Cluster) BeginMove(slot int, to *Server) {
+	c.t.Helper()
+	from, n := c.At(slot), strconv.Itoa(slot)
+	to.CLI("CLUSTER", "SETSLOT", n, "IMPORTING", from.ID())
+	from.CLI("CLUSTER", "SETSLOT", n, "MIGRATING", to.ID())
+}
+
+// MoveKeys moves the keys of a slot that is being moved.
+func (c *Cluster) MoveKeys(slot int, to *Server) {
+	c.t.Helper()
+	from, n := c.At(slot), strconv.Itoa(slot)
+	for {
+		keys := strings.Fields(from.CLI("CLUSTER", "GETKEYSINSLOT", n, "100"))
+		if len(keys) == 0 {
+			return
+		}
+		from.CLI(append([]string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.Port()), "", "0", "5000", "KEYS"}, keys...)...)
+	}
+}
+
+// EndMove gives a slot that is being moved to its new node, of which all masters are told.
+func (c *Cluster) EndMove(slot int, to *Server) {
+	c.t.Helper()
+	id := to.ID()
+	to.CLI("CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id)
+	for _, s := range c.running() {
+		if s != to && slices.Contains(c.Masters, s) {
+			_, _ = s.TryCLI("CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id) // a replica may have taken its place
+		}
+	}
+}
+
+// Move moves a slot and its keys.
+func (c *Cluster) Move(slot int, to *Server) {
+	c.t.Helper()
+	c.BeginMove(slot, to)
+	c.MoveKeys(slot, to)
+	c.EndMove(slot, to)
+}
+
+// Failover makes a replica the master, by hand, and waits until it is.
+func (c *Cluster) Failover(replica *Server) {
+	c.t.Helper()
+	replica.CLI("CLUSTER", "FAILOVER", "TAKEOVER")
+	c.WaitMaster(replica)
+}
+
+// WaitMaster waits until a replica has become a master.
+func (c *Cluster) WaitMaster(replica *Server) {
+	c.t.Helper()
+	for deadline := time.Now().Add(clusterLimit); ; time.Sleep(20 * time.Millisecond) {
+		if strings.Contains(replica.CLI("INFO", "replication"), "role:master") {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("redistest: the replica has not become a master\n%s", replica.CLI("CLUSTER", "NODES"))
+		}
+	}
+}
