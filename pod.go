@@ -111,7 +111,7 @@ func (p *pod) serve(ctx context.Context) error {
 		others.Go(func() { p.hook.Run(hubCtx) })
 	}
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
-	others.Go(func() { p.redis.Run(hubCtx, p.redisChanged) })
+	others.Go(func() { p.redis.Run(hubCtx, p.redisChanged, p.redisFailed) })
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
 	}
@@ -271,6 +271,16 @@ func (p *pod) startRedis() error {
 func (p *pod) redisChanged(before, now *redisconn.Map) {
 	p.log.Info().Stringer("kind", now.Kind).Stringers("nodes", stringers(now.Masters)).Int("slots", now.Covered()).Msg("Redis has answered what it is")
 	p.hub.RewriteMoved(before, now)
+}
+
+// redisFailed is told why it is not known what Redis is, or that no Sentinel answers; nil:
+// that is over.
+func (p *pod) redisFailed(err error) {
+	if err == nil {
+		p.log.Info().Msg("Redis says again what it is, and where")
+		return
+	}
+	p.log.Warn().Err(err).Msg("can't find out what Redis is, or where; trying again")
 }
 
 func stringers[T fmt.Stringer](list []T) []fmt.Stringer {

@@ -9,15 +9,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"pushpod/redisconn"
 )
 
 const (
-	// lookEvery is how often a pod looks where the address of Redis leads now, at most.
-	lookEvery = 8 * time.Second
-	lookAgain = time.Second // after a look that failed
+	// lookProbes is how often a pod looks where the address of Redis leads now, in probes,
+	// within bounds: it costs a connection.
+	lookProbes = 4
+	lookFirst  = time.Second
+	lookLast   = 8 * time.Second
+	lookAgain  = time.Second // after a look that failed
 
 	// lookMost is how many subscriptions in a row are given up for what PUBLISH replies:
 	// where it is 0 for each of them, it tells nothing.
@@ -108,7 +109,12 @@ func (h *Hub) follow(ctx context.Context, s *subscriber, at place) error {
 	}
 }
 
-func (h *Hub) lookWait() time.Duration { return lookEvery - rand.N(lookEvery/4) }
+// lookWait is how long to wait until the next look: as pods do not look all at once, up
+// to a quarter less.
+func (h *Hub) lookWait() time.Duration {
+	wait := max(lookFirst, min(lookProbes*h.opts.Redis.Probe, lookLast))
+	return wait - rand.N(wait/4)
+}
 
 // cannotLook makes the pod not ready once it has failed twice to connect anew: who lost
 // its connections now would get no others, and where the address leads is not known.
@@ -129,7 +135,7 @@ func (h *Hub) look(ctx context.Context, at place) (elsewhere bool, err error) {
 	defer cancel()
 	fresh, err := at.endpoint.Fresh(ctx)
 	if err != nil {
-		if redis.IsMaxClientsError(err) {
+		if errors.Is(err, redisconn.ErrFull) {
 			return false, nil // it says itself what is wrong; nothing of the subscription is
 		}
 		return false, fmt.Errorf("connect to Redis anew: %w", err)

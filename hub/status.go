@@ -3,6 +3,8 @@ package hub
 import (
 	"sync"
 	"time"
+
+	"pushpod/redisconn"
 )
 
 // Problem is one reason why the pod is not ready.
@@ -67,6 +69,11 @@ func (h *Hub) Problems() []Problem {
 	}
 	if err := h.pods.Err(); err != nil {
 		list = append(list, Problem{"heartbeat", err.Error()})
+	}
+	if nodes := h.opts.Redis.Nodes; nodes.Map().Kind == redisconn.Unknown || redisconn.IsSetting(nodes.Err()) {
+		if err := nodes.Err(); err != nil {
+			list = append(list, Problem{"redis", err.Error()})
+		}
 	}
 	if err := h.lead.Load(); err != nil {
 		list = append(list, Problem{"endpoint", "new connections to Redis fail: " + (*err).Error()})

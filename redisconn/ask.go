@@ -97,7 +97,7 @@ func ask(ctx context.Context, c askable) (Server, error) {
 func askRole(ctx context.Context, c askable) (Role, error) {
 	a := asking{ctx: ctx, c: c}
 	var s Server
-	for _, question := range []func() map[string]string{a.role, a.hello, func() map[string]string { return a.info("replication") }} {
+	for _, question := range []func() map[string]string{a.hello, a.role, func() map[string]string { return a.info("replication") }} {
 		if s.Role == RoleUnknown {
 			s.learn(question())
 		}

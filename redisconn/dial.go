@@ -71,6 +71,7 @@ func (o Options) login(ctx context.Context, mustBeMaster bool) (net.Conn, Server
 	}
 	client := redis.NewClient(settings)
 	defer client.Close()
+	client.AddHook(fullHook{})
 	// The library logs in before the first command. Redis may refuse this one, by
 	// an ACL or because it can't save: that says nothing about a subscription.
 	err := client.Ping(ctx).Err()

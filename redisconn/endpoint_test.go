@@ -1,10 +1,13 @@
 package redisconn
 
 import (
+	"errors"
+	"strings"
 	"sync"
 	"testing"
 
 	"pushpod/internal/redistest"
+	"pushpod/internal/secret"
 )
 
 // Where an address is led elsewhere while the old server lives, old connections do not
@@ -68,5 +71,37 @@ func TestADialSaysWhichServerThereIs(t *testing.T) {
 	asked, err := Ask(soon(t), Options{Addresses: []string{s.Addr()}})
 	if err != nil || server != asked || server.ID == "" {
 		t.Errorf("%+v, asked %+v, %v", server, asked, err)
+	}
+}
+
+func TestAServerThatIsFullSaysSo(t *testing.T) {
+	s := redistest.Start(t, "--maxclients", "1")
+	e := NewEndpoint(Options{Addresses: []string{s.Addr()}})
+	defer e.Close()
+	f, err := e.Fresh(soon(t))
+	if err != nil || f.Server.ID == "" {
+		t.Fatal(f, err)
+	}
+	defer f.Close()
+	if other, err := e.Fresh(soon(t)); !errors.Is(err, ErrFull) {
+		t.Errorf("%v, %v; want %v", other, err, ErrFull)
+	}
+	if c, _, err := e.Dial(soon(t)); !errors.Is(err, ErrFull) {
+		t.Errorf("%v, %v; want %v", c, err, ErrFull)
+	}
+}
+
+func TestAFreshConnectionNeedsALogin(t *testing.T) {
+	s := redistest.Start(t, "--requirepass", "secret")
+	for password, want := range map[secret.Text]string{"secret": "", "wrong": "WRONGPASS"} {
+		e := NewEndpoint(Options{Addresses: []string{s.Addr()}, Password: password})
+		f, err := e.Fresh(soon(t))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("with %q: %v, want %q", string(password), err, want)
+		}
+		if err == nil {
+			f.Close()
+		}
+		e.Close()
 	}
 }
