@@ -2,8 +2,10 @@ package redistest
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,12 +21,16 @@ type SentinelOptions struct {
 	Certs     *Certs        // all speak TLS only; nil: none
 	User      string        // needed by the Sentinels, with Password; "": none
 	Password  string
+	Proxies   bool     // the servers are reached by proxies only
 	Args      []string // of the servers
+	// The servers' user who may do everything, where they have users; "": none.
+	ServerUser, ServerPassword string
 }
 
 // Sentinels are a master and its replica, and the Sentinels that watch them.
 type Sentinels struct {
 	Servers   [2]*Server // the first one began as the master
+	Proxies   [2]*Proxy  // before the servers; nil: none
 	Sentinels []*Server
 
 	t testing.TB
@@ -45,14 +51,14 @@ func StartSentinels(t testing.TB, o SentinelOptions) *Sentinels {
 	}
 	set := &Sentinels{t: t}
 	for i := range set.Servers {
-		set.Servers[i] = run(t, &Server{certs: o.Certs, args: o.Args})
+		set.Servers[i] = set.startServer(i, o)
 	}
-	set.Servers[1].CLI("REPLICAOF", "127.0.0.1", fmt.Sprint(set.Servers[0].Port()))
+	set.Servers[1].CLI("REPLICAOF", "127.0.0.1", strconv.Itoa(set.port(set.Servers[0])))
 	set.eventually("the replica is in step", func() bool {
 		return strings.Contains(set.Servers[1].CLI("INFO", "replication"), "master_link_status:up")
 	})
 	for range o.Sentinels {
-		set.Sentinels = append(set.Sentinels, run(t, &Server{certs: o.Certs, config: o.sentinelConfig(set.Servers[0].Port()), user: o.User, password: o.Password}))
+		set.Sentinels = append(set.Sentinels, run(t, &Server{certs: o.Certs, config: o.sentinelConfig(set.port(set.Servers[0])), user: o.User, password: o.Password}))
 	}
 	for _, s := range set.Sentinels {
 		// Everything that Sentinels do every few seconds.
@@ -68,6 +74,35 @@ func StartSentinels(t testing.TB, o SentinelOptions) *Sentinels {
 		return true
 	})
 	return set
+}
+
+// startServer starts one of the servers, and says to it where others reach it.
+func (set *Sentinels) startServer(i int, o SentinelOptions) *Server {
+	args := append([]string(nil), o.Args...)
+	if o.ServerUser != "" {
+		args = append(args, "--masteruser", o.ServerUser, "--masterauth", o.ServerPassword)
+	}
+	s := run(set.t, &Server{certs: o.Certs, args: args})
+	s.Login(o.ServerUser, o.ServerPassword)
+	if o.Proxies {
+		set.Proxies[i] = NewProxy(set.t, s.Addr())
+		_, port, _ := net.SplitHostPort(set.Proxies[i].Addr())
+		s.args = append(s.args, "--replica-announce-ip", "127.0.0.1", "--replica-announce-port", port)
+		s.Restart() // by which it learns that
+	}
+	return s
+}
+
+// port is where others reach a server.
+func (set *Sentinels) port(s *Server) int {
+	for i, p := range set.Proxies {
+		if p != nil && set.Servers[i] == s {
+			_, port, _ := net.SplitHostPort(p.Addr())
+			n, _ := strconv.Atoi(port)
+			return n
+		}
+	}
+	return s.Port()
 }
 
 func (o SentinelOptions) sentinelConfig(master int) string {
@@ -88,6 +123,9 @@ func (o SentinelOptions) sentinelConfig(master int) string {
 			"+sentinel|get-master-addr-by-name +sentinel|master +sentinel|myid +sentinel|replicas +sentinel|sentinels")
 	}
 	line("sentinel monitor %s 127.0.0.1 %d %d", MasterName, master, o.Sentinels/2+1)
+	if o.ServerUser != "" {
+		line("sentinel auth-user %s %s\nsentinel auth-pass %s %q", MasterName, o.ServerUser, MasterName, o.ServerPassword)
+	}
 	line("sentinel down-after-milliseconds %s %d", MasterName, o.DownAfter.Milliseconds())
 	line("sentinel failover-timeout %s 1500", MasterName)
 	return b.String()
@@ -121,7 +159,26 @@ func (set *Sentinels) Await(master *Server) {
 	set.t.Helper()
 	set.eventually("all Sentinels name "+master.Addr(), func() bool {
 		for _, s := range set.Sentinels {
-			if named, err := s.TryCLI("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName); err == nil && named != fmt.Sprintf("127.0.0.1\n%d", master.Port()) {
+			if named, err := s.TryCLI("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName); err == nil && named != fmt.Sprintf("127.0.0.1\n%d", set.port(master)) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// AwaitReplica waits until this server is the other one's replica, and in step, and the
+// Sentinels know that: until then they begin no failover to it.
+func (set *Sentinels) AwaitReplica(replica *Server) {
+	set.t.Helper()
+	set.eventually(replica.Addr()+" is a replica", func() bool {
+		state, err := replica.TryCLI("INFO", "replication")
+		if err != nil || !strings.Contains(state, "role:slave") || !strings.Contains(state, "master_link_status:up") {
+			return false
+		}
+		for _, s := range set.Sentinels {
+			known, err := s.TryCLI("SENTINEL", "REPLICAS", MasterName)
+			if err == nil && (!strings.Contains(known, "flags\nslave\n") || !strings.Contains(known, "master-link-status\nok\n")) {
 				return false
 			}
 		}
