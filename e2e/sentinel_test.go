@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -190,4 +191,69 @@ func TestSentinelsFailOverUnderConnections(t *testing.T) {
 		t.Errorf("subscribed at the replica: %s", at)
 	}
 	p.wantMetric("two subscriptions were lost", 2, "pushpod_subscription_gaps_total")
+}
+
+// TestFaultsSentinelsFailOverUnderACrowd prints how long it takes.
+func TestFaultsSentinelsFailOverUnderACrowd(t *testing.T) {
+	if os.Getenv("PUSHPOD_FAULTS") == "" {
+		t.Skip("make test-faults runs it")
+	}
+	n := crowdSize(t)
+	set := startSentinels(t, redistest.SentinelOptions{Proxies: true, DownAfter: time.Second})
+	p := startPod(t, set.Servers[0], bySentinels(settings{"conn.ping": "5m", "presence.ttl": "10m", "log.format": "json"}, set))
+	crowd := make([]*client, n)
+	if err := forEach(n, func(i int) (err error) {
+		crowd[i], err = joinCrowd(t, p.listen, i)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	reader := dial(t, p, "reader")
+	pushes := startStream(t, set, reader, p.channel)
+	last := int64(0)
+	pushes.flows(t, reader, &last)
+	gaps := 0
+	fail := func(what string, to int, begin func()) {
+		t.Helper()
+		set.AwaitReplica(set.Servers[to])
+		began, lostFrom := time.Now(), last
+		begin()
+		eventually(t, "a failover", time.Minute, func() (bool, any) { return *pushes.master.Load() == set.Proxies[to].Addr(), nil })
+		switched := time.Unix(0, pushes.switched.Load())
+		flows := pushes.flows(t, reader, &last)
+		p.waitReady()
+		ready := time.Since(switched)
+		db := asProducer(set.Servers[to])
+		eventually(t, "presence is whole", 30*time.Second+slack, func() (bool, any) {
+			got := registered(t, db, p, crowd)
+			return got == n, got
+		})
+		t.Logf("%s: named a new master after %v; from then, pushes flow after %v (from push %d to %d), ready after %v, presence of %d connections whole within %v",
+			what, switched.Sub(began).Round(time.Millisecond), flows, lostFrom, last, ready.Round(time.Millisecond), n, time.Since(switched).Round(time.Millisecond))
+		if open := p.metric("pushpod_connections"); open != float64(n+1) {
+			t.Errorf("%s: %v connections are open, of %d", what, open, n+1)
+		}
+		gaps++
+		p.wantMetric(what, float64(gaps), "pushpod_subscription_gaps_total")
+	}
+	fail("by hand", 1, set.Failover)
+	fail("the master dies, and the new one refuses the first connections", 0, func() {
+		set.Proxies[0].RefuseNext(30)
+		set.Servers[1].Kill()
+	})
+	set.Servers[1].Restart()
+	fail("the master hangs, and a Sentinel is gone", 1, func() {
+		set.Sentinels[0].Kill()
+		set.Servers[0].Pause()
+	})
+	set.Servers[0].Resume()
+	set.AwaitReplica(set.Servers[0])
+	pushes.flows(t, reader, &last)
+	pushes.stop()
+	if at := set.Servers[0].CLI("PUBSUB", "NUMSUB", p.channel); at != p.channel+"\n0" {
+		t.Errorf("subscribed at the replica: %s", at)
+	}
+	if open := p.metric("pushpod_connections"); open != float64(n+1) {
+		t.Errorf("%v connections are open, of %d", open, n+1)
+	}
 }
