@@ -12,6 +12,9 @@
 #   REDIS_ARGS              more arguments for redis-cli, separated by spaces: --tls -n 1 -c
 #   REDISCLI_AUTH           the password, read by redis-cli itself
 #   REDIS_CLI               the program to call (default redis-cli)
+#   PUSHPOD_REDIS_…         where the two of the second line are not given: ADDRESSES (the first one; unix:/path too), USERNAME,
+#                           PASSWORD, DB, TLS (on), TLS_CA_FILE, TLS_CERT_FILE, TLS_KEY_FILE, TLS_SERVER_NAME, as pods have them.
+#                           redis-cli knows no Sentinels: there, use pushpod push.
 #
 # Exit status: 0 pushed (the count may be 0), 1 it failed, 2 wrong usage. Reasons go to stderr.
 
@@ -44,6 +47,38 @@ set -f # REDIS_ARGS is split, but not expanded
 # shellcheck disable=SC2086
 set -- ${REDIS_ARGS-} "$@"
 set +f
+if [ -z "${REDIS_HOST-}${REDIS_PORT-}" ]; then
+  if [ -n "${PUSHPOD_REDIS_SENTINEL_MASTER-}" ]; then
+    echo 'push.sh: redis-cli knows no Sentinels (PUSHPOD_REDIS_SENTINEL_MASTER): use pushpod push, or give REDIS_HOST and REDIS_PORT' >&2
+    exit 2
+  fi
+  address=${PUSHPOD_REDIS_ADDRESSES-}
+  address=${address%%,*}
+  case $address in
+  '') ;;
+  unix:*) set -- -s "${address#unix:}" "$@" ;;
+  *)
+    host=${address%:*}
+    host=${host#[}
+    set -- -h "${host%]}" -p "${address##*:}" "$@"
+    ;;
+  esac
+  if [ -n "${PUSHPOD_REDIS_USERNAME-}" ]; then set -- --user "$PUSHPOD_REDIS_USERNAME" "$@"; fi
+  if [ -n "${PUSHPOD_REDIS_PASSWORD-}" ]; then
+    REDISCLI_AUTH=${REDISCLI_AUTH-$PUSHPOD_REDIS_PASSWORD}
+    export REDISCLI_AUTH
+  fi
+  if [ -n "${PUSHPOD_REDIS_DB-}" ]; then set -- -n "$PUSHPOD_REDIS_DB" "$@"; fi
+  case ${PUSHPOD_REDIS_TLS-} in
+  on | true)
+    if [ -n "${PUSHPOD_REDIS_TLS_CA_FILE-}" ]; then set -- --cacert "$PUSHPOD_REDIS_TLS_CA_FILE" "$@"; fi
+    if [ -n "${PUSHPOD_REDIS_TLS_CERT_FILE-}" ]; then set -- --cert "$PUSHPOD_REDIS_TLS_CERT_FILE" "$@"; fi
+    if [ -n "${PUSHPOD_REDIS_TLS_KEY_FILE-}" ]; then set -- --key "$PUSHPOD_REDIS_TLS_KEY_FILE" "$@"; fi
+    if [ -n "${PUSHPOD_REDIS_TLS_SERVER_NAME-}" ]; then set -- --sni "$PUSHPOD_REDIS_TLS_SERVER_NAME" "$@"; fi
+    set -- --tls "$@"
+    ;;
+  esac
+fi
 if [ -n "${REDIS_PORT-}" ]; then set -- -p "$REDIS_PORT" "$@"; fi
 if [ -n "${REDIS_HOST-}" ]; then set -- -h "$REDIS_HOST" "$@"; fi
 
