@@ -111,7 +111,7 @@ type Hub struct {
 	subscribedAt atomic.Pointer[redisconn.Node] // the node of the subscription, or of the last one
 
 	lead     lead
-	rewrites chan struct{} // capacity 1: all entries are to be rewritten
+	rewrites rewrites
 	rights   rights
 	refusals chan refused // to be logged
 
@@ -137,7 +137,7 @@ func New(o Options) *Hub {
 		registry: newRegistry(),
 		gate:     newGate(o.Limits),
 		log:      o.Log,
-		rewrites: make(chan struct{}, 1),
+		rewrites: rewrites{wanted: make(chan struct{}, 1)},
 		rights:   rights{wanted: make(chan struct{}, 1)},
 		refusals: make(chan refused, 16),
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -52,9 +51,3 @@ func (h *Hub) publishProbe(ctx context.Context, channel, probe string) error {
 	}
 	return err
 }
-
-// RewriteMoved has the entries rewritten whose slot is at another node than before, soon and
-// paced: what was written last at the old one may not have come along. It never blocks.
-func (h *Hub) RewriteMoved(before, now *redisconn.Map) { h.Rewrite() }
-
-var _ = time.Second

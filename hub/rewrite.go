@@ -2,18 +2,76 @@ package hub
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"pushpod/internal/backoff"
+	"pushpod/presence"
+	"pushpod/redisconn"
 )
+
+// rewrites is which entries are to be rewritten.
+type rewrites struct {
+	wanted chan struct{} // capacity 1
+
+	mu    sync.Mutex // protects what follows
+	all   bool
+	slots *[redisconn.Slots]bool // of a Cluster, whose users' entries are; nil: none
+}
+
+// want asks for the entries of slots to be rewritten; nil: for all.
+func (r *rewrites) want(slots *[redisconn.Slots]bool) {
+	r.mu.Lock()
+	switch {
+	case slots == nil:
+		r.all = true
+	case r.slots == nil:
+		r.slots = slots
+	default:
+		for i, moved := range slots {
+			r.slots[i] = r.slots[i] || moved
+		}
+	}
+	r.mu.Unlock()
+	select {
+	case r.wanted <- struct{}{}:
+	default: // it is asked for already
+	}
+}
+
+// take returns what is wanted; nil: all.
+func (r *rewrites) take() (slots *[redisconn.Slots]bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.all {
+		slots = r.slots
+	}
+	r.all, r.slots = false, nil
+	return slots
+}
 
 // Rewrite has all presence entries rewritten, soon and paced: Redis may have
 // lost them, or others may have removed them. It may be called from anywhere, and
 // never blocks.
-func (h *Hub) Rewrite() {
-	select {
-	case h.rewrites <- struct{}{}:
-	default: // it is asked for already
+func (h *Hub) Rewrite() { h.rewrites.want(nil) }
+
+// RewriteMoved has the entries rewritten whose slot is at another node than before: what was
+// written last at the old one may not have come along. It is called as Rewrite.
+func (h *Hub) RewriteMoved(before, now *redisconn.Map) {
+	if before.Kind != redisconn.Cluster || now.Kind != redisconn.Cluster {
+		if before.Kind != redisconn.Unknown {
+			h.Rewrite()
+		}
+		return
+	}
+	moved, any := new([redisconn.Slots]bool), false
+	for slot := range moved {
+		moved[slot] = before.Slot(slot) != now.Slot(slot)
+		any = any || moved[slot]
+	}
+	if any {
+		h.rewrites.want(moved)
 	}
 }
 
@@ -23,19 +81,23 @@ func (h *Hub) rewriter(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-h.rewrites:
+		case <-h.rewrites.wanted:
 		}
-		for !h.rewrite(ctx) && ctx.Err() == nil {
+		slots := h.rewrites.take()
+		for !h.rewrite(ctx, slots) && ctx.Err() == nil {
 			backoff.Sleep(ctx, h.opts.Redis.Probe)
 		}
 	}
 }
 
-// rewrite renews all entries, paced, the pod's score first. Those of connections that
-// end meanwhile are passed over: nobody would remove them again.
-func (h *Hub) rewrite(ctx context.Context) (done bool) {
+// rewrite renews all entries, or those of users in some slots, paced, the pod's score first.
+// Those of connections that end meanwhile are passed over: nobody would remove them again.
+func (h *Hub) rewrite(ctx context.Context, slots *[redisconn.Slots]bool) (done bool) {
 	const atOnce, between = 500, 10 * time.Millisecond
 	sessions := h.registry.all()
+	if slots != nil {
+		sessions = slices.DeleteFunc(sessions, func(s *session) bool { return !slots[presence.UserSlot(s.user)] })
+	}
 	if len(sessions) == 0 {
 		return true
 	}

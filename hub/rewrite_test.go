@@ -51,7 +51,7 @@ func TestARewriteBringsNobodyBackWhoHasLeft(t *testing.T) {
 		p.server.Close()
 		return nil
 	}}
-	if !p.rewrite(t.Context()) {
+	if !p.rewrite(t.Context(), nil) {
 		t.Error("it is to be tried again")
 	}
 	if gone, back := p.presence.unregistered.Load(), p.presence.renewals.Load(); gone != n || back != 0 {
@@ -63,7 +63,7 @@ func TestARewriteIsPaced(t *testing.T) {
 	const n = 1600
 	p := newVoidPod(t, n, conn.Options{Loops: 2})
 	begun := time.Now()
-	if !p.rewrite(t.Context()) {
+	if !p.rewrite(t.Context(), nil) {
 		t.Error("it is to be tried again")
 	}
 	if took := time.Since(begun); took < 30*time.Millisecond {

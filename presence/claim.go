@@ -124,7 +124,7 @@ func (p *Pods) claimOnce(ctx context.Context, watch *claim) (done bool, err erro
 	defer cancel()
 	key := p.opt.Keys.Pods()
 	var started int64
-	err = p.opt.Redis.Map().Of(key).Retrying().Watch(ctx, func(tx *redis.Tx) error {
+	err = p.opt.Redis.Watch(ctx, key, func(tx *redis.Tx) error {
 		free, err := p.isFree(ctx, tx, watch)
 		if err != nil || !free {
 			return err
@@ -136,7 +136,7 @@ func (p *Pods) claimOnce(ctx context.Context, watch *claim) (done bool, err erro
 		started = micros / 1000
 		watch.write(float64(started))
 		return transaction(ctx, tx, []any{"zadd", key, started, p.channel})
-	}, key)
+	})
 	switch {
 	case errors.Is(err, redis.TxFailedErr):
 		watch.unwrite(started)
@@ -148,7 +148,6 @@ func (p *Pods) claimOnce(ctx context.Context, watch *claim) (done bool, err erro
 			watch.unwrite(started)
 		}
 		watch.broken(p.opt.Now())
-		p.opt.Redis.Refresh()
 		return false, err
 	case started == 0:
 		return false, nil

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"context"
 	"errors"
 	"net"
 	"strings"
@@ -76,6 +77,10 @@ func isRedirected(err error) bool {
 	_, asked := redis.IsAskError(err)
 	return moved || asked || redis.IsTryAgainError(err)
 }
+
+// isBrokenOff reports whether a batch was ended early, since its node is in the map no
+// more: what it left is for others.
+func isBrokenOff(err error) bool { return errors.Is(err, context.Canceled) }
 
 // isUncovered reports whether no node of the Cluster has the key's slot: a fault of these
 // keys, and not of the node that says so.

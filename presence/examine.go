@@ -159,6 +159,10 @@ func (n *node) judges(ctx context.Context) bool {
 func (n *node) failExam(e *exam, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if isBrokenOff(err) || isRedirected(err) {
+		n.postpone(e, false, err)
+		return
+	}
 	n.failNewcomers(e, fmt.Errorf("%w: count connections: %w", ErrUnavailable, err))
 }
 

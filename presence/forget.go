@@ -32,7 +32,7 @@ var errMoved = errors.New("presence: score has changed")
 // A nil score is an absent one.
 func (p *Pods) forgetOne(ctx context.Context, channel string, score *float64) error {
 	key := p.opt.Keys.Pods()
-	err := p.opt.Redis.Map().Of(key).Retrying().Watch(ctx, func(tx *redis.Tx) error {
+	err := p.opt.Redis.Watch(ctx, key, func(tx *redis.Tx) error {
 		now, err := tx.ZScore(ctx, key, channel).Result()
 		switch {
 		case errors.Is(err, redis.Nil):
@@ -46,7 +46,7 @@ func (p *Pods) forgetOne(ctx context.Context, channel string, score *float64) er
 			return errMoved
 		}
 		return transaction(ctx, tx, []any{"zrem", key, channel})
-	}, key)
+	})
 	switch {
 	case errors.Is(err, errMoved), errors.Is(err, redis.TxFailedErr):
 		return nil // another time

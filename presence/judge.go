@@ -85,6 +85,10 @@ func (n *node) judgeWrite(slot *slot) (err error, back bool) {
 	case redisconn.IsLinkError(err): // of the node that it was sent on to
 		it.sent = true
 		n.link.failedElsewhere()
+		if it.op == registering {
+			n.requeue(it, fmt.Errorf("%w: %w", ErrUnavailable, err))
+			return nil, true
+		}
 	}
 	if isWrongType(set) && slot.form == formKey && expire == nil && slot.expire.Val() == 1 {
 		// The key holds something of somebody else's, which we must not make expire.
@@ -121,6 +125,8 @@ func (n *node) judgeRegistration(slot *slot) {
 		}
 	}
 	switch {
+	case isBrokenOff(err):
+		n.requeue(it, fmt.Errorf("%w: %w", ErrUnavailable, err))
 	case err != nil:
 		n.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
 	case refused != nil:
@@ -138,6 +144,9 @@ func (n *node) judgeCheck(slot *slot) {
 	it := slot.item
 	refused, err := slot.look.judge(&n.batch, it)
 	switch {
+	case isBrokenOff(err):
+		n.requeue(it, nil)
+		return
 	case err != nil:
 		n.refused(err)
 		err = fmt.Errorf("%w: check: %w", ErrUnavailable, err)

@@ -77,6 +77,8 @@ func (n *node) judgeUse(c single, set error, get *redis.StringCmd) {
 		err = set
 	}
 	switch {
+	case isBrokenOff(err):
+		n.requeue(c.it, fmt.Errorf("%w: %w", ErrUnavailable, err))
 	case err != nil:
 		n.count.errors.Add(1)
 		n.giveUp(c.it, fmt.Errorf("%w: use a credential: %w", ErrUnavailable, err))

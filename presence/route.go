@@ -46,12 +46,12 @@ func (s *shared) owner(user string) *node {
 	if s.routes.single != nil {
 		return s.routes.single
 	}
-	return s.routes.of[s.routes.m.Slot(userSlot(user))]
+	return s.routes.of[s.routes.m.Slot(UserSlot(user))]
 }
 
-// userSlot is the slot of all that belongs to a user. The id is what a key has between
-// its first { and the } behind it, or the id's own first one.
-func userSlot(user string) int {
+// UserSlot returns the slot, in a Cluster, of all that belongs to a user.
+func UserSlot(user string) int {
+	// In a key the tag ends at the first }, which may be one in the id.
 	tag, _, _ := strings.Cut(user, "}")
 	return redisconn.TagSlot(tag)
 }
@@ -280,7 +280,7 @@ func (n *node) tryUser() string {
 	}
 	n.trial = trial{m, n.channel}
 	const tries = 1 << 18
-	for i := 1; i < tries && m.Has(n.server) && m.Slot(userSlot(n.trial.user)) != n.server; i++ {
+	for i := 1; i < tries && m.Has(n.server) && m.Slot(UserSlot(n.trial.user)) != n.server; i++ {
 		n.trial.user = n.channel + "#" + strconv.Itoa(i)
 	}
 	return n.trial.user

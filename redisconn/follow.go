@@ -262,3 +262,22 @@ func (r *Redis) Process(ctx context.Context, key string, cmd redis.Cmder) error 
 	p.Exec(ctx)
 	return cmd.Err()
 }
+
+// Watch does what f does at the node that has the key, while the key is watched (WATCH). It
+// repeats what may have been lost on the way before f, and obeys MOVED: f is then called
+// again. While the key's slot is on its way to another node that may fail.
+func (r *Redis) Watch(ctx context.Context, key string, f func(*redis.Tx) error) error {
+	node := r.Map().Of(key)
+	for tries := 0; ; tries++ {
+		err := node.again.Watch(ctx, f, key)
+		to, ok := redirected(err)
+		if !ok || to.asking || to.addr == "" || tries == redirections {
+			if outOfDate(err) {
+				r.Refresh()
+			}
+			return err
+		}
+		r.Refresh()
+		node = r.redirectedTo(unit{at: node, to: to})
+	}
+}

@@ -1,12 +1,15 @@
 package redistest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -24,8 +27,9 @@ type Cluster struct {
 	Masters  []*Server // each with a like share of the slots, as it was started
 	Replicas []*Server // of the first masters, one of each
 
-	t    testing.TB
-	args []string
+	t       testing.TB
+	args    []string
+	clients map[*Server]*redis.Client // redis-cli would take its time
 }
 
 // StartCluster starts three masters, and a replica for so many of them, waits until all
@@ -34,11 +38,11 @@ type Cluster struct {
 func StartCluster(t testing.TB, replicas int, args ...string) *Cluster {
 	t.Helper()
 	const masters = 3
-	c := &Cluster{t: t, args: args}
+	c := &Cluster{t: t, args: args, clients: map[*Server]*redis.Client{}}
 	for i := range masters {
 		s := c.start()
-		s.CLI("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
-		s.CLI("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(clusterSlots*i/masters), strconv.Itoa(clusterSlots*(i+1)/masters-1))
+		c.do(s, "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+		c.do(s, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(clusterSlots*i/masters), strconv.Itoa(clusterSlots*(i+1)/masters-1))
 		c.Masters = append(c.Masters, s)
 	}
 	for range replicas {
@@ -49,7 +53,7 @@ func StartCluster(t testing.TB, replicas int, args ...string) *Cluster {
 	}
 	c.WaitKnown()
 	for i, r := range c.Replicas {
-		r.CLI("CLUSTER", "REPLICATE", c.Masters[i].ID())
+		c.do(r, "CLUSTER", "REPLICATE", c.ID(c.Masters[i]))
 	}
 	c.WaitWell()
 	return c
@@ -72,7 +76,7 @@ func (c *Cluster) start() *Server {
 func (c *Cluster) meet(s *Server) {
 	c.t.Helper()
 	bus := s.args[slices.Index(s.args, "--cluster-port")+1]
-	c.Masters[0].CLI("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(s.Port()), bus)
+	c.do(c.Masters[0], "CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(s.Port()), bus)
 }
 
 // Add starts one more master, without slots, and makes it known to the others.
@@ -91,7 +95,51 @@ func (c *Cluster) all() []*Server { return slices.Concat(c.Masters, c.Replicas) 
 func (c *Cluster) Addr() string { return c.Masters[0].Addr() }
 
 // ID returns a node's name in the Cluster.
-func (s *Server) ID() string { s.t.Helper(); return s.CLI("CLUSTER", "MYID") }
+func (c *Cluster) ID(s *Server) string { c.t.Helper(); return c.do(s, "CLUSTER", "MYID") }
+
+// do sends a command to one node and returns its reply as text. An error ends the test.
+func (c *Cluster) do(s *Server, args ...string) string {
+	c.t.Helper()
+	text, err := c.try(s, args...)
+	if err != nil {
+		c.t.Fatalf("redistest: %q to %s: %v", args, s.Addr(), err)
+	}
+	return text
+}
+
+func (c *Cluster) try(s *Server, args ...string) (string, error) {
+	if c.clients[s] == nil {
+		c.clients[s] = s.Client()
+	}
+	list := make([]any, len(args))
+	for i := range args {
+		list[i] = args[i]
+	}
+	reply, err := c.clients[s].Do(context.Background(), list...).Result()
+	return fmt.Sprint(reply), err
+}
+
+// keys returns up to 100 keys of a slot that a node holds.
+func (c *Cluster) keys(s *Server, slot int) []string {
+	c.t.Helper()
+	c.do(s, "PING")
+	list, err := c.clients[s].ClusterGetKeysInSlot(context.Background(), slot, 100).Result()
+	if err != nil {
+		c.t.Fatalf("redistest: keys of slot %d at %s: %v", slot, s.Addr(), err)
+	}
+	return list
+}
+
+// Holders returns the nodes, replicas left out, that hold a key.
+func (c *Cluster) Holders(key string) (list []*Server) {
+	c.t.Helper()
+	for _, s := range c.running() {
+		if slices.Contains(c.keys(s, c.Slot(key)), key) && strings.Contains(c.do(s, "INFO", "replication"), "role:master") {
+			list = append(list, s)
+		}
+	}
+	return list
+}
 
 // Of returns the master that has a key's slot.
 func (c *Cluster) Of(key string) *Server {
@@ -102,7 +150,7 @@ func (c *Cluster) Of(key string) *Server {
 // Slot returns a key's slot.
 func (c *Cluster) Slot(key string) int {
 	c.t.Helper()
-	slot, err := strconv.Atoi(c.running()[0].CLI("CLUSTER", "KEYSLOT", key))
+	slot, err := strconv.Atoi(c.do(c.running()[0], "CLUSTER", "KEYSLOT", key))
 	if err != nil {
 		c.t.Fatalf("redistest: slot of %q: %v", key, err)
 	}
@@ -113,7 +161,7 @@ func (c *Cluster) Slot(key string) int {
 func (c *Cluster) At(slot int) *Server {
 	c.t.Helper()
 	for _, s := range c.running() {
-		for line := range strings.Lines(s.CLI("CLUSTER", "NODES")) {
+		for line := range strings.Lines(c.do(s, "CLUSTER", "NODES")) {
 			fields := strings.Fields(line)
 			if len(fields) < 8 || !strings.Contains(fields[2], "myself") || strings.Contains(fields[2], "slave") {
 				continue
@@ -151,7 +199,7 @@ func (c *Cluster) WaitKnown() {
 	c.t.Helper()
 	known := fmt.Sprintf("cluster_known_nodes:%d\r", len(c.all()))
 	c.wait("the nodes know each other", func(s *Server) bool {
-		return strings.Contains(s.CLI("CLUSTER", "INFO"), known)
+		return strings.Contains(c.do(s, "CLUSTER", "INFO"), known)
 	})
 }
 
@@ -160,11 +208,11 @@ func (c *Cluster) WaitKnown() {
 func (c *Cluster) WaitWell() {
 	c.t.Helper()
 	c.wait("the Cluster is well", func(s *Server) bool {
-		info := s.CLI("CLUSTER", "INFO")
+		info := c.do(s, "CLUSTER", "INFO")
 		if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_slots_ok:16384") {
 			return false
 		}
-		replication := s.CLI("INFO", "replication")
+		replication := c.do(s, "INFO", "replication")
 		return !strings.Contains(replication, "role:slave") || strings.Contains(replication, "master_link_status:up")
 	})
 }
@@ -179,7 +227,7 @@ func (c *Cluster) wait(what string, is func(*Server) bool) {
 		}
 		if time.Now().After(deadline) {
 			s := c.running()[i]
-			c.t.Fatalf("redistest: not so in time: %s\n%s\n%s", what, s.CLI("CLUSTER", "INFO"), s.CLI("CLUSTER", "NODES"))
+			c.t.Fatalf("redistest: not so in time: %s\n%s\n%s", what, c.do(s, "CLUSTER", "INFO"), c.do(s, "CLUSTER", "NODES"))
 		}
 	}
 }
@@ -188,31 +236,31 @@ func (c *Cluster) wait(what string, is func(*Server) bool) {
 func (c *Cluster) BeginMove(slot int, to *Server) {
 	c.t.Helper()
 	from, n := c.At(slot), strconv.Itoa(slot)
-	to.CLI("CLUSTER", "SETSLOT", n, "IMPORTING", from.ID())
-	from.CLI("CLUSTER", "SETSLOT", n, "MIGRATING", to.ID())
+	c.do(to, "CLUSTER", "SETSLOT", n, "IMPORTING", c.ID(from))
+	c.do(from, "CLUSTER", "SETSLOT", n, "MIGRATING", c.ID(to))
 }
 
 // MoveKeys moves the keys of a slot that is being moved.
 func (c *Cluster) MoveKeys(slot int, to *Server) {
 	c.t.Helper()
-	from, n := c.At(slot), strconv.Itoa(slot)
+	from := c.At(slot)
 	for {
-		keys := strings.Fields(from.CLI("CLUSTER", "GETKEYSINSLOT", n, "100"))
+		keys := c.keys(from, slot)
 		if len(keys) == 0 {
 			return
 		}
-		from.CLI(append([]string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.Port()), "", "0", "5000", "KEYS"}, keys...)...)
+		c.do(from, append([]string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.Port()), "", "0", "5000", "KEYS"}, keys...)...)
 	}
 }
 
 // EndMove gives a slot that is being moved to its new node, of which all masters are told.
 func (c *Cluster) EndMove(slot int, to *Server) {
 	c.t.Helper()
-	id := to.ID()
-	to.CLI("CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id)
+	id := c.ID(to)
+	c.do(to, "CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id)
 	for _, s := range c.running() {
 		if s != to && slices.Contains(c.Masters, s) {
-			_, _ = s.TryCLI("CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id) // a replica may have taken its place
+			_, _ = c.try(s, "CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id) // a replica may have taken its place
 		}
 	}
 }
@@ -228,7 +276,7 @@ func (c *Cluster) Move(slot int, to *Server) {
 // Failover makes a replica the master, by hand, and waits until it is.
 func (c *Cluster) Failover(replica *Server) {
 	c.t.Helper()
-	replica.CLI("CLUSTER", "FAILOVER", "TAKEOVER")
+	c.do(replica, "CLUSTER", "FAILOVER", "TAKEOVER")
 	c.WaitMaster(replica)
 }
 
@@ -236,11 +284,11 @@ func (c *Cluster) Failover(replica *Server) {
 func (c *Cluster) WaitMaster(replica *Server) {
 	c.t.Helper()
 	for deadline := time.Now().Add(clusterLimit); ; time.Sleep(20 * time.Millisecond) {
-		if strings.Contains(replica.CLI("INFO", "replication"), "role:master") {
+		if strings.Contains(c.do(replica, "INFO", "replication"), "role:master") {
 			return
 		}
 		if time.Now().After(deadline) {
-			c.t.Fatalf("redistest: the replica has not become a master\n%s", replica.CLI("CLUSTER", "NODES"))
+			c.t.Fatalf("redistest: the replica has not become a master\n%s", c.do(replica, "CLUSTER", "NODES"))
 		}
 	}
 }
