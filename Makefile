@@ -36,6 +36,10 @@ lint: ## Check format, vet, staticcheck
 test: tools lint ## Everything that must pass before a change goes in: tools, lint, all tests with the race detector
 	$(GO) test -race -timeout 8m ./...
 
+.PHONY: test-faults
+test-faults: tools ## The tests of faults that take minutes
+	PUSHPOD_FAULTS=1 $(GO) test -count=1 -run Faults -timeout 20m ./...
+
 .PHONY: e2e
 e2e: tools ## Only the tests of whole pods against a real Redis
 	$(GO) test -race -count=1 -timeout 8m ./e2e/...
