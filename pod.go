@@ -235,6 +235,9 @@ func (p *pod) listen(ctx context.Context) error {
 	if err := p.server.Listen(ctx, p.cfg.Listen); err != nil {
 		return cannotListen("listen", err)
 	}
+	if asked, given := int(p.cfg.Conn.SendBuffer), p.server.SendBuffer(); given < asked {
+		p.log.Warn().Int("asked", asked).Int("given", given).Msg("conn.send_buffer is cut by the system (net.core.wmem_max)")
+	}
 	if err := p.admin.Listen(ctx); err != nil {
 		p.server.Close()
 		return cannotListen("admin.listen", err)
@@ -350,6 +353,8 @@ func (p *pod) build() {
 		},
 		Uplink:          p.redis,
 		UplinkMaxLength: c.Uplink.MaxLength,
+		UplinkMaxBytes:  int64(c.Uplink.MaxBytes),
+		Renew:           c.Presence.Renew,
 		Control:         c.Redis.Control,
 		MaxMessage:      int(c.Conn.MaxMessage),
 		Limits: hub.Limits{
@@ -371,6 +376,7 @@ func (p *pod) build() {
 		Admitter:      p.hub,
 		Headers:       hub.HeaderFields(header),
 		IOUring:       c.Conn.IOUring == "auto",
+		SendBuffer:    int(c.Conn.SendBuffer),
 		TLS:           p.clientTLS(),
 		ProxyProtocol: c.ProxyProtocol,
 		TrustProxy:    proxies.Trust,
@@ -397,7 +403,7 @@ func (p *pod) build() {
 		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires()}),
 	)
 	p.admin = admin.New(admin.Options{
-		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Registry: registry, Refused: p.adminRefused(),
+		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(),
 	})
 }
 
@@ -490,7 +496,11 @@ func (p *pod) loadFunctions(ctx context.Context) {
 	for failures := 1; ctx.Err() == nil; {
 		m, rest := p.redis.Map(), p.cfg.Presence.Renew
 		loaded, found, err := scripts.LoadFunctions(ctx, functionServers(m)...)
+		why := ""
 		switch {
+		case errors.Is(err, scripts.ErrNoFunctions): // until it is another Redis
+			why = "redis.load_functions is on, but " + m.Masters[0].Endpoint().Server().String() + " has no functions: they need Redis 7 or later, or Valkey; push.lua does the same"
+			failures = 1
 		case err != nil && ctx.Err() == nil:
 			p.log.Warn().Err(err).Msg("can't load the function library")
 			failures++
@@ -498,6 +508,9 @@ func (p *pod) loadFunctions(ctx context.Context) {
 		case loaded || failures > 0:
 			p.log.Info().Bool("loaded", loaded).Int("version_before", found).Msg("function library checked")
 			failures = 0
+		}
+		if p.hub.Outdated(why) && why != "" {
+			p.log.Warn().Msg(why)
 		}
 		due := time.NewTimer(rest)
 		select {

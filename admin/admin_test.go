@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,27 @@ func TestReadinessSaysWhatIsWrong(t *testing.T) {
 	}
 	if status, _ := get(t, url+"/debug/pprof/"); status != 404 {
 		t.Errorf("pprof is off: %d", status)
+	}
+}
+
+func TestReadinessWarnsAndStaysReady(t *testing.T) {
+	var problems, warnings []hub.Problem
+	o := Options{Problems: func() []hub.Problem { return problems }, Warnings: func() []hub.Problem { return warnings }}
+	ask := func() (int, string) {
+		w := httptest.NewRecorder()
+		o.ready(w, httptest.NewRequest("GET", "/readyz", nil))
+		return w.Code, strings.TrimSpace(w.Body.String())
+	}
+	if status, body := ask(); status != 200 || body != `{"status":"ready"}` {
+		t.Errorf("%d %s", status, body)
+	}
+	warnings = []hub.Problem{{Name: "eviction", Reason: "the why"}}
+	if status, body := ask(); status != 200 || body != `{"status":"ready","warnings":[{"name":"eviction","reason":"the why"}]}` {
+		t.Errorf("%d %s", status, body)
+	}
+	problems = []hub.Problem{{Name: "claim", Reason: "x"}}
+	if status, body := ask(); status != 503 || !strings.Contains(body, `"warnings":[{"name":"eviction"`) {
+		t.Errorf("%d %s", status, body)
 	}
 }
 

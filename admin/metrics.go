@@ -72,6 +72,7 @@ func descriptions() [][]string {
 		{"pushpod_presence_operations_total", "Operations on presence entries.", "operation"},
 		{"pushpod_presence_errors_total", "Presence operations that Redis refused or did not answer."},
 		{"pushpod_presence_stale_removed_total", "Stale presence entries that this pod removed."},
+		{"pushpod_presence_restored_total", "Presence entries that a renewal found missing and wrote again: Redis lost or evicted them, or another pod removed them."},
 		{"pushpod_presence_batches_total", "Round trips to Redis for presence."},
 		{"pushpod_presence_commands_total", "Redis commands for presence."},
 		{"pushpod_presence_waiting", "Presence operations that wait for Redis."},
@@ -215,6 +216,7 @@ func (c *collector) collectPresence(gauge gaugeFunc, count countFunc, ch chan<- 
 	count("pushpod_presence_operations_total", s.Dropped, "drop")
 	count("pushpod_presence_errors_total", s.Errors)
 	count("pushpod_presence_stale_removed_total", s.Stale)
+	count("pushpod_presence_restored_total", s.Restored)
 	count("pushpod_presence_batches_total", s.Batches)
 	count("pushpod_presence_commands_total", s.Commands)
 	gauge("pushpod_presence_waiting", float64(s.Waiting))

@@ -41,7 +41,7 @@ func routes(o Options, g *gate) []route {
 		{"/healthz", open, func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, http.StatusOK, map[string]any{"status": "ok"})
 		}},
-		{"/readyz", open, func(w http.ResponseWriter, _ *http.Request) { ready(w, o.Problems()) }},
+		{"/readyz", open, o.ready},
 		{"/metrics", open, promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}).ServeHTTP},
 		{"/{$}", reading, g.console},
 	}

@@ -28,6 +28,8 @@ type Options struct {
 	Pprof bool
 	// Problems lists why the pod is not ready; none: it is.
 	Problems func() []hub.Problem
+	// Warnings lists what does not hinder the pod now and may later. It may be nil.
+	Warnings func() []hub.Problem
 	Registry *prometheus.Registry
 	// Refused is told of wrong tokens. It may be nil.
 	Refused func(reason string, remote netip.Addr)
@@ -78,13 +80,18 @@ func (s *Server) Serve() error {
 // Close ends the server at once.
 func (s *Server) Close() error { return s.http.Close() }
 
-// ready says in a body what is wrong.
-func ready(w http.ResponseWriter, problems []hub.Problem) {
-	if len(problems) == 0 {
-		answer(w, http.StatusOK, map[string]any{"status": "ready"})
-		return
+// ready says in a body what is wrong, and what may be soon.
+func (o *Options) ready(w http.ResponseWriter, _ *http.Request) {
+	status, body := http.StatusOK, map[string]any{"status": "ready"}
+	if problems := o.Problems(); len(problems) > 0 {
+		status, body = http.StatusServiceUnavailable, map[string]any{"status": "not ready", "problems": problems}
 	}
-	answer(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "problems": problems})
+	if o.Warnings != nil {
+		if warnings := o.Warnings(); len(warnings) > 0 {
+			body["warnings"] = warnings
+		}
+	}
+	answer(w, status, body)
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -119,6 +119,7 @@ type Conn struct {
 	HandshakeTimeout time.Duration
 	MaxHeader        Size
 	MaxAge           time.Duration // 0: off
+	SendBuffer       Size          // 0: the system's own
 	IOUring          string        // "auto" or "off"
 }
 
@@ -135,6 +136,7 @@ type Limits struct {
 // Uplink is the section `uplink`: what clients send up.
 type Uplink struct {
 	MaxLength int64 // entries in the stream
+	MaxBytes  Size  // about what they take in Redis
 }
 
 // Log is the section `log`.

@@ -85,7 +85,7 @@ func TestDefaultIsWhatTheContractSays(t *testing.T) {
 			PingTimeout: 10 * time.Second, HandshakeTimeout: 5 * time.Second, MaxHeader: 16 << 10, IOUring: "auto",
 		},
 		Limits:   Limits{PerUser: 100, OnExcess: "reject", FramesPerSecond: 50},
-		Uplink:   Uplink{MaxLength: 100_000},
+		Uplink:   Uplink{MaxLength: 100_000, MaxBytes: 64 * mib},
 		Log:      Log{Level: "info", Format: "auto"},
 		Shutdown: Shutdown{Drain: 15 * time.Second},
 	}
@@ -145,6 +145,8 @@ func anotherValue(k key) any {
 		return "on"
 	case k.name == "text":
 		return "other"
+	case k.path == "conn.send_buffer":
+		return "32KiB"
 	case k.path == "presence.ttl":
 		return "2m"
 	case k.path == "presence.heartbeat":

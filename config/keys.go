@@ -216,6 +216,10 @@ func keys() []key {
 			"Largest header of a handshake, including request line and cookies. A larger one is refused with 431."),
 		newKey("conn.max_age", "off", func(c *Config) *time.Duration { return &c.Conn.MaxAge }, duration(time.Second, 30*day, true),
 			"Close a connection with 1001 after this time, plus or minus a tenth, so that connections spread over new pods."),
+		newKey("conn.send_buffer", "off", func(c *Config) *Size { return &c.Conn.SendBuffer }, sizeOrOff(4*kib, 64*mib),
+			"Size of the system's own buffer for what is sent to a connection (SO_SNDBUF), in front of which conn.queue_bytes waits: the system takes up to twice as much memory for it. "+
+				"off leaves it to the system, which gives a client that reads slowly up to 4 MiB on Linux (net.ipv4.tcp_wmem). Small buffers slow down clients that are far away: a buffer is sent in one round trip. "+
+				"What exceeds net.core.wmem_max is cut to it, and the log says so."),
 		newKey("conn.io_uring", "auto", func(c *Config) *string { return &c.Conn.IOUring }, oneOf([]string{"auto", "off"}, nil),
 			"How to send to many connections at once: auto (with Linux's io_uring, if the kernel allows it and a test at the start succeeds), off (one system call for each connection)."),
 
@@ -234,6 +238,9 @@ func keys() []key {
 
 		newKey("uplink.max_length", "100000", func(c *Config) *int64 { return &c.Uplink.MaxLength }, number[int64](1, 1_000_000_000, false),
 			"About how many entries the stream of clients' requests (push:uplink) keeps; the oldest are removed first."),
+		newKey("uplink.max_bytes", "64MiB", func(c *Config) *Size { return &c.Uplink.MaxBytes }, size(mib, 1024*gib),
+			"About how much memory of Redis that stream takes, by the average size of what the pod adds. It keeps what uplink.max_length and uplink.max_bytes both allow, "+
+				"so that clients that send much leave room for presence."),
 
 		newKey("log.level", "info", func(c *Config) *string { return &c.Log.Level }, oneOf([]string{"trace", "debug", "info", "warn", "error"}, nil),
 			"Least severe level that is logged."),

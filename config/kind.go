@@ -106,6 +106,20 @@ func size(low, high Size) kind[Size] {
 	}
 }
 
+// sizeOrOff is size where the word off and 0 stand for 0.
+func sizeOrOff(low, high Size) kind[Size] {
+	k := size(low, high)
+	parse := k.parse
+	k.allowed = "off (or 0), or " + k.allowed
+	k.parse = func(raw any) (Size, error) {
+		if n, is := whole(raw); isOff(raw) || is && n == 0 {
+			return 0, nil
+		}
+		return parse(raw)
+	}
+	return k
+}
+
 // duration reads a time.Duration from low to high, which has a unit unless it
 // is 0. Where off, the word off and 0 stand for 0, whatever low is.
 func duration(low, high time.Duration, off bool) kind[time.Duration] {

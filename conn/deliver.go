@@ -54,7 +54,11 @@ func (d *Deliverer) Frame(p Push, parts ...[]byte) *Frame {
 		size += len(part)
 	}
 	codec := &d.srv.codec
-	f := d.frames.New(maxHead + size + maxClose)
+	room := maxHead + size
+	if p.Close {
+		room += maxClose
+	}
+	f := d.frames.New(room)
 	if len(parts) > 0 {
 		f.Bytes = codec.head(f.Bytes, size)
 		for _, part := range parts {

@@ -49,6 +49,10 @@ type Options struct {
 	// is answered with 503. 0: the process's limit less a reserve of 128, for the
 	// program's other needs.
 	MaxConns int
+	// SendBuffer bounds what the system keeps of what was written to a connection
+	// and is not acknowledged, in bytes (SO_SNDBUF): Linux takes up to twice as much
+	// memory for it. 0: the system chooses, on Linux up to net.ipv4.tcp_wmem, 4 MiB.
+	SendBuffer int
 	// ProxyProtocol has each connection begin with a header of the PROXY protocol,
 	// which tells the client's address. Only peers that TrustProxy trusts may connect;
 	// nil: none. It is called with a loop locked.

@@ -25,6 +25,7 @@ type Server struct {
 	conns  atomic.Int64 // sockets that were accepted and are not closed
 	behind atomic.Int64 // bytes that a Deliverer has brought and that are not written, about
 
+	sendBuffer int // of the listener; set by Listen
 	listener   net.Listener
 	stopAccept func()
 	deal       dealer // used while accepting
@@ -51,6 +52,9 @@ func (s *Server) Listen(ctx context.Context, address string) error {
 	// Go would listen for Multipath TCP, which makes each handshake dearer, by a
 	// twentieth, also of those that don't use it.
 	lc.SetMultipathTCP(false)
+	if s.opts.SendBuffer > 0 {
+		lc.Control = s.boundSendBuffers
+	}
 	ln, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("conn: listen: %w", err)
@@ -61,6 +65,11 @@ func (s *Server) Listen(ctx context.Context, address string) error {
 
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// SendBuffer is how large the system's buffer for what is sent is, since Listen, in
+// bytes: Options.SendBuffer or, where the system has a bound of its own (net.core.wmem_max),
+// that. 0: the system chooses, from moment to moment.
+func (s *Server) SendBuffer() int { return s.sendBuffer }
 
 // Serve starts the loops and accepts connections. It returns at once.
 func (s *Server) Serve() error {

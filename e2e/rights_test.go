@@ -115,7 +115,6 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		{[]string{"-xadd"}, "XADD on push:uplink"},
 		{[]string{"-publish"}, "PUBLISH on " + p.channel + ", push:pod:*"},
 		{[]string{"-subscribe"}, "SUBSCRIBE on " + p.channel + ", push:all"},
-		{[]string{"-ping"}, "PING"},
 		{[]string{"-time"}, "TIME"},
 		{[]string{"-multi"}, "MULTI"},
 		{[]string{"-exec"}, "EXEC"},

@@ -36,6 +36,7 @@ type Pods interface {
 	Run(ctx context.Context) error
 	NowMs() int64
 	NewUUID() presence.UUID
+	Fleet() int
 	Err() error
 }
 
@@ -56,8 +57,10 @@ type Options struct {
 	Redis    Redis
 	// Uplink is where the stream is added to, and where the hub publishes.
 	Uplink          *redisconn.Redis
-	UplinkMaxLength int64
-	MaxMessage      int // of a client, for the welcome
+	UplinkMaxLength int64         // of its entries
+	UplinkMaxBytes  int64         // about what they may take in Redis; 0: no bound
+	MaxMessage      int           // of a client, for the welcome
+	Renew           time.Duration // a rewrite of presence ends within half of it; 0: 30 s
 	// Control: connections are closed only by what is published on push:ctl:….
 	Control bool
 	Limits  Limits
@@ -113,6 +116,8 @@ type Hub struct {
 	lead     lead
 	rewrites rewrites
 	rights   rights
+	eviction eviction
+	outdated outdated
 	refusals chan refused // to be logged
 
 	unverified chan unverified // tokens that take long to verify

@@ -17,8 +17,10 @@ import (
 
 // inquiry asks Redis which commands it refuses the pod's account, on a connection of
 // its own. None of them is done: Redis holds commands against the account's rights
-// where it queues them in a transaction, and this one ends with its connection. What
-// the server does not know is not missing.
+// where it queues them in a transaction, and this one ends with its connection. So it
+// finds commands that the server does not know, or not under their name (rename-command).
+// Whatever else it answers, such as READONLY, LOADING or MOVED, comes behind these two
+// checks: the right is there.
 type inquiry struct {
 	conn    net.Conn
 	replies *bufio.Reader
@@ -90,20 +92,32 @@ func (q *inquiry) ask(commands ...presence.Command) (taken bool, err error) {
 			return false, errReply
 		}
 		taken = reply[0] == '+'
-		if at := strings.Index(reply, "NOPERM "); at >= 0 && !taken { // behind EXECABORT for EXEC
-			q.miss(c, reply[at:])
+		if taken {
+			continue
+		}
+		if at := strings.Index(reply, "NOPERM "); at >= 0 { // behind EXECABORT for EXEC
+			q.miss(c, reply[at:], false)
+		} else if !c.Optional && isUnknown(reply) {
+			q.miss(c, reply[1:], true)
 		}
 	}
 	return taken, nil
 }
 
-// miss notes that a right is missing. One command on several keys is one.
-func (q *inquiry) miss(c presence.Command, reply string) {
+// isUnknown reports whether the server, or a proxy before it, does not have the command.
+func isUnknown(reply string) bool {
+	text := strings.ToLower(reply)
+	return strings.Contains(text, "unknown command") || strings.Contains(text, "unsupported command")
+}
+
+// miss notes that a command can't be had. One on several keys is one.
+func (q *inquiry) miss(c presence.Command, reply string, unknown bool) {
 	found := *q.found
 	i := slices.IndexFunc(found, func(m lack) bool { return m.command == c.Args[0] })
 	if i < 0 {
 		i = len(found)
-		found = append(found, lack{command: c.Args[0], reply: reply})
+		reply, _, _ = strings.Cut(reply, ", with args") // which are our own examples
+		found = append(found, lack{command: c.Args[0], reply: reply, unknown: unknown})
 		*q.found = found
 	}
 	if m := &found[i]; c.On != "" && !slices.Contains(m.on, c.On) {

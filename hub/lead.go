@@ -179,3 +179,25 @@ func (l *lead) judge(old, now redisconn.Server, heard int64, err error) (elsewhe
 	}
 	return false, fmt.Errorf("publish over a new connection: %w", err)
 }
+
+// unreached lists what is wrong with how Redis is reached, if the pod can't work by it.
+func (h *Hub) unreached() (list []Problem) {
+	nodes := h.opts.Redis.Nodes
+	if err := nodes.Err(); err != nil && (redisconn.IsSetting(err) || nodes.Map().Kind == redisconn.Unknown) {
+		list = append(list, Problem{"redis", err.Error()})
+	}
+	if err := h.lead.Load(); err != nil {
+		list = append(list, Problem{"endpoint", "new connections to Redis fail: " + (*err).Error()})
+	}
+	return list
+}
+
+// foreseen lists what is wrong with how Redis is reached, while the pod works: Sentinels
+// that do not answer.
+func (h *Hub) foreseen() (list []Problem) {
+	nodes := h.opts.Redis.Nodes
+	if err := nodes.Err(); err != nil && !redisconn.IsSetting(err) && nodes.Map().Kind != redisconn.Unknown {
+		list = append(list, Problem{"redis", err.Error()})
+	}
+	return list
+}

@@ -11,7 +11,7 @@ import (
 	"pushpod/presence"
 )
 
-// rights is what Redis refuses the pod's account for want of a right.
+// rights is what Redis refuses the pod's account for want of a right, or does not know.
 type rights struct {
 	wanted chan struct{} // capacity 1: it is to be asked for
 
@@ -19,11 +19,12 @@ type rights struct {
 	list []lack
 }
 
-// lack is a right that the account lacks: a command, and on what.
+// lack is a command that the pod needs and can't have, and on what.
 type lack struct {
 	command string // in capitals
 	on      []string
 	reply   string // of Redis
+	unknown bool   // the server does not know it; else the account has no right to it
 }
 
 func (m lack) String() string {
@@ -56,16 +57,34 @@ func (r *rights) set(list []lack) (changed bool) {
 }
 
 // keepRights asks for missing rights, at once and again, until ctx ends. Some are of
-// use only later, when a client sends something: they are named before.
+// use only later, when a client sends something: they are named before. Until there has
+// been an answer, the pod is not ready, and takes no connection.
 func (h *Hub) keepRights(ctx context.Context) {
 	every := h.opts.Redis.Rights
-	for every > 0 && ctx.Err() == nil {
+	if every <= 0 {
+		h.status.update(func(s *status) { s.asked = true })
+		return
+	}
+	known := false
+	for failures := 0; ctx.Err() == nil; {
 		asked := time.Now()
 		rest := every
-		if list, err := h.askRights(ctx); err != nil {
-			rest = min(every, h.opts.Redis.Probe) // Redis is away, which others say
-		} else if h.rights.set(list) {
-			h.tellRights(list)
+		list, err := h.askRights(ctx)
+		switch {
+		case err != nil: // Redis is away, which others say too
+			failures++
+			rest = min(every, h.opts.Redis.Probe)
+			if !known {
+				rest = min(rest, backoff.After(failures+1, 50*time.Millisecond, time.Second))
+			}
+			h.status.update(func(s *status) { s.unasked = err })
+		default:
+			failures, known = 0, true
+			if h.rights.set(list) {
+				h.tellRights(list)
+			}
+			h.status.update(func(s *status) { s.asked, s.unasked = true, nil })
+			h.lookAtEviction(ctx)
 		}
 		due := time.NewTimer(rest)
 		select {
@@ -80,15 +99,18 @@ func (h *Hub) keepRights(ctx context.Context) {
 
 func (h *Hub) tellRights(list []lack) {
 	for _, m := range list {
-		h.log.Error().Str("command", m.command).Strs("on", m.on).Str("reply", m.reply).Msg(h.lacksRight() + m.command)
+		h.log.Error().Str("command", m.command).Strs("on", m.on).Str("reply", m.reply).Msg(h.lacking(m) + m.command)
 	}
 	if len(list) == 0 {
-		h.log.Info().Msg("the pod's account in Redis has all rights that it needs")
+		h.log.Info().Msg("the pod's account in Redis has all rights that it needs, and Redis knows all commands")
 	}
 }
 
-// lacksRight is how a missing right is named.
-func (h *Hub) lacksRight() string {
+// lacking is how what the pod lacks is named, before the command.
+func (h *Hub) lacking(m lack) string {
+	if m.unknown {
+		return "Redis does not know the command "
+	}
 	user := h.opts.Redis.Username
 	if user == "" {
 		user = "default"
@@ -104,7 +126,6 @@ func (h *Hub) commands() []presence.Command {
 		presence.Command{Args: []string{"XADD", k.Uplink(), "*", "-", "-"}, On: k.Uplink()},
 		presence.Command{Args: []string{"PUBLISH", own, "-"}, On: own},
 		presence.Command{Args: []string{"PUBLISH", k.PodChannel("another:1"), "-"}, On: others},
-		presence.Command{Args: []string{"PING"}},
 	)
 	if h.opts.Control {
 		list = append(list, presence.Command{Args: []string{"PUBLISH", k.ControlChannel("another:1"), "-"}, On: k.ControlChannel("*")})

@@ -2,11 +2,15 @@ package hub
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"pushpod/internal/redistest"
 	"pushpod/presence"
@@ -62,6 +66,76 @@ func TestAskingForRightsDoesNothing(t *testing.T) {
 		if n, score := r.CLI("DBSIZE"), r.CLI("ZSCORE", "push:pods", "push:pod:pod:1"); n != "3" || score != "7" || r.CLI("TTL", key) != "-1" {
 			t.Errorf("%s: %s keys, score %s: the question was done", name, n, score)
 		}
+	}
+}
+
+// rename-command hides commands; what needs not be there is not asked for.
+func TestCommandsThatRedisDoesNotKnowAreNamed(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		hidden string
+		lacks  string // what is named; "": nothing
+	}{
+		"one of many":       {"PEXPIRE", "PEXPIRE on push:user:*: ERR unknown command 'PEXPIRE'"},
+		"of a later client": {"XADD", "XADD on push:uplink: ERR unknown command 'XADD'"},
+		"transactions":      {"MULTI", "MULTI: ERR unknown command 'MULTI'"},
+		"what watches":      {"WATCH", "WATCH on push:pods: ERR unknown command 'WATCH'"},
+		"PING":              {"PING", ""},
+		"HEXPIRE":           {"HEXPIRE", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := []string{"--rename-command", x.hidden, ""}
+			if out, err := redistest.Start(t).TryCLI("HEXPIRE", "x"); x.hidden == "HEXPIRE" && err != nil && strings.Contains(out, "unknown command") {
+				args = nil // it is not there anyway
+			}
+			r := redistest.Start(t, args...)
+			r.CLI("ACL", "SETUSER", "some", "on", ">pass", "+@all", "~*", "&*")
+			list, err := asking(r.Addr(), "some").askRights(t.Context())
+			var told []string
+			for _, m := range list {
+				told = append(told, m.String())
+				if !m.unknown {
+					t.Errorf("%v is taken for a right", m)
+				}
+			}
+			if text := strings.Join(told, "\n"); err != nil || text != x.lacks {
+				t.Errorf("it lacks %q, %v; want %q", text, err, x.lacks)
+			}
+		})
+	}
+}
+
+// Who comes to a pod that lacks something is not the one to find that out.
+func TestAPodThatLacksACommandIsNeverReady(t *testing.T) {
+	t.Parallel()
+	r := redistest.Start(t, "--rename-command", "PEXPIRE", "")
+	var log logLines
+	h := asking(r.Addr(), "")
+	h.opts.Redis.Nodes = redisconn.Open(redisconn.Options{Addresses: []string{r.Addr()}})
+	h.opts.Uplink = h.opts.Redis.Nodes
+	h.log = zerolog.New(&log)
+	h.presence, h.pods = &failingPresence{}, &failingPods{}
+	h.status.update(func(s *status) { s.claimed, s.subscribed, s.proved = true, true, true })
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { h.keepRights(ctx) })
+	defer func() { cancel(); running.Wait() }()
+	const want = "Redis does not know the command PEXPIRE on push:user:*: ERR unknown command 'PEXPIRE'"
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		list := h.Problems()
+		if len(list) != 1 || list[0].Name != "rights" {
+			t.Fatalf("problems %v", list)
+		}
+		if list[0].Reason == want {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("problems %v", list)
+		}
+	}
+	if log.count("Redis does not know the command PEXPIRE") != 1 {
+		t.Error(log.String())
 	}
 }
 

@@ -3,8 +3,6 @@ package hub
 import (
 	"sync"
 	"time"
-
-	"pushpod/redisconn"
 )
 
 // Problem is one reason why the pod is not ready.
@@ -21,6 +19,10 @@ type status struct {
 	subscribed bool
 	proved     bool      // a probe has come back on this subscription
 	echo       time.Time // when the last one did
+	lost       error     // why the pod is not subscribed; nil: it is, or has not tried
+	untaken    error     // why Redis took no probe the last time; nil: it did
+	asked      bool      // it is known which rights are missing, or it is not asked for
+	unasked    error     // why that can't be asked for
 	conflict   time.Time // when a foreign probe was last seen; zero: never
 	draining   bool
 	leaving    bool // no new connections
@@ -53,7 +55,7 @@ func (s *status) refusing() string {
 		return "this pod is leaving"
 	case s.conflicting():
 		return "another pod uses this pod's address"
-	case !s.claimed:
+	case !s.claimed, !s.asked:
 		return "this pod is starting"
 	case !s.subscribed, !s.proved:
 		return "this pod has lost Redis"
@@ -70,16 +72,9 @@ func (h *Hub) Problems() []Problem {
 	if err := h.pods.Err(); err != nil {
 		list = append(list, Problem{"heartbeat", err.Error()})
 	}
-	if nodes := h.opts.Redis.Nodes; nodes.Map().Kind == redisconn.Unknown || redisconn.IsSetting(nodes.Err()) {
-		if err := nodes.Err(); err != nil {
-			list = append(list, Problem{"redis", err.Error()})
-		}
-	}
-	if err := h.lead.Load(); err != nil {
-		list = append(list, Problem{"endpoint", "new connections to Redis fail: " + (*err).Error()})
-	}
+	list = append(list, h.unreached()...)
 	for _, m := range h.rights.missing() {
-		list = append(list, Problem{"rights", h.lacksRight() + m.String()})
+		list = append(list, Problem{"rights", h.lacking(m) + m.String()})
 	}
 	return list
 }
@@ -96,10 +91,21 @@ func (s *status) problems() (list []Problem) {
 		add("conflict", "another instance uses this pod's address: its probes come on this pod's channel")
 	}
 	switch {
+	case s.asked:
+	case s.unasked != nil:
+		add("rights", "it is not known yet whether Redis refuses a command that the pod needs: "+s.unasked.Error())
+	default:
+		add("rights", "it is not known yet whether Redis refuses a command that the pod needs")
+	}
+	switch {
 	case !s.claimed:
 		add("claim", "the pod's address is not claimed yet: either Redis does not answer, or push:pods holds this address, and the pod takes it over once its score has not changed for presence.lease")
+	case !s.subscribed && s.lost != nil:
+		add("unsubscribed", "the pod is not subscribed to its channel: "+s.lost.Error())
 	case !s.subscribed:
 		add("unsubscribed", "the pod is not subscribed to its channel")
+	case !s.proved && s.untaken != nil:
+		add("unproved", "Redis does not take the pod's own probe (PUBLISH on its channel): "+s.untaken.Error())
 	case !s.proved:
 		add("unproved", "the pod's own probe does not come back over its channel")
 	}

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"strconv"
+	"sync/atomic"
 
 	"pushpod/hub/source"
 	"pushpod/internal/resp"
@@ -15,6 +16,7 @@ type subscriber struct {
 	channels  []channel
 	open      int           // channels that are not confirmed yet
 	confirmed chan struct{} // closed once all are
+	heard     atomic.Uint64 // reads in which something came
 
 	reply    resp.Reader
 	buf      []byte
@@ -89,6 +91,7 @@ func (s *subscriber) read(wait bool) (n int, all bool, err error) {
 		return 0, false, err
 	}
 	s.to += n
+	s.heard.Add(1)
 	return n, n < asked && n < drainedAt, s.parse()
 }
 
@@ -140,10 +143,14 @@ func (s *subscriber) parse() error {
 }
 
 // take takes what Redis says on a subscription. What is neither a message nor a
-// confirmation, such as a pong, says nothing.
+// confirmation, such as a pong, says nothing; neither does an error once all channels
+// are confirmed: it answers a PING (MISCONF, NOPERM, BUSY), and the subscription goes on.
 func (s *subscriber) take(r *resp.Reader) error {
-	if r.Kind != '*' || len(r.Fields) == 0 {
+	if r.Kind == '-' && s.open > 0 {
 		return r.Err()
+	}
+	if r.Kind != '*' || len(r.Fields) == 0 {
+		return nil
 	}
 	kind, whole := string(r.Fields[0]), r.Skip == 0
 	switch {

@@ -150,8 +150,9 @@ func (f script) Read(b []byte, wait bool) (int, error) {
 	part, err := f(wait)
 	return copy(b, part), err
 }
-func (script) End()   {}
-func (script) Close() {}
+func (script) Write([]byte) error { return nil }
+func (script) End()               {}
+func (script) Close()             {}
 
 // runScript has a void pod read the script to its end.
 func (p *voidPod) runScript(t *testing.T, f script) {

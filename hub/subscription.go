@@ -72,6 +72,7 @@ func (h *Hub) keepSubscribed(ctx context.Context) {
 			failures = 1
 		}
 		h.rights.want()
+		h.status.update(func(s *status) { s.lost = err })
 		if was.confirmed {
 			h.gaps.Add(1)
 			h.log.Error().Err(err).Msg("subscription lost; messages published until the pod is subscribed again are lost")
@@ -110,7 +111,7 @@ func (h *Hub) subscription(ctx context.Context) (reached, place, error) {
 	var prober, follower sync.WaitGroup
 	var unproved, astray error
 	prober.Go(func() {
-		if unproved = h.prove(proving, s.confirmed); unproved != nil {
+		if unproved = h.prove(proving, s); unproved != nil {
 			src.End()
 		}
 	})

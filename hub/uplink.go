@@ -18,12 +18,12 @@ import (
 // and sends each its receipt. It also publishes envelopes of the pod itself. It repeats
 // nothing: the stream would have a repeated request twice.
 type uplink struct {
-	redis     *redisconn.Redis
-	stream    string
-	pod       string // channel
-	maxLength int64
-	timeout   time.Duration
-	log       zerolog.Logger
+	redis   *redisconn.Redis
+	stream  string
+	pod     string    // channel
+	limit   streamCap // used by the goroutine of run
+	timeout time.Duration
+	log     zerolog.Logger
 
 	mu      sync.Mutex // protects following
 	waiting []uplinked
@@ -47,17 +47,19 @@ const (
 	uplinkMost      = 16384    // requests that may wait
 	uplinkMostBytes = 64 << 20 // and their data
 	uplinkBatch     = 512
+
+	uuidText = 36 // bytes of a UUID
 )
 
 func newUplink(o *Options) *uplink {
 	return &uplink{
-		redis:     o.Uplink,
-		stream:    o.Keys.Uplink(),
-		pod:       o.Keys.PodChannel(o.Pod),
-		maxLength: o.UplinkMaxLength,
-		timeout:   o.Redis.Timeout,
-		log:       o.Log,
-		wake:      make(chan struct{}, 1),
+		redis:   o.Uplink,
+		stream:  o.Keys.Uplink(),
+		pod:     o.Keys.PodChannel(o.Pod),
+		limit:   streamCap{maxLength: o.UplinkMaxLength, maxBytes: o.UplinkMaxBytes},
+		timeout: o.Redis.Timeout,
+		log:     o.Log,
+		wake:    make(chan struct{}, 1),
 	}
 }
 
@@ -155,8 +157,8 @@ func (u *uplink) command(ctx context.Context, r *uplinked) (key string, cmd redi
 	}
 	id, _ := json.String(r.id) // it has been checked
 	args := []any{"xadd", u.stream}
-	if u.maxLength > 0 {
-		args = append(args, "maxlen", "~", u.maxLength)
+	if most := u.limit.add(entryBytes(len(r.s.user) + uuidText + len(u.pod) + len(id) + len(r.data))); most > 0 {
+		args = append(args, "maxlen", "~", most)
 	}
 	args = append(args, "*", "user", r.s.user, "uuid", presence.FormatUUID(r.s.uuid), "pod", u.pod, "id", id, "data", r.data)
 	return u.stream, redis.NewStringCmd(ctx, args...)

@@ -31,7 +31,7 @@ func newVoidPod(tb testing.TB, n int, o conn.Options) *voidPod {
 	tb.Helper()
 	p := &voidPod{presence: &countingPresence{}, void: conntest.NewVoid()}
 	p.Hub = New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Presence: p.presence, Pods: nowPods{}, Log: zerolog.Nop()})
-	p.status.update(func(s *status) { s.claimed, s.subscribed, s.proved = true, true, true })
+	p.status.update(func(s *status) { s.asked, s.claimed, s.subscribed, s.proved = true, true, true, true })
 	o.Admitter, o.Network, o.MaxConns = p.Hub, p.void, 2*n+100 // they take no descriptors
 	p.server = conn.New(o)
 	p.Attach(p.server)
@@ -149,3 +149,4 @@ func (nowPods) Leave(context.Context) error { return nil }
 func (nowPods) NowMs() int64                { return time.Now().UnixMilli() }
 func (nowPods) NewUUID() presence.UUID      { return presence.NewUUID(time.Now().UnixMilli()) }
 func (nowPods) Err() error                  { return nil }
+func (nowPods) Fleet() int                  { return 1 }

@@ -120,6 +120,19 @@ func (s *slot) inherits() bool {
 	return s.form == formFields && s.ttlUsed && s.ttl.Err() == nil && s.ttl.Val() >= 0
 }
 
+// added reports whether an entry that was written was not there before.
+func (s *slot) added() bool {
+	if s.form == formKey {
+		return s.set.Val() == 1
+	}
+	replies, _ := s.exec.Val().([]any)
+	if len(replies) == 0 {
+		return false
+	}
+	n, _ := replies[0].(int64)
+	return n == 1
+}
+
 // written says how the write of an entry went: why the entry was refused, and
 // why its expiry was, in which case the entry may stand.
 func (s *slot) written() (set, expire error) {

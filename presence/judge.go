@@ -210,6 +210,9 @@ func (n *node) judgeRenewal(slot *slot) {
 	}
 	if err == nil {
 		n.count.renewed.Add(1)
+		if !it.whole && slot.added() {
+			n.count.restored.Add(1)
+		}
 		if slot.form == formKey && n.opt.Pods != nil && slot.count.Err() == nil && slot.count.Val() > 1 {
 			n.sweeper.crowded = append(n.sweeper.crowded, crowd{it.entry.User, slot.count.Val()})
 		}
@@ -234,6 +237,7 @@ func (n *node) judgeTouch(slot *slot) {
 	case len(slot.touch.Val()) == 1 && slot.touch.Val()[0] == 1:
 		n.count.renewed.Add(1)
 	default:
+		n.count.restored.Add(1)
 		it.whole = true
 		n.requeue(it, nil)
 		return

@@ -68,6 +68,7 @@ type Pods struct {
 	mu      sync.Mutex // protects what follows
 	clock   redisClock
 	seen    observations
+	fleet   fleet
 	started int64   // Redis's Unix ms; 0: not claimed
 	score   float64 // last one written
 	left    bool
@@ -216,7 +217,10 @@ func (p *Pods) beat(ctx context.Context) (away time.Duration, err error) {
 	look(now)
 	p.err = nil
 	p.stats.Beats++
-	return p.seen.beat(now), nil
+	away = p.seen.beat(now)
+	alive, _ := p.alive(now)
+	p.fleet.saw(alive, now, p.opt.TTL)
+	return away, nil
 }
 
 // readTime asks Redis for its time (TIME), in Unix microseconds, and sets the
@@ -260,10 +264,9 @@ func (p *Pods) Dead(channel string) bool {
 // Suspected reports whether a pod may turn out to be dead within a lease and a
 // heartbeat; until then it counts as alive.
 func (p *Pods) Suspected(channel string) bool {
-	now := p.opt.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return channel != p.channel && p.seen.suspected(channel, p.clock.now(now)/1000)
+	return channel != p.channel && p.seen.suspected(channel, &p.clock)
 }
 
 // Stale reports whether an entry is stale: its pod is dead, or its UUID is
@@ -317,15 +320,7 @@ func (p *Pods) Stats() PodsStats {
 	defer p.mu.Unlock()
 	stats := p.stats
 	stats.RTT = p.clock.rtt
-	for channel, o := range p.seen.pods {
-		switch {
-		case o.absent:
-		case channel != p.channel && p.seen.dead(channel, now):
-			stats.Dead++
-		default:
-			stats.Alive++
-		}
-	}
+	stats.Alive, stats.Dead = p.alive(now)
 	return stats
 }
 

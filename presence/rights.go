@@ -6,6 +6,10 @@ import "slices"
 type Command struct {
 	Args []string // in full, with an example of its key or channel
 	On   string   // the keys or channels, as people know them; "": it has none
+
+	// Optional: the pod gets by without it where the server does not know it. Where it
+	// does, it must not refuse it.
+	Optional bool
 }
 
 // Commands are all that presence sends as the pod of this channel, each with an
@@ -36,7 +40,7 @@ func Watched(k Keys) Command { return Command{Args: []string{"WATCH", k.Pods()},
 // is given as its name and what stands behind the key.
 func on(name, key string, commands ...[]string) (list []Command) {
 	for _, c := range commands {
-		list = append(list, Command{Args: append([]string{c[0], key}, c[1:]...), On: name})
+		list = append(list, Command{Args: append([]string{c[0], key}, c[1:]...), On: name, Optional: c[0] == "HEXPIRE"})
 	}
 	return list
 }

@@ -11,6 +11,7 @@ type Stats struct {
 	Rejected     uint64 // registrations beyond Options.PerUser
 	Refused      uint64 // registrations against which a key in Redis spoke
 	Renewed      uint64
+	Restored     uint64 // entries that a renewal found missing
 	Unregistered uint64
 	Stale        uint64 // fields of dead pods, and of connections not held, removed
 	Dropped      uint64 // operations given up because too many waited
@@ -43,7 +44,8 @@ func latencyBound(i int) time.Duration { return 100 * time.Microsecond << i }
 // counters may be read from any goroutine.
 type counters struct {
 	registered, rejected, refused atomic.Uint64
-	renewed, unregistered         atomic.Uint64
+	renewed, restored             atomic.Uint64
+	unregistered                  atomic.Uint64
 	stale, errors                 atomic.Uint64
 	batches, entries, commands    atomic.Uint64
 	lastBatch                     atomic.Int64
@@ -77,7 +79,7 @@ func (s *Store) Stats() Stats {
 	c := &s.count
 	stats := Stats{
 		Registered: c.registered.Load(), Rejected: c.rejected.Load(), Refused: c.refused.Load(),
-		Renewed: c.renewed.Load(), Unregistered: c.unregistered.Load(),
+		Renewed: c.renewed.Load(), Restored: c.restored.Load(), Unregistered: c.unregistered.Load(),
 		Stale: c.stale.Load(), Dropped: dropped, Errors: c.errors.Load(),
 		Batches: c.batches.Load(), Entries: c.entries.Load(), Commands: c.commands.Load(),
 		Waiting: waiting, LastBatch: int(c.lastBatch.Load()),

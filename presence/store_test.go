@@ -117,11 +117,18 @@ func TestRenewalWritesWhatIsMissing(t *testing.T) {
 		}
 		s.renewAndWait(a, b)
 		w.want("a field was missing", "alice", s.channel, a, b)
+		if n := s.Stats().Restored; n != 1 {
+			t.Errorf("%d are counted as restored, want 1", n)
+		}
 		if err := w.admin.FlushAll(ctx).Err(); err != nil {
 			t.Fatal(err)
 		}
 		s.renewAndWait(a, b)
 		w.want("everything was missing", "alice", s.channel, a, b)
+		s.renewAndWait(a, b) // nothing is missing
+		if n := s.Stats().Restored; n != 3 {
+			t.Errorf("%d are counted as restored, want 3", n)
+		}
 		w.pass(testTTL + 100*time.Millisecond)
 		w.want("it expires as before", "alice", s.channel)
 	})

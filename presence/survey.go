@@ -25,7 +25,7 @@ func (p *Pods) survey(ctx context.Context, h *podsPipeline) func(now time.Time) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.unread++; p.unread < len(p.seen.pods)/surveyShare {
-		return p.read(ctx, h, p.seen.suspects(p.clock.now(p.opt.Now())/1000))
+		return p.read(ctx, h, p.seen.suspects(&p.clock))
 	}
 	p.unread = 0
 	scores := redis.NewZSliceCmd(ctx, "zrange", p.opt.Keys.Pods(), 0, -1, "withscores")

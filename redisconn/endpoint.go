@@ -21,6 +21,8 @@ type Endpoint struct {
 	o          Options
 	sentinels  *sentinels    // nil: one address
 	generation atomic.Uint64 // of clients' connections; see Retire
+	last       atomic.Pointer[Server]
+	noInfo     atomic.Bool // INFO is refused: an ACL logs each time
 }
 
 // NewEndpoint returns the Endpoint of one address, or of Sentinels. It does not
@@ -72,11 +74,32 @@ func (e *Endpoint) Dial(ctx context.Context) (net.Conn, Server, error) {
 	}
 	o := e.o
 	o.Addresses = []string{addr}
-	c, s, err := o.login(ctx, e.mustBeMaster())
+	c, s, err := o.login(ctx, e.ask)
 	if err != nil {
 		return nil, Server{}, fmt.Errorf("dial Redis: %w", err)
 	}
 	return c, s, nil
+}
+
+// Server returns what the server said of itself that was dialed last; zero before.
+func (e *Endpoint) Server() Server {
+	if s := e.last.Load(); s != nil {
+		return *s
+	}
+	return Server{}
+}
+
+// ask asks the server of a new connection what it is. Where it must be the master, a
+// replica is an error.
+func (e *Endpoint) ask(ctx context.Context, cn askable) (Server, error) {
+	s, err := ask(ctx, cn, &e.noInfo)
+	if err == nil && e.mustBeMaster() {
+		err = wantMaster(s.Role, nil)
+	}
+	if err == nil {
+		e.last.Store(&s)
+	}
+	return s, err
 }
 
 // Retire keeps clients from using again the connections that they have now: they may

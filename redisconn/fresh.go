@@ -19,10 +19,7 @@ func (e *Endpoint) Fresh(ctx context.Context) (*Fresh, error) {
 	f := new(Fresh)
 	loggedIn := false
 	f.client = e.newClient(true, 1, func(ctx context.Context, cn *redis.Conn) (err error) {
-		f.Server, err = ask(ctx, cn)
-		if err == nil && e.mustBeMaster() {
-			err = wantMaster(f.Server.Role, nil)
-		}
+		f.Server, err = e.ask(ctx, cn)
 		loggedIn = err == nil
 		return err
 	})

@@ -109,7 +109,10 @@ func (r *Redis) askOne(ctx context.Context, addr string) (answer, error) {
 	o.Timeout = min(askWithin, o.timeout())
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	fresh, err := NewEndpoint(o).Fresh(ctx)
+	e, noInfo := NewEndpoint(o), &r.first.endpoint.noInfo
+	e.noInfo.Store(noInfo.Load())
+	fresh, err := e.Fresh(ctx)
+	noInfo.Store(e.noInfo.Load())
 	if err != nil {
 		return answer{}, err
 	}

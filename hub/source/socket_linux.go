@@ -193,6 +193,21 @@ func (s *socket) watch(on bool) {
 	_ = s.poller.Control(unix.EPOLL_CTL_MOD, s.fd, events, 0, 0) // it fails for a descriptor that is not ours only
 }
 
+func (s *socket) Write(b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	switch n, errno := rawio.Send(s.fd, b); {
+	case errno != 0:
+		return os.NewSyscallError("sendto", errno)
+	case n < len(b):
+		return io.ErrShortWrite
+	}
+	return nil
+}
+
 func (s *socket) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,6 +17,7 @@ package source
 import (
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // Source is a connection on which Redis sends what is published.
@@ -24,6 +25,9 @@ type Source interface {
 	// Read reads what there is. Where there is nothing it waits, or, without wait,
 	// returns 0. Only one goroutine reads.
 	Read(b []byte, wait bool) (int, error)
+	// Write writes a command, all of it or an error. It may be called from anywhere,
+	// while a read is under way.
+	Write(b []byte) error
 	// End ends the connection: a read under way fails, and all later ones. It may
 	// be called from anywhere, and more than once.
 	End()
@@ -40,6 +44,9 @@ func New(c net.Conn, spare *atomic.Bool) Source {
 	return stream{c} // it is no socket (TLS), or there is no descriptor to spare
 }
 
+// writeTimeout bounds a write to what can't be asked whether it would wait.
+const writeTimeout = time.Second
+
 // stream is a source that can't tell whether there is something to read.
 type stream struct{ conn net.Conn }
 
@@ -48,6 +55,14 @@ func (s stream) Read(b []byte, wait bool) (int, error) {
 		return 0, nil
 	}
 	return s.conn.Read(b)
+}
+
+func (s stream) Write(b []byte) error {
+	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	_, err := s.conn.Write(b)
+	return err
 }
 
 func (s stream) End()   { s.conn.Close() }

@@ -48,24 +48,40 @@ func NewFrame(b []byte) *Frame {
 // Frames makes frames, in memory that is used again. The zero value is ready;
 // it may be used from any goroutine.
 type Frames struct {
-	classes [mostClass - leastClass + 1]sync.Pool // by the power of two that holds the frame
+	classes [classes]sync.Pool // by class
 }
 
+// Frames have memory of sizes of which there are eight between two powers of two, as
+// those of Go's allocator nearly are: what is lost is an eighth at most.
 const (
-	leastClass = 8  // 256 B
-	mostClass  = 20 // 1 MiB; what is larger is left to the collector
+	leastBits = 6  // 64 B
+	mostBits  = 20 // 1 MiB; what is larger is left to the collector
+	classes   = (mostBits-leastBits)*8 + 1
 )
+
+// class returns the class of a frame with room for n bytes, and the size of that; beyond
+// mostBits there is none.
+func class(n int) (number, size int) {
+	if n <= 1<<leastBits {
+		return 0, 1 << leastBits
+	}
+	// 2^bits < n <= 2^(bits+1)
+	bits := bits.Len(uint(n-1)) - 1
+	step := 1 << (bits - 3)
+	eighths := (n - 1<<bits + step - 1) / step
+	return (bits-leastBits)*8 + eighths, 1<<bits + eighths*step
+}
 
 // New returns a frame with room for n bytes and none in it, held once by the caller.
 func (p *Frames) New(n int) *Frame {
-	class := max(bits.Len(uint(max(n, 1)-1)), leastClass)
-	if class > mostClass {
+	number, size := class(n)
+	if number >= classes {
 		return NewFrame(make([]byte, 0, n))
 	}
-	pool := &p.classes[class-leastClass]
+	pool := &p.classes[number]
 	f, _ := pool.Get().(*Frame)
 	if f == nil {
-		f = &Frame{Bytes: make([]byte, 0, 1<<class), class: pool}
+		f = &Frame{Bytes: make([]byte, 0, size), class: pool}
 	}
 	f.Bytes = f.Bytes[:0]
 	f.Expires, f.At, f.Collapse, f.Closes, f.Control = 0, 0, "", false, false

@@ -382,3 +382,17 @@ func BenchmarkAppendAndTake(b *testing.B) {
 		p.Give(q)
 	}
 }
+
+func TestClassesHoldWhatIsAskedForAndLittleMore(t *testing.T) {
+	last := -1
+	for n := range 1<<mostBits + 2 {
+		number, size := class(n)
+		if n > 64 && size-n > n/8 || size < n || number < last || number > last+1 && last >= 0 {
+			t.Fatalf("%d bytes: class %d of %d bytes, behind class %d", n, number, size, last)
+		}
+		if number >= classes != (n > 1<<mostBits) {
+			t.Fatalf("%d bytes: class %d of %d", n, number, classes)
+		}
+		last = number
+	}
+}
