@@ -356,6 +356,7 @@ func (p *pod) build() {
 		UplinkMaxBytes:  int64(c.Uplink.MaxBytes),
 		Renew:           c.Presence.Renew,
 		Control:         c.Redis.Control,
+		Sharded:         c.Redis.PubSub == "sharded",
 		MaxMessage:      int(c.Conn.MaxMessage),
 		Limits: hub.Limits{
 			Connections:         c.Limits.Connections,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ Put -- before a user or JSON that begins with a dash:
 	cmd.Flags().StringVar(&o.collapse, "collapse", "", "while the message waits for a slow client, a newer one with the same key replaces it")
 	jsonFlag(cmd, &o.asJSON)
 	cmd.SetFlagErrorFunc(dashHint)
-	s := newServer(cmd)
+	s := newServer(cmd, "redis.pubsub")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := s.open(cmd.Context(), d.environ()); err != nil {
 			return err
@@ -101,10 +102,11 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 			argv = append(argv, flag, value)
 		}
 	}
-	key := s.keys.User(args[0])
-	eval := redis.NewCmd(cmd.Context(), append([]any{"eval", scripts.Push(), 1, key}, argv...)...)
-	_ = s.redis.Process(cmd.Context(), key, eval) // it has the error
-	n, err := eval.Int64()
+	push := s.pushPlain
+	if s.cfg.PubSub == "sharded" {
+		push = s.pushSharded
+	}
+	n, err := push(cmd.Context(), s.keys.User(args[0]), argv)
 	switch {
 	case err != nil && isBadInput(err):
 		return &usageError{Err: err}
@@ -116,6 +118,55 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 		}{n})
 	}
 	return writeLine(cmd.OutOrStdout(), "%d", n)
+}
+
+// pushPlain has the message published by push.lua.
+func (s *server) pushPlain(ctx context.Context, key string, argv []any) (addressed int64, err error) {
+	eval := redis.NewCmd(ctx, append([]any{"eval", scripts.Push(), 1, key}, argv...)...)
+	_ = s.redis.Process(ctx, key, eval) // it has the error
+	return eval.Int64()
+}
+
+// pushSharded asks where the message goes, and publishes it to the shard of each channel.
+func (s *server) pushSharded(ctx context.Context, key string, argv []any) (addressed int64, err error) {
+	eval := redis.NewStringSliceCmd(ctx, append([]any{"eval", scripts.Route(), 1, key}, argv...)...)
+	if err := s.redis.Process(ctx, key, eval); err != nil {
+		return 0, err
+	}
+	list := eval.Val()
+	for i := 0; i+1 < len(list); i += 2 {
+		spublish := redis.NewIntCmd(ctx, "spublish", list[i], list[i+1])
+		if err := s.redis.Process(ctx, list[i], spublish); err != nil {
+			return addressed, fmt.Errorf("%d connections were addressed before: %w", addressed, err)
+		}
+		if spublish.Val() > 0 {
+			addressed += s.addressedBy(ctx, key, list[i], list[i+1])
+		}
+	}
+	return addressed, nil
+}
+
+// addressedBy is how many connections an envelope of route.lua's addresses: those that it
+// names, or all that the user has on the pod.
+func (s *server) addressedBy(ctx context.Context, key, channel, envelope string) (n int64) {
+	var e struct {
+		To json.RawMessage `json:"to"`
+	}
+	var many []json.RawMessage
+	switch {
+	case json.Unmarshal([]byte(envelope), &e) != nil || e.To == nil:
+		values := redis.NewStringSliceCmd(ctx, "hvals", key)
+		_ = s.do(ctx, key, values) // without an answer there is none
+		for _, c := range values.Val() {
+			if c == channel {
+				n++
+			}
+		}
+		return n
+	case json.Unmarshal(e.To, &many) == nil:
+		return int64(len(many))
+	}
+	return 1
 }
 
 // isBadInput tells the script's refusals of what it was given from its reports

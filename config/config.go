@@ -87,6 +87,7 @@ type Redis struct {
 	Probe            time.Duration
 	LoadFunctions    bool
 	Control          bool
+	PubSub           string // plain or sharded
 }
 
 // RedisTLS is how Redis, and Sentinels, are spoken TLS to.

@@ -77,7 +77,7 @@ func TestDefaultIsWhatTheContractSays(t *testing.T) {
 		Auth:   Auth{Mode: "none", RequireExp: true, HookTimeout: 2 * time.Second},
 		Redis: Redis{
 			EmbeddedListen: "127.0.0.1:6379", Prefix: "push:", MaxEnvelope: 1 << 20,
-			Timeout: 3 * time.Second, Probe: 3 * time.Second,
+			Timeout: 3 * time.Second, Probe: 3 * time.Second, PubSub: "plain",
 		},
 		Presence: Presence{TTL: 90 * time.Second, Renew: 30 * time.Second, Heartbeat: 3 * time.Second, Lease: 10 * time.Second},
 		Conn: Conn{

@@ -177,6 +177,9 @@ func keys() []key {
 			"File with the key of redis.tls_cert_file, in PEM."),
 		newKey("redis.tls_server_name", "", func(c *Config) *string { return &c.Redis.TLS.ServerName }, text(253, ""),
 			"Name that the certificates of Redis are for, where it is not the host that is connected to: Sentinels and Clusters name their servers by IP addresses."),
+		newKey("redis.pubsub", "plain", func(c *Config) *string { return &c.Redis.PubSub }, oneOf([]string{"plain", "sharded"}, nil),
+			"How producers reach the pod in a Cluster. plain: by PUBLISH, which every node of the Cluster takes part in. sharded: also by SPUBLISH to the node that has the slot of the pod's channel, which costs that one alone (Redis 7, Valkey); push.sh and the commands follow it. "+
+				"Change the pods first, then the producers."),
 		newKey("redis.prefix", "push:", func(c *Config) *string { return &c.Redis.Prefix }, text(128, "{}"),
 			"Prefix of all keys and channels in Redis. All pods and producers of an installation need the same one."),
 		newKey("redis.max_envelope", "1MiB", func(c *Config) *Size { return &c.Redis.MaxEnvelope }, size(kib, 64*mib),

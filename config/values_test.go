@@ -55,6 +55,7 @@ var wrong = map[string][]string{
 	"redis.probe":                  {"9ms", "61s", "often"},
 	"redis.load_functions":         {"auto", "0"},
 	"redis.control":                {"auto", "0"},
+	"redis.pubsub":                 {"shard", "on"},
 	"presence.ttl":                 {"0", "999ms", "25h", "90", "2001-12-14"},
 	"presence.renew":               {"50ms", "13h", "off"},
 	"presence.heartbeat":           {"1ms", "2m"},

@@ -43,7 +43,7 @@ func (h *Hub) lookAtEviction(ctx context.Context) {
 	if e.untold {
 		return // an ACL logs what it refuses
 	}
-	policy, limit, known := e.ask(ctx, h.opts.Uplink.Map().Masters)
+	policy, limit, known := e.ask(ctx, h.opts.Uplink)
 	if !known {
 		return
 	}
@@ -64,13 +64,15 @@ func (h *Hub) lookAtEviction(ctx context.Context) {
 
 // ask asks by INFO memory, which few refuse, else by CONFIG GET. Of a Cluster's masters
 // it names one that evicts.
-func (e *eviction) ask(ctx context.Context, masters []*redisconn.Node) (policy, limit string, known bool) {
-	for _, node := range masters { // they are few, and this is not urgent
-		if p, l, ok := e.askNode(ctx, node.Client()); ok {
-			policy, limit, known = p, l, true
-			if p != "noeviction" && l != "0" {
-				break
-			}
+func (e *eviction) ask(ctx context.Context, r *redisconn.Redis) (policy, limit string, known bool) {
+	for _, node := range r.Map().Masters { // one after the other: this is not urgent
+		p, l, ok := e.askNode(ctx, node.Client())
+		if !ok {
+			continue
+		}
+		policy, limit, known = p, l, true
+		if policy != "noeviction" && limit != "0" {
+			break
 		}
 	}
 	return policy, limit, known

@@ -61,6 +61,8 @@ type Options struct {
 	UplinkMaxBytes  int64         // about what they may take in Redis; 0: no bound
 	MaxMessage      int           // of a client, for the welcome
 	Renew           time.Duration // a rewrite of presence ends within half of it; 0: 30 s
+	// Sharded: the pod is also subscribed to its own channel by SSUBSCRIBE.
+	Sharded bool
 	// Control: connections are closed only by what is published on push:ctl:….
 	Control bool
 	Limits  Limits
@@ -106,8 +108,9 @@ type Hub struct {
 
 	badLog, unknownLog, registerLog, refusedLog, unheardLog, conflictLog, controlLog zerolog.Logger // at most a few lines a second
 
-	server    *conn.Server
-	deliverer *conn.Deliverer
+	server     *conn.Server
+	delivering sync.Mutex // held by whichever subscriber uses the router and the deliverer
+	deliverer  *conn.Deliverer
 
 	spare atomic.Bool // a processor is spare for the subscriber
 
@@ -118,6 +121,7 @@ type Hub struct {
 	rights   rights
 	eviction eviction
 	outdated outdated
+	coverage coverage
 	refusals chan refused // to be logged
 
 	unverified chan unverified // tokens that take long to verify
@@ -153,6 +157,7 @@ func New(o Options) *Hub {
 		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 	}
 	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.unheardLog, h.conflictLog, h.controlLog = few(), few(), few(), few(), few(), few(), few()
+	h.status.sharded = o.Sharded
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
 	h.router = &router{h: h, tail: []byte(frameTail)}
@@ -192,6 +197,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	running.Go(func() { h.rewriter(ctx) })
 	if h.opts.SpareProcessor {
 		running.Go(func() { source.SpareProcessor(ctx, h.router.received, &h.spare) })
+	}
+	if h.opts.Sharded {
+		running.Go(func() { h.keepShard(ctx) })
 	}
 	h.keepSubscribed(ctx)
 	return nil

@@ -117,7 +117,7 @@ func (p *prover) probe(ctx context.Context) error {
 func (p *prover) answersElsewhere(ctx context.Context, then time.Duration) bool {
 	dialing, cancel := context.WithTimeout(ctx, p.h.opts.Redis.Timeout)
 	defer cancel()
-	c, _, err := another(p.h.opts.Redis.Nodes.Map(), p.h.subscribedAt.Load()).Dial(dialing)
+	c, _, err := another(p.h.opts.Redis.Nodes.Map(), nil).Dial(dialing)
 	if err == nil {
 		c.Close()
 	} else if !redisconn.IsReply(err) {

@@ -85,6 +85,7 @@ func (h *Hub) keepRights(ctx context.Context) {
 			}
 			h.status.update(func(s *status) { s.asked, s.unasked = true, nil })
 			h.lookAtEviction(ctx)
+			h.lookAtCoverage(ctx)
 		}
 		due := time.NewTimer(rest)
 		select {
@@ -129,6 +130,11 @@ func (h *Hub) commands() []presence.Command {
 	)
 	if h.opts.Control {
 		list = append(list, presence.Command{Args: []string{"PUBLISH", k.ControlChannel("another:1"), "-"}, On: k.ControlChannel("*")})
+	}
+	if h.opts.Sharded {
+		list = append(list,
+			presence.Command{Args: []string{"SSUBSCRIBE", own}, On: own},
+			presence.Command{Args: []string{"SPUBLISH", own, "-"}, On: own})
 	}
 	for _, c := range h.channels() {
 		list = append(list, presence.Command{Args: []string{"SUBSCRIBE", c.name}, On: c.name})

@@ -112,8 +112,7 @@ func TestAPodThatLacksACommandIsNeverReady(t *testing.T) {
 	r := redistest.Start(t, "--rename-command", "PEXPIRE", "")
 	var log logLines
 	h := asking(r.Addr(), "")
-	h.opts.Redis.Nodes = redisconn.Open(redisconn.Options{Addresses: []string{r.Addr()}})
-	h.opts.Uplink = h.opts.Redis.Nodes
+	h.opts.Redis.Nodes, h.opts.Uplink = redisconn.Open(redisconn.Options{Addresses: []string{r.Addr()}}), redisconn.Of(r.Client())
 	h.log = zerolog.New(&log)
 	h.presence, h.pods = &failingPresence{}, &failingPods{}
 	h.status.update(func(s *status) { s.claimed, s.subscribed, s.proved = true, true, true })

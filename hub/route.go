@@ -54,9 +54,12 @@ func (r *router) route(on role, payload []byte) {
 		return
 	}
 	if e.isProbe() {
-		if on == roleOwn {
+		switch on {
+		case roleOwn:
 			r.h.probed(string(e.probe))
-		} else {
+		case roleShard:
+			r.h.shardProbed(string(e.probe))
+		default:
 			r.refuse("no target: to, user or all", len(payload))
 		}
 		return

@@ -3,6 +3,8 @@ package hub
 import (
 	"sync"
 	"time"
+
+	"pushpod/redisconn"
 )
 
 // Problem is one reason why the pod is not ready.
@@ -26,6 +28,9 @@ type status struct {
 	conflict   time.Time // when a foreign probe was last seen; zero: never
 	draining   bool
 	leaving    bool // no new connections
+
+	sharded bool // a shard's subscription is asked for
+	shard   shardStatus
 
 	conflictFor time.Duration // how long one foreign probe counts
 }
@@ -57,7 +62,7 @@ func (s *status) refusing() string {
 		return "another pod uses this pod's address"
 	case !s.claimed, !s.asked:
 		return "this pod is starting"
-	case !s.subscribed, !s.proved:
+	case !s.subscribed, !s.proved, s.sharded && !s.shard.proved:
 		return "this pod has lost Redis"
 	}
 	return ""
@@ -66,6 +71,9 @@ func (s *status) refusing() string {
 // Problems lists why the pod is not ready; none: it is.
 func (h *Hub) Problems() []Problem {
 	list := h.status.problems()
+	if r := h.opts.Redis.Nodes; r != nil && r.Map().Kind == redisconn.Unknown && r.Err() != nil {
+		list = append(list, Problem{"redis", r.Err().Error()})
+	}
 	if err := h.presence.Err(); err != nil {
 		list = append(list, Problem{"presence", err.Error()})
 	}
@@ -108,6 +116,9 @@ func (s *status) problems() (list []Problem) {
 		add("unproved", "Redis does not take the pod's own probe (PUBLISH on its channel): "+s.untaken.Error())
 	case !s.proved:
 		add("unproved", "the pod's own probe does not come back over its channel")
+	}
+	if s.sharded && s.claimed && !s.shard.proved {
+		add("shard", s.shard.problem())
 	}
 	return list
 }

@@ -78,8 +78,8 @@ func TestTheStreamTakesAboutWhatItMay(t *testing.T) {
 		for added := 0; added < 2*maxBytes; {
 			pipe := c.Pipeline()
 			for range min(512, 1+maxBytes/size/4) {
-				_, add := u.command(context.Background(), &uplinked{s: &session{user: "alice"}, id: []byte(`"some id"`), data: data})
-				_ = pipe.Process(context.Background(), add)
+				_, cmd := u.command(t.Context(), &uplinked{s: &session{user: "alice"}, id: []byte(`"some id"`), data: data})
+				_ = pipe.Process(t.Context(), cmd)
 				added += size + 150
 			}
 			if _, err := pipe.Exec(context.Background()); err != nil {

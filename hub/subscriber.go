@@ -51,7 +51,9 @@ func newSubscriber(src source.Source, r *router, channels []channel, maxEnvelope
 // that what goes to the same connection goes in one write. While a large
 // fan-out is under way it looks for new messages between its slices.
 func (s *subscriber) run() error {
-	d := s.router.h.deliverer
+	d, mu := s.router.h.deliverer, &s.router.h.delivering
+	mu.Lock() // but while it waits for what comes
+	defer mu.Unlock()
 	defer func() {
 		d.Flush()
 		for d.Work() {
@@ -87,7 +89,15 @@ func (s *subscriber) run() error {
 func (s *subscriber) read(wait bool) (n int, all bool, err error) {
 	s.makeRoom()
 	asked := len(s.buf) - s.to
-	if n, err = s.src.Read(s.buf[s.to:], wait); err != nil {
+	if wait {
+		mu := &s.router.h.delivering
+		mu.Unlock()
+		n, err = s.src.Read(s.buf[s.to:], wait)
+		mu.Lock()
+	} else {
+		n, err = s.src.Read(s.buf[s.to:], wait)
+	}
+	if err != nil {
 		return 0, false, err
 	}
 	s.to += n
@@ -154,15 +164,17 @@ func (s *subscriber) take(r *resp.Reader) error {
 	}
 	kind, whole := string(r.Fields[0]), r.Skip == 0
 	switch {
-	case kind == "message" && len(r.Fields) == 3:
+	case (kind == "message" || kind == "smessage") && len(r.Fields) == 3:
 		s.messages++
 		s.router.route(s.role(r.Fields[1]), r.Fields[2])
-	case kind == "message" && len(r.Fields) == 2 && !whole:
+	case (kind == "message" || kind == "smessage") && len(r.Fields) == 2 && !whole:
 		s.router.refuse("over "+strconv.Itoa(r.MaxString)+" bytes (redis.max_envelope)", r.Skip)
 		s.skip = r.Skip
-	case kind == "message", !whole:
+	case kind == "message", kind == "smessage", !whole:
 		return resp.ErrMalformed
-	case kind == "subscribe":
+	case kind == "sunsubscribe":
+		return errSlotMoved
+	case kind == "subscribe", kind == "ssubscribe":
 		if s.open--; s.open == 0 {
 			close(s.confirmed)
 		}

@@ -23,10 +23,12 @@ const (
 	// first is the pod's own, and the second every pod's.
 	roleControl
 	roleControlAll
+
+	roleShard // the pod's own, of the shard that has its slot
 )
 
 // own reports whether only this pod is subscribed: a user without a connection is a miss.
-func (r role) own() bool { return r == roleOwn || r == roleControl }
+func (r role) own() bool { return r == roleOwn || r == roleControl || r == roleShard }
 
 // all reports whether every pod is subscribed.
 func (r role) all() bool { return r == roleAll || r == roleControlAll }

@@ -23,6 +23,9 @@ func (h *Hub) Warnings() (list []Problem) {
 	if why := h.eviction.warning(); why != "" {
 		list = append(list, Problem{"eviction", why})
 	}
+	if h.coverage.full.Load() {
+		list = append(list, Problem{"coverage", wantsCoverage})
+	}
 	list = append(list, h.foreseen()...)
 	h.outdated.mu.Lock()
 	defer h.outdated.mu.Unlock()

@@ -99,7 +99,8 @@ func (n *node) turn(ctx context.Context, deadline time.Duration) {
 	if !n.begin(cancel) {
 		return
 	}
-	defer n.end()
+	defer n.batch.reset()
+	defer n.end() // before it: who looks at what is in flight finds items
 	if n.err() != nil && now >= n.link.mendAt && now >= n.link.until {
 		if !n.mend(ctx) {
 			return
@@ -116,7 +117,6 @@ func (n *node) turn(ctx context.Context, deadline time.Duration) {
 		n.build()
 		n.send(ctx)
 	}
-	n.batch.reset()
 }
 
 // settle repeats removals once a doubt is over.

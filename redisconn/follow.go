@@ -173,6 +173,21 @@ func sendUnits(ctx context.Context, node *Node, group []unit) (again []unit) {
 	return again
 }
 
+// Redirected returns the node that a reply of a node's to a raw connection names instead of
+// it (MOVED); nil: it names none.
+func (r *Redis) Redirected(from *Node, err error) *Node {
+	if err == nil {
+		return nil
+	}
+	_, text, _ := strings.Cut(err.Error(), "MOVED ")
+	_, addr, ok := strings.Cut(text, " ")
+	if !ok {
+		return nil
+	}
+	r.Refresh()
+	return r.redirectedTo(unit{at: from, to: redirection{addr: addr}})
+}
+
 // A Pipeline gathers commands for whichever nodes have their keys.
 type Pipeline struct {
 	redis *Redis

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,7 +105,7 @@ func (r *Redis) Run(ctx context.Context, changed func(before, now *Map), failed 
 	for failures := 0; ctx.Err() == nil; {
 		asked, before := time.Now(), r.Map()
 		err := r.Ask(ctx)
-		if now := r.Map(); now != before && changed != nil {
+		if now := r.Map(); now.replaced != before.replaced && changed != nil {
 			changed(before, now)
 		}
 		var due <-chan time.Time // nil: only when it is wanted
@@ -159,12 +160,15 @@ func (r *Redis) take(a answer) {
 	if a.kind == Cluster {
 		next = r.cluster(a)
 	}
-	if next.same(before) {
-		next.replaced = before.replaced // nobody need look at it
-		r.current.Store(next)
-	} else {
+	switch {
+	case !next.same(before):
 		r.current.Store(next)
 		close(before.replaced)
+	case !slices.Equal(next.replicas, before.replicas):
+		next.replaced = before.replaced // nobody need look at it
+		r.current.Store(next)
+	default:
+		next = before
 	}
 	r.sweep(next)
 }

@@ -14,18 +14,24 @@ const (
 	// LibraryVersion is the version of the library that this program brings.
 	// It is raised with every change of push.lua or of the wrapping: pods of
 	// two versions share a server, and only a newer library replaces another.
-	LibraryVersion = 4
+	LibraryVersion = 5
 )
 
 //go:embed push.lua
 var pushSource string
 
+//go:embed route.lua
+var routeSource string
+
 // Push returns the text of push.lua, for EVAL and EVALSHA.
 func Push() string { return pushSource }
 
+// Route returns the text of route.lua, for EVAL and EVALSHA.
+func Route() string { return routeSource }
+
 // Library returns the code for FUNCTION LOAD, and its version. It registers
-// two functions: pushpod_push takes the key and the arguments of push.lua, and
-// pushpod_version takes none and returns the version.
+// three functions: pushpod_push and pushpod_route take the key and the arguments of push.lua
+// and route.lua, and pushpod_version takes none and returns the version.
 //
 // A library's own code may not use string or math while it is being loaded
 // (Redis 7.0), so the script as a whole becomes a function's body.
@@ -40,11 +46,21 @@ local function pushpod_push(KEYS, ARGV)
 %s
 end
 
+local function pushpod_route(KEYS, ARGV)
+%s
+end
+
 redis.register_function{
   function_name = 'pushpod_push',
   callback = pushpod_push,
   flags = { 'allow-oom' },
   description = 'push to every connection of a user',
+}
+redis.register_function{
+  function_name = 'pushpod_route',
+  callback = pushpod_route,
+  flags = { 'no-writes', 'allow-oom' },
+  description = 'what a push to every connection of a user publishes, and where',
 }
 redis.register_function{
   function_name = 'pushpod_version',
@@ -53,7 +69,7 @@ redis.register_function{
   description = 'the version of this library',
 }
 `
-	return fmt.Sprintf(form, LibraryName, LibraryVersion, pushSource), LibraryVersion
+	return fmt.Sprintf(form, LibraryName, LibraryVersion, pushSource, routeSource), LibraryVersion
 }
 
 // versionOf reads the version out of a library's code; ok is false where the

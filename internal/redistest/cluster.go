@@ -27,9 +27,10 @@ type Cluster struct {
 	Masters  []*Server // each with a like share of the slots, as it was started
 	Replicas []*Server // of the first masters, one of each
 
-	t       testing.TB
-	args    []string
-	clients map[*Server]*redis.Client // redis-cli would take its time
+	t              testing.TB
+	args           []string
+	user, password string
+	clients        map[*Server]*redis.Client // redis-cli would take its time
 }
 
 // StartCluster starts three masters, and a replica for so many of them, waits until all
@@ -37,8 +38,18 @@ type Cluster struct {
 // has keep nobody from the others. The args are as for Start.
 func StartCluster(t testing.TB, replicas int, args ...string) *Cluster {
 	t.Helper()
+	return StartClusterAs(t, "", "", replicas, args...)
+}
+
+// StartClusterAs is StartCluster where the servers are started with users who need to log in:
+// as this one do the test and the nodes among each other.
+func StartClusterAs(t testing.TB, user, password string, replicas int, args ...string) *Cluster {
+	t.Helper()
 	const masters = 3
-	c := &Cluster{t: t, args: args, clients: map[*Server]*redis.Client{}}
+	c := &Cluster{t: t, args: args, user: user, password: password, clients: map[*Server]*redis.Client{}}
+	if user != "" {
+		c.args = append(slices.Clone(args), "--masteruser", user, "--masterauth", password)
+	}
 	for i := range masters {
 		s := c.start()
 		c.do(s, "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
@@ -66,10 +77,12 @@ func (c *Cluster) start() *Server {
 	if err != nil {
 		c.t.Fatalf("redistest: %v", err)
 	}
-	return Start(c.t, append([]string{
+	s := Start(c.t, append([]string{
 		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", strconv.FormatInt(ClusterNodeTimeout.Milliseconds(), 10),
 		"--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
 	}, c.args...)...)
+	s.Login(c.user, c.password)
+	return s
 }
 
 // meet makes a node known to the others.
@@ -243,13 +256,28 @@ func (c *Cluster) BeginMove(slot int, to *Server) {
 // MoveKeys moves the keys of a slot that is being moved.
 func (c *Cluster) MoveKeys(slot int, to *Server) {
 	c.t.Helper()
-	from := c.At(slot)
+	from, tries := c.At(slot), 0
 	for {
 		keys := c.keys(from, slot)
 		if len(keys) == 0 {
 			return
 		}
-		c.do(from, append([]string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.Port()), "", "0", "5000", "KEYS"}, keys...)...)
+		migrate := []string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.Port()), "", "0", "5000"}
+		if c.user != "" {
+			migrate = append(migrate, "AUTH2", c.user, c.password)
+		}
+		_, err := c.try(from, append(append(migrate, "KEYS"), keys...)...)
+		if redis.IsClusterDownError(err) || err != nil && strings.Contains(err.Error(), "CLUSTERDOWN") {
+			// What the nodes tell each other of the slot's last move may end this one.
+			_, _ = c.try(to, "CLUSTER", "SETSLOT", strconv.Itoa(slot), "IMPORTING", c.ID(from))
+			if tries++; tries < 100 {
+				time.Sleep(20 * time.Millisecond)
+				continue
+			}
+		}
+		if err != nil {
+			c.t.Fatalf("redistest: move keys of slot %d to %s: %v", slot, to.Addr(), err)
+		}
 	}
 }
 
