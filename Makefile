@@ -10,7 +10,7 @@ LDFLAGS := -X main.version=$(VERSION)
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Run a pod on 127.0.0.1:8080, with a Redis of its own where none is configured (ARGS="--config FILE")
@@ -35,6 +35,10 @@ lint: ## Check format, vet, staticcheck
 .PHONY: test
 test: tools lint ## Everything that must pass before a change goes in: tools, lint, all tests with the race detector
 	$(GO) test -race -timeout 8m ./...
+
+.PHONY: test-faults
+test-faults: tools ## The tests of faults that take minutes
+	PUSHPOD_FAULTS=1 $(GO) test -count=1 -run Faults -timeout 20m ./...
 
 .PHONY: e2e
 e2e: tools ## Only the tests of whole pods against a real Redis

@@ -105,7 +105,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"internal/filewatch":      {nil, "it is files alone"},
 		"internal/json":           {nil, "it is a grammar alone"},
 		"internal/rawio":          {nil, "it is system calls alone"},
-		"internal/redistest":      {nil, "every package's tests may use it"},
+		"internal/redistest":      {[]string{"internal/certtest"}, "every package's tests may use it"},
 		"internal/resp":           {nil, "it reads bytes alone"},
 		"internal/secret":         {nil, "it is text alone"},
 		"presence":                {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},

@@ -111,7 +111,7 @@ func (p *pod) serve(ctx context.Context) error {
 		others.Go(func() { p.hook.Run(hubCtx) })
 	}
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
-	others.Go(func() { p.redis.Run(hubCtx, p.redisChanged) })
+	others.Go(func() { p.redis.Run(hubCtx, p.redisChanged, p.redisFailed) })
 	if p.cfg.Redis.LoadFunctions {
 		others.Go(func() { p.loadFunctions(hubCtx) })
 	}
@@ -274,6 +274,16 @@ func (p *pod) startRedis() error {
 func (p *pod) redisChanged(before, now *redisconn.Map) {
 	p.log.Info().Stringer("kind", now.Kind).Stringers("nodes", stringers(now.Masters)).Int("slots", now.Covered()).Msg("Redis has answered what it is")
 	p.hub.RewriteMoved(before, now)
+}
+
+// redisFailed is told why it is not known what Redis is, or that no Sentinel answers; nil:
+// that is over.
+func (p *pod) redisFailed(err error) {
+	if err == nil {
+		p.log.Info().Msg("Redis says again what it is, and where")
+		return
+	}
+	p.log.Warn().Err(err).Msg("can't find out what Redis is, or where; trying again")
 }
 
 func stringers[T fmt.Stringer](list []T) []fmt.Stringer {
@@ -487,7 +497,11 @@ func (p *pod) loadFunctions(ctx context.Context) {
 	for failures := 1; ctx.Err() == nil; {
 		m, rest := p.redis.Map(), p.cfg.Presence.Renew
 		loaded, found, err := scripts.LoadFunctions(ctx, functionServers(m)...)
+		why := ""
 		switch {
+		case errors.Is(err, scripts.ErrNoFunctions): // until it is another Redis
+			why = "redis.load_functions is on, but " + m.Masters[0].Endpoint().Server().String() + " has no functions: they need Redis 7 or later, or Valkey; push.lua does the same"
+			failures = 1
 		case err != nil && ctx.Err() == nil:
 			p.log.Warn().Err(err).Msg("can't load the function library")
 			failures++
@@ -495,6 +509,9 @@ func (p *pod) loadFunctions(ctx context.Context) {
 		case loaded || failures > 0:
 			p.log.Info().Bool("loaded", loaded).Int("version_before", found).Msg("function library checked")
 			failures = 0
+		}
+		if p.hub.Outdated(why) && why != "" {
+			p.log.Warn().Msg(why)
 		}
 		due := time.NewTimer(rest)
 		select {

@@ -62,7 +62,7 @@ func (s *server) open(ctx context.Context, environ []string) error {
 	s.cfg = cfg.Redis
 	s.keys = presence.NewKeys(s.cfg.Prefix)
 	s.redis = redisconn.Open(RedisOptions(s.cfg))
-	if err := s.redis.Ask(ctx); errors.Is(err, redisconn.ErrDatabase) {
+	if err := s.redis.Ask(ctx); redisconn.IsSetting(err) {
 		s.redis.Close()
 		return err
 	}

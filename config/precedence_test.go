@@ -140,11 +140,9 @@ func TestVariablesOfTheScriptsAreLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, name := range regexp.MustCompile(`\bPUSHPOD_[A-Z_]+`).FindAllString(string(text), -1) {
-			value := "app:"
-			if name == "PUSHPOD_REDIS_PUBSUB" { // scripts and pods have it in common
-				value = "sharded"
+			if !slices.ContainsFunc(keys(), func(k key) bool { return k.variable() == name }) { // else pods have it too
+				environ = append(environ, name+"=app:")
 			}
-			environ = append(environ, name+"="+value)
 		}
 	}
 	if !slices.Contains(environ, "PUSHPOD_PREFIX=app:") {

@@ -64,7 +64,7 @@ func (s settings) asPod() settings {
 func (s settings) env() []string {
 	var env []string
 	for key, value := range s {
-		value = strings.Trim(value, "[]'")
+		value = strings.Trim(strings.TrimSuffix(strings.TrimPrefix(value, "["), "]"), "'")
 		env = append(env, "PUSHPOD_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+value)
 	}
 	sort.Strings(env)

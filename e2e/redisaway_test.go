@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -60,6 +62,9 @@ func TestRedisKilledAndBackEmpty(t *testing.T) {
 		return n == connections, fmt.Sprint(n, " entries")
 	})
 	t.Logf("presence whole %v after ready", time.Since(ready).Round(time.Millisecond))
+	if n := p.metric("pushpod_presence_restored_total"); n != connections {
+		t.Errorf("%v entries are counted as restored, want %d", n, connections)
+	}
 	all := r.Client()
 	eventually(t, "push:pods:info is back", settle, func() (bool, any) {
 		n := all.HLen(t.Context(), "push:pods:info").Val()
@@ -127,4 +132,31 @@ func TestRedisRefusesWrites(t *testing.T) {
 	dial(t, p, "new")
 	wantEntries(t, asProducer(r), "alice", settle, map[string]string{c.uuid: p.channel})
 	wantBooks(t, p, books{published: 1, written: 1})
+}
+
+func TestARedisThatEvictsIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	r := startRedis(t, "--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
+	p := startPod(t, r, quick())
+	eventually(t, "/readyz warns and is 200", settle, func() (bool, any) {
+		status, body := p.readyz()
+		return status == http.StatusOK && strings.Contains(body, `"warnings":[{"name":"eviction","reason":"Redis removes keys`), fmt.Sprint(status, " ", body)
+	})
+	wantLine(t, "loudly", p.stderr.String(), `"level":"warn"`, "EVICTION", "volatile-lru")
+	r.CLI("CONFIG", "SET", "maxmemory-policy", "noeviction")
+	eventually(t, "no more", settle, func() (bool, any) {
+		status, body := p.readyz()
+		return status == http.StatusOK && !strings.Contains(body, "warnings"), fmt.Sprint(status, " ", body)
+	})
+}
+
+func TestASendBufferThatTheSystemCutsIsToldOf(t *testing.T) {
+	t.Parallel()
+	if b, err := os.ReadFile("/proc/sys/net/core/wmem_max"); err != nil || len(strings.TrimSpace(string(b))) > 7 {
+		t.Skip("the system may grant as much: ", string(b), err)
+	}
+	r := startRedis(t)
+	p := startPod(t, r, quick().with("conn.send_buffer", "64MiB"))
+	wantLine(t, "at the start", p.stderr.String(), `"level":"warn"`, "conn.send_buffer is cut by the system", `"asked":67108864`)
+	dial(t, p, "alice").check("all the same")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -49,6 +50,22 @@ func TestRequestsReachTheStream(t *testing.T) {
 		t.Errorf("%d entries in the stream, want %d", n, len(oddData()))
 	}
 	wantBooks(t, p, books{})
+}
+
+func TestUplinkStaysWithinItsSize(t *testing.T) {
+	t.Parallel()
+	const requests, size, room = 60, 60_000, 1 << 20
+	r := startRedis(t)
+	p := startPod(t, r, quick().with("uplink.max_bytes", "1MiB"))
+	c := dial(t, p, "alice")
+	for i := range requests {
+		c.request("large", fmt.Sprint(i), quote(strings.Repeat("x", size)))
+		time.Sleep(25 * time.Millisecond) // limits.frames_per_second
+	}
+	if n := len(uplink(t, r)); n < room/size/2 || n > room/size {
+		t.Errorf("%d requests of %d bytes are kept in %d", n, size, room)
+	}
+	c.check("in the end")
 }
 
 func TestUplinkIsCapped(t *testing.T) {

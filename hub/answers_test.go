@@ -15,6 +15,7 @@ import (
 
 	"pushpod/conn"
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // What Redis answers in these states is no failure of the subscription: it goes on,
@@ -253,7 +254,10 @@ func TestAPodWithoutPINGIsReady(t *testing.T) {
 // Whether something will be refused is known before the first client is.
 func TestAPodIsNotReadyBeforeItKnowsWhatIsRefused(t *testing.T) {
 	t.Parallel()
-	h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Presence: &failingPresence{}, Pods: &failingPods{}, Log: zerolog.Nop()})
+	h := New(Options{
+		Pod: testPod, Keys: presence.NewKeys("push:"), Presence: &failingPresence{}, Pods: &failingPods{}, Log: zerolog.Nop(),
+		Redis: Redis{Nodes: redisconn.Open(redisconn.Options{Addresses: []string{"127.0.0.1:1"}})},
+	})
 	h.status.update(func(s *status) { s.claimed, s.subscribed, s.proved = true, true, true })
 	if list := h.Problems(); len(list) != 1 || list[0].Name != "rights" || h.open() == nil {
 		t.Errorf("problems %v, refused with %v", list, h.open())

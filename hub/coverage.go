@@ -28,7 +28,7 @@ func (h *Hub) lookAtCoverage(ctx context.Context) {
 	full := false
 	for _, node := range r.Map().Masters {
 		said, err := node.Client().ConfigGet(ctx, "cluster-require-full-coverage").Result()
-		if isReply(err) {
+		if redisconn.IsReply(err) {
 			c.untold = true // an ACL logs what it refuses
 			return
 		}

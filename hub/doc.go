@@ -28,8 +28,10 @@
 //
 //	hub.go           what a hub is made of, and what runs in it
 //	subscription.go  roles of channels; keeping subscribed; gaps
-//	probe.go         proves a subscription
-//	rewrite.go       presence after a gap, and after a miss
+//	probe.go         proves a subscription; what Redis answers that is no failure of it
+//	rights.go        what Redis refuses the pod, or does not know (inquiry.go)
+//	eviction.go      whether Redis removes keys where its memory ends
+//	rewrite.go       presence after a gap, paced, and after a miss
 //	subscriber.go    reads what is published
 //	envelope.go      what a message may say
 //	route.go         from an envelope to its sessions
@@ -39,7 +41,7 @@
 //	verdicts.go      what a hook has said about sessions
 //	session.go       one connection's side of the hub
 //	clientframe.go   what a client may say
-//	uplink.go        from a client to the stream
+//	uplink.go        from a client to the stream, which has a bound (streamcap.go)
 //	registry.go      all sessions, by UUID and by user (table.go)
 //	status.go        why the pod is not ready
 //	stats.go         what has been counted

@@ -19,18 +19,14 @@ type eviction struct {
 	untold bool // Redis does not tell; used by the goroutine of keepRights
 }
 
-// Warnings lists what does not make the pod unready, and may cost messages later.
-func (h *Hub) Warnings() (list []Problem) {
-	e := &h.eviction
+// warning says that Redis does; "": not, or not known.
+func (e *eviction) warning() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.policy != "" {
-		list = append(list, Problem{"eviction", evicts(e.policy, e.limit)})
+	if e.policy == "" {
+		return ""
 	}
-	if h.coverage.full.Load() {
-		list = append(list, Problem{"coverage", wantsCoverage})
-	}
-	return list
+	return evicts(e.policy, e.limit)
 }
 
 func evicts(policy, limit string) string {
@@ -92,7 +88,7 @@ func (e *eviction) askNode(ctx context.Context, c redis.Cmdable) (policy, limit 
 		if all, err = c.ConfigGet(ctx, "maxmemory*").Result(); err == nil {
 			policy, limit = all["maxmemory-policy"], all["maxmemory"]
 		}
-		e.untold = redis.HasErrorPrefix(err, "NOPERM") || isReply(err) && isUnknown(err.Error())
+		e.untold = redis.HasErrorPrefix(err, "NOPERM") || redisconn.IsReply(err) && isUnknown(err.Error())
 	}
 	return policy, limit, policy != "" && limit != ""
 }

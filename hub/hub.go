@@ -116,9 +116,11 @@ type Hub struct {
 
 	subscribedAt atomic.Pointer[redisconn.Node] // the node of the subscription, or of the last one
 
+	lead     lead
 	rewrites rewrites
 	rights   rights
 	eviction eviction
+	outdated outdated
 	coverage coverage
 	refusals chan refused // to be logged
 

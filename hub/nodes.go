@@ -13,15 +13,15 @@ import (
 
 // dialNode dials the node of the next subscription. In a Cluster any will do, since what
 // is published reaches all of them: one other than the last, which may have gone.
-func (h *Hub) dialNode(ctx context.Context) (net.Conn, error) {
+func (h *Hub) dialNode(ctx context.Context) (net.Conn, place, error) {
 	r := h.opts.Redis.Nodes
 	node := another(r.Map(), h.subscribedAt.Load())
 	h.subscribedAt.Store(node)
-	c, _, err := node.Dial(ctx)
+	c, at, err := dialAt(ctx, node)
 	if err != nil {
 		r.Refresh()
 	}
-	return c, err
+	return c, at, err
 }
 
 // another returns any master but that one, where there is another.

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"pushpod/internal/backoff"
 	"pushpod/internal/resp"
+	"pushpod/redisconn"
 )
 
 var (
@@ -88,7 +87,7 @@ func (p *prover) probe(ctx context.Context) error {
 				return errNoPong // its reader sees what has become of it
 			}
 		}
-		if isReply(refusal) {
+		if redisconn.IsReply(refusal) {
 			answered = true
 			p.untaken(refusal)
 		}
@@ -121,7 +120,7 @@ func (p *prover) answersElsewhere(ctx context.Context, then time.Duration) bool 
 	c, _, err := another(p.h.opts.Redis.Nodes.Map(), nil).Dial(dialing)
 	if err == nil {
 		c.Close()
-	} else if !isReply(err) {
+	} else if !redisconn.IsReply(err) {
 		return false
 	}
 	backoff.Sleep(ctx, then)
@@ -145,7 +144,7 @@ func (p *prover) channel() string { return p.h.opts.Keys.PodChannel(p.h.opts.Pod
 
 // untaken makes the pod not ready: Redis takes no probe. Each reason is logged once.
 func (p *prover) untaken(why error) {
-	if !isReply(why) {
+	if !redisconn.IsReply(why) {
 		why = fmt.Errorf("no answer within %v (%w)", p.h.opts.Redis.Timeout, why)
 	}
 	var before error
@@ -153,16 +152,10 @@ func (p *prover) untaken(why error) {
 		before = s.untaken
 		s.proved, s.untaken = false, why
 	})
-	if before == nil || isReply(why) != isReply(before) || isReply(why) && before.Error() != why.Error() {
+	if before == nil || redisconn.IsReply(why) != redisconn.IsReply(before) || redisconn.IsReply(why) && before.Error() != why.Error() {
 		p.h.log.Warn().Err(why).Str("channel", p.channel()).Msg("Redis does not take the pod's probe (PUBLISH); the pod is not ready until it does, and stays subscribed while the subscription answers")
 	}
 	p.h.rights.want()
-}
-
-// isReply reports whether Redis itself said so.
-func isReply(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
 }
 
 // echoed waits until a probe that was sent at asked has come back, or ctx ends.

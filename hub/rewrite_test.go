@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"pushpod/conn"
+	"pushpod/presence"
 )
 
 // madePods are Pods of which some answers are the test's.
@@ -71,6 +74,32 @@ func TestARewriteIsPaced(t *testing.T) {
 	}
 	if got := p.presence.renewals.Load(); got != n {
 		t.Errorf("%d of %d entries are rewritten", got, n)
+	}
+}
+
+// fleetPods are so many pods.
+type fleetPods struct {
+	Pods
+	n int
+}
+
+func (p fleetPods) Fleet() int { return p.n }
+
+// What made one pod rewrite mostly made all of them do so.
+func TestTheFleetSharesThePaceOfARewrite(t *testing.T) {
+	for _, x := range []struct {
+		pods, entries int
+		perSecond     float64
+	}{
+		{1, 100, rewritesPerSecond},
+		{20, 100, rewritesPerSecond / 20},
+		{20, 30_000, 2000}, // in half of 30 s
+		{1000, 10_000, 10_000 / 15.},
+	} {
+		h := New(Options{Pod: testPod, Keys: presence.NewKeys("push:"), Pods: fleetPods{n: x.pods}, Log: zerolog.Nop(), Renew: 30 * time.Second})
+		if got := h.pace(x.entries); got != x.perSecond {
+			t.Errorf("%d pods, %d entries: %v a second, want %v", x.pods, x.entries, got, x.perSecond)
+		}
 	}
 }
 

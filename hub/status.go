@@ -80,6 +80,7 @@ func (h *Hub) Problems() []Problem {
 	if err := h.pods.Err(); err != nil {
 		list = append(list, Problem{"heartbeat", err.Error()})
 	}
+	list = append(list, h.unreached()...)
 	for _, m := range h.rights.missing() {
 		list = append(list, Problem{"rights", h.lacking(m) + m.String()})
 	}

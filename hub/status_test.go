@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // failingPresence and failingPods say why they fail.
@@ -29,7 +30,7 @@ func TestEachProblemIsNamed(t *testing.T) {
 	store, pods := &failingPresence{}, &failingPods{}
 	h := New(Options{
 		Pod: testPod, Keys: presence.NewKeys("push:"), Presence: store, Pods: pods, Log: zerolog.Nop(),
-		Redis: Redis{Probe: time.Minute, Timeout: time.Minute},
+		Redis: Redis{Nodes: redisconn.Open(redisconn.Options{Addresses: []string{"127.0.0.1:1"}}), Probe: time.Minute, Timeout: time.Minute},
 	})
 	h.keepRights(t.Context()) // nothing is asked for
 	change := func(f func(*status)) func() { return func() { h.status.update(f) } }

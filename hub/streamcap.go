@@ -4,24 +4,25 @@ import "math/bits"
 
 // streamCap says how many entries the uplink's stream may keep so that it takes about
 // maxBytes in Redis, and never more than maxLength. It knows what the pod itself has added
-// last, about as much as the stream may hold, and takes the average of that for everyone's:
-// a client that goes over from small requests to large ones makes the stream shorter as it
-// does so, and the stream stays within its size meanwhile.
+// last, as much as the stream may hold. The stream may keep as many entries: of one pod's they
+// are the same; of several pods', they are taken to be as large on average.
 type streamCap struct {
 	maxLength int64
 	maxBytes  int64 // 0: no bound
 
-	runs    [capRuns]capRun // a ring: what was added last, as runs of entries
+	runs    [2 * capRuns]capRun // a ring: what was added last, as runs of entries
 	newest  int
 	used    int
 	entries int64 // in all runs
 	bytes   int64
+	full    bool // there was more than the stream may hold
 }
 
 // capRun is some entries that were added one after the other.
 type capRun struct{ entries, bytes int64 }
 
-// capRuns is the precision: a run is this part of what may be kept.
+// capRuns is the precision: a run is this part of what may be kept, of the bytes or of the
+// length. So twice as many are as much as may be kept in any case.
 const capRuns = 64
 
 // add notes an entry, and returns how many the stream may keep with it.
@@ -31,30 +32,32 @@ func (c *streamCap) add(bytes int64) (length int64) {
 	}
 	run := &c.runs[c.newest]
 	if c.used == 0 || run.bytes > c.maxBytes/capRuns || run.entries > c.maxLength/capRuns {
-		run = c.begin()
+		c.newest = (c.newest + 1) % len(c.runs)
+		c.used++
+		run = &c.runs[c.newest]
+		*run = capRun{}
 	}
 	run.entries++
 	run.bytes += bytes
 	c.entries++
 	c.bytes += bytes
+	for c.used > 1 && (c.bytes > c.maxBytes || c.entries > c.maxLength || c.used == len(c.runs)) {
+		c.drop()
+	}
+	if c.full {
+		return c.entries
+	}
+	// What others added before is taken to be as large, too.
 	return max(1, min(c.maxLength, int64(float64(c.maxBytes)*float64(c.entries)/float64(c.bytes))))
 }
 
-// begin begins a run, in place of those that the stream can't hold any more.
-func (c *streamCap) begin() *capRun {
-	for c.used > 0 {
-		oldest := &c.runs[(c.newest+capRuns-c.used+1)%capRuns]
-		if c.used < capRuns && c.bytes-oldest.bytes < c.maxBytes && c.entries-oldest.entries < c.maxLength {
-			break
-		}
-		c.entries -= oldest.entries
-		c.bytes -= oldest.bytes
-		c.used--
-	}
-	c.newest = (c.newest + 1) % capRuns
-	c.used++
-	c.runs[c.newest] = capRun{}
-	return &c.runs[c.newest]
+// drop forgets the oldest run, which the stream can't hold any more.
+func (c *streamCap) drop() {
+	oldest := &c.runs[(c.newest+len(c.runs)-c.used+1)%len(c.runs)]
+	c.entries -= oldest.entries
+	c.bytes -= oldest.bytes
+	c.used--
+	c.full = true
 }
 
 // Of an entry, in bytes, measured on Redis 7.0: what stands beside its values; from which

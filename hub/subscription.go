@@ -64,9 +64,9 @@ func (h *Hub) closing(pod string) string {
 
 // keepSubscribed keeps the pod subscribed until ctx ends, and counts the gaps.
 func (h *Hub) keepSubscribed(ctx context.Context) {
-	const first, most = 50 * time.Millisecond, 2 * time.Second
+	const first, most = 50 * time.Millisecond, 500 * time.Millisecond
 	for failures := 1; ; failures++ {
-		was, err := h.subscription(ctx)
+		was, at, err := h.subscription(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -81,7 +81,12 @@ func (h *Hub) keepSubscribed(ctx context.Context) {
 		} else {
 			h.log.Warn().Err(err).Msg("can't subscribe, will try again")
 		}
-		backoff.Sleep(ctx, backoff.After(failures+1, first, most))
+		select {
+		case <-ctx.Done():
+		case <-at.moved: // a failover, which is what it waits for
+			failures = 1
+		case <-time.After(backoff.After(failures+1, first, most)):
+		}
 	}
 }
 
@@ -92,47 +97,57 @@ type reached struct {
 }
 
 // subscription subscribes once, and reads until it ends.
-func (h *Hub) subscription(ctx context.Context) (reached, error) {
-	socket, err := h.subscribe(ctx)
+func (h *Hub) subscription(ctx context.Context) (reached, place, error) {
+	socket, at, err := h.subscribe(ctx)
 	if err != nil {
-		return reached{}, err
+		return reached{}, at, err
 	}
 	src := source.New(socket, &h.spare)
 	defer src.Close()
 	defer context.AfterFunc(ctx, src.End)()
 	s := newSubscriber(src, h.router, h.channels(), h.opts.Redis.MaxEnvelope)
 
-	// The prober ends the subscription where it can't be proved.
+	// The prober ends the subscription where it can't be proved, and the follower where
+	// it is at another server than the address leads to.
 	proving, stop := context.WithCancel(ctx)
-	var prober sync.WaitGroup
-	var unproved error
+	var prober, follower sync.WaitGroup
+	var unproved, astray error
 	prober.Go(func() {
 		if unproved = h.prove(proving, s); unproved != nil {
+			src.End()
+		}
+	})
+	follower.Go(func() {
+		if astray = h.follow(proving, s, at); astray != nil {
 			src.End()
 		}
 	})
 	err = s.run()
 	stop()
 	prober.Wait()
+	follower.Wait()
 	if unproved != nil {
 		err = unproved
+	}
+	if astray != nil {
+		err = astray
 	}
 	was := reached{confirmed: s.open <= 0}
 	h.status.update(func(st *status) {
 		was.proved = st.proved
 		st.subscribed, st.proved = false, false
 	})
-	return was, err
+	return was, at, err
 }
 
 // subscribe dials Redis and asks for the channels.
-func (h *Hub) subscribe(ctx context.Context) (net.Conn, error) {
+func (h *Hub) subscribe(ctx context.Context) (net.Conn, place, error) {
 	timeout := h.opts.Redis.Timeout
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := h.dialNode(ctx)
+	c, at, err := h.dialNode(ctx)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	args := []string{"SUBSCRIBE"}
 	for _, ch := range h.channels() {
@@ -143,7 +158,7 @@ func (h *Hub) subscribe(ctx context.Context) (net.Conn, error) {
 	}
 	if err != nil {
 		c.Close()
-		return nil, fmt.Errorf("subscribe: %w", err)
+		return nil, at, fmt.Errorf("subscribe: %w", err)
 	}
-	return c, nil
+	return c, at, nil
 }

@@ -32,7 +32,7 @@ func newClusterWorld(t *testing.T, c *redistest.Cluster) *clusterWorld {
 	r := redisconn.Open(redisconn.Options{Addresses: []string{c.Addr()}, Timeout: testTimeout})
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { r.Run(ctx, nil) })
+	running.Go(func() { r.Run(ctx, nil, nil) })
 	t.Cleanup(func() { stop(); running.Wait(); r.Close(); _ = admin.Close() })
 	return &clusterWorld{world: &world{t: t, addr: c.Addr(), keys: presence.NewKeys("push:"), admin: admin}, cluster: c, redis: r}
 }

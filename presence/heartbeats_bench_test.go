@@ -68,9 +68,10 @@ func benchHeartbeats(b *testing.B, n int) {
 			b.Fatalf("%d of %d pods failed", failed.Load(), n)
 		}
 	}
+	shared := redisconn.Of(client)
 	for i := range pods {
 		pods[i] = presence.NewPods(presence.PodsOptions{
-			Redis: redisconn.Of(client), Keys: presence.NewKeys("push:"), Pod: fmt.Sprintf("10.0.%d.%d:8080", i/256, i%256), Version: "v1.2.3", Log: zerolog.Nop(),
+			Redis: shared, Keys: presence.NewKeys("push:"), Pod: fmt.Sprintf("10.0.%d.%d:8080", i/256, i%256), Version: "v1.2.3", Log: zerolog.Nop(),
 		})
 	}
 	each(func(ctx context.Context, p *presence.Pods) error { return p.Claim(ctx) })

@@ -1,10 +1,12 @@
 package redisconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -56,6 +58,14 @@ type askable interface {
 	Do(ctx context.Context, args ...any) *redis.Cmd
 }
 
+// String is the server's name and version, as in redis 7.0.15.
+func (s Server) String() string {
+	if s.Version == "" {
+		return "Redis"
+	}
+	return cmp.Or(s.Name, "Redis") + " " + s.Version
+}
+
 // Ask asks the first of the addresses that answers what it is. The error is that of a
 // connection or a login that has failed; a server may refuse to say anything. ctx bounds
 // the call, and must have a deadline.
@@ -63,7 +73,7 @@ func Ask(ctx context.Context, o Options) (Server, error) {
 	var failures []error
 	for _, addr := range o.Addresses {
 		o.Addresses = []string{addr}
-		c, s, err := o.login(ctx, false)
+		c, s, err := o.login(ctx, func(ctx context.Context, c askable) (Server, error) { return ask(ctx, c, new(atomic.Bool)) })
 		if err == nil {
 			c.Close()
 			return s, nil
@@ -75,9 +85,10 @@ func Ask(ctx context.Context, o Options) (Server, error) {
 
 // ask asks a server what it is, over a connection that is logged in: HELLO, and INFO
 // for the rest; where these are refused or unknown, ROLE and CLUSTER INFO. What it does
-// not say is zero in the answer.
-func ask(ctx context.Context, c askable) (Server, error) {
-	a := asking{ctx: ctx, c: c}
+// not say is zero in the answer. noInfo says not to ask by INFO, and is set where that is
+// refused.
+func ask(ctx context.Context, c askable, noInfo *atomic.Bool) (Server, error) {
+	a := asking{ctx: ctx, c: c, noInfo: noInfo}
 	s := Server{Kind: Standalone}
 	known := s.learn(a.hello())
 	known = s.learn(a.info("server")) || known
@@ -95,9 +106,9 @@ func ask(ctx context.Context, c askable) (Server, error) {
 
 // askRole asks a server, over a connection that is logged in, for its role alone.
 func askRole(ctx context.Context, c askable) (Role, error) {
-	a := asking{ctx: ctx, c: c}
+	a := asking{ctx: ctx, c: c, noInfo: new(atomic.Bool)}
 	var s Server
-	for _, question := range []func() map[string]string{a.role, a.hello, func() map[string]string { return a.info("replication") }} {
+	for _, question := range []func() map[string]string{a.hello, a.role, func() map[string]string { return a.info("replication") }} {
 		if s.Role == RoleUnknown {
 			s.learn(question())
 		}
@@ -146,9 +157,10 @@ func (s *Server) learn(said map[string]string) (kind bool) {
 // asking is a conversation with a server, which ends at the first error of the
 // connection.
 type asking struct {
-	ctx context.Context
-	c   askable
-	err error
+	ctx    context.Context
+	c      askable
+	noInfo *atomic.Bool
+	err    error
 }
 
 // do returns what a command was answered; nil for a refusal.
@@ -158,6 +170,9 @@ func (a *asking) do(args ...any) any {
 	}
 	reply, err := a.c.Do(a.ctx, args...).Result()
 	if IsReply(err) {
+		if args[0] == "info" && redis.IsPermissionError(err) {
+			a.noInfo.Store(true)
+		}
 		return nil
 	}
 	a.err = err
@@ -181,7 +196,12 @@ func (a *asking) hello() map[string]string {
 }
 
 // info is a section of INFO.
-func (a *asking) info(section string) map[string]string { return lines(a.do("info", section)) }
+func (a *asking) info(section string) map[string]string {
+	if a.noInfo.Load() {
+		return nil
+	}
+	return lines(a.do("info", section))
+}
 
 // role is ROLE, for whom INFO is refused.
 func (a *asking) role() map[string]string {

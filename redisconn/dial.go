@@ -48,8 +48,8 @@ func Dial(ctx context.Context, o Options) (net.Conn, error) {
 }
 
 // login dials the one address, logs in, selects the database, and asks the server what it
-// is. With mustBeMaster a replica is an error.
-func (o Options) login(ctx context.Context, mustBeMaster bool) (net.Conn, Server, error) {
+// is.
+func (o Options) login(ctx context.Context, ask func(context.Context, askable) (Server, error)) (net.Conn, Server, error) {
 	o.NoRetry, o.PoolSize = true, 1
 	settings := o.settings().Simple()
 	var last atomic.Pointer[borrowed]
@@ -64,13 +64,12 @@ func (o Options) login(ctx context.Context, mustBeMaster bool) (net.Conn, Server
 	}
 	var s Server
 	settings.OnConnect = func(ctx context.Context, cn *redis.Conn) (err error) {
-		if s, err = ask(ctx, cn); err == nil && mustBeMaster {
-			err = wantMaster(s.Role, nil)
-		}
+		s, err = ask(ctx, cn)
 		return err
 	}
 	client := redis.NewClient(settings)
 	defer client.Close()
+	client.AddHook(fullHook{})
 	// The library logs in before the first command. Redis may refuse this one, by
 	// an ACL or because it can't save: that says nothing about a subscription.
 	err := client.Ping(ctx).Err()

@@ -21,6 +21,8 @@ type Endpoint struct {
 	o          Options
 	sentinels  *sentinels    // nil: one address
 	generation atomic.Uint64 // of clients' connections; see Retire
+	last       atomic.Pointer[Server]
+	noInfo     atomic.Bool // INFO is refused: an ACL logs each time
 }
 
 // NewEndpoint returns the Endpoint of one address, or of Sentinels. It does not
@@ -28,7 +30,7 @@ type Endpoint struct {
 func NewEndpoint(o Options) *Endpoint {
 	e := &Endpoint{o: o}
 	if o.SentinelMaster != "" {
-		e.sentinels = newSentinels(o)
+		e.sentinels = newSentinels(o, e.Retire)
 	}
 	return e
 }
@@ -43,11 +45,15 @@ func (e *Endpoint) Close() {
 // NewClient returns a client whose connections lead where the Endpoint does; the
 // caller closes it. It does not connect yet. noRetry and poolSize are as in Options.
 func (e *Endpoint) NewClient(noRetry bool, poolSize int) *redis.Client {
+	return e.newClient(noRetry, poolSize, e.check)
+}
+
+func (e *Endpoint) newClient(noRetry bool, poolSize int, onConnect func(context.Context, *redis.Conn) error) *redis.Client {
 	o := e.o
 	o.NoRetry, o.PoolSize = noRetry, poolSize
 	settings := o.settings().Simple()
 	settings.Dialer = e.dialClient
-	settings.OnConnect = e.check
+	settings.OnConnect = onConnect
 	settings.ConnMaxLifetime, settings.ConnMaxLifetimeJitter = strayFor, strayFor/4
 	return redis.NewClient(settings)
 }
@@ -68,11 +74,32 @@ func (e *Endpoint) Dial(ctx context.Context) (net.Conn, Server, error) {
 	}
 	o := e.o
 	o.Addresses = []string{addr}
-	c, s, err := o.login(ctx, e.mustBeMaster())
+	c, s, err := o.login(ctx, e.ask)
 	if err != nil {
 		return nil, Server{}, fmt.Errorf("dial Redis: %w", err)
 	}
 	return c, s, nil
+}
+
+// Server returns what the server said of itself that was dialed last; zero before.
+func (e *Endpoint) Server() Server {
+	if s := e.last.Load(); s != nil {
+		return *s
+	}
+	return Server{}
+}
+
+// ask asks the server of a new connection what it is. Where it must be the master, a
+// replica is an error.
+func (e *Endpoint) ask(ctx context.Context, cn askable) (Server, error) {
+	s, err := ask(ctx, cn, &e.noInfo)
+	if err == nil && e.mustBeMaster() {
+		err = wantMaster(s.Role, nil)
+	}
+	if err == nil {
+		e.last.Store(&s)
+	}
+	return s, err
 }
 
 // Retire keeps clients from using again the connections that they have now: they may
@@ -80,7 +107,7 @@ func (e *Endpoint) Dial(ctx context.Context) (net.Conn, Server, error) {
 func (e *Endpoint) Retire() { e.generation.Add(1) }
 
 // Moved returns a channel that is closed when the Sentinels name another master than
-// at the time of the call. Without Sentinels it never is.
+// at the time of the call; clients' connections are then retired. Without Sentinels it never is.
 func (e *Endpoint) Moved() <-chan struct{} {
 	if e.sentinels == nil {
 		return nil
@@ -90,7 +117,8 @@ func (e *Endpoint) Moved() <-chan struct{} {
 
 // Watch asks the Sentinels again and again which server is the master, until ctx
 // ends; see Moved. A master that hangs is left as soon as they name another one.
-// failed is called where none of them answers, and with nil once one does again. Without
+// failed is called where none of them answers, and with nil once one does again: meanwhile
+// the master that they named last is believed, as long as it says that it is one. Without
 // Sentinels it only waits.
 func (e *Endpoint) Watch(ctx context.Context, failed func(error)) {
 	if e.sentinels == nil {
@@ -164,7 +192,7 @@ func (p *pooled) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := p.Conn.(syscall.Conn); ok {
 		return sc.SyscallConn()
 	}
-	return seen{}, nil // TLS: nobody can tell
+	return seen{}, hungUp(p.Conn)
 }
 
 // seen is a connection that has been looked at.

@@ -3,7 +3,6 @@ package redisconn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -37,7 +36,7 @@ type Redis struct {
 
 	current atomic.Pointer[Map]
 	wanted  chan struct{} // capacity 1
-	failure atomic.Pointer[error]
+	failure failure
 
 	mu    sync.Mutex // protects what follows, and the replacement of current
 	nodes map[string]*Node
@@ -80,14 +79,9 @@ func (r *Redis) Close() {
 // Map returns what is known now.
 func (r *Redis) Map() *Map { return r.current.Load() }
 
-// Err says why the map could not be asked for the last time; nil where it could, or has
-// not been asked for.
-func (r *Redis) Err() error {
-	if p := r.failure.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
+// Err says why the map could not be asked for the last time, or that no Sentinel answers;
+// nil where it could, or has not been asked for. IsSetting says which is which.
+func (r *Redis) Err() error { return r.failure.get() }
 
 // Refresh has the map asked for anew, soon. It does not wait.
 func (r *Redis) Refresh() {
@@ -99,12 +93,14 @@ func (r *Redis) Refresh() {
 
 // Run keeps the map true until ctx ends: it asks for it at once, when Refresh is called,
 // and in a Cluster every 10 s. changed is told of each map that takes another's place, from
-// Run's goroutine; it must not block.
-func (r *Redis) Run(ctx context.Context, changed func(before, now *Map)) {
+// Run's goroutine; it must not block. failed is told of Err where that changes, from any
+// goroutine of Run's.
+func (r *Redis) Run(ctx context.Context, changed func(before, now *Map), failed func(error)) {
+	r.failure.tell(failed)
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	if e := r.first.endpoint; e != nil {
-		watching.Go(func() { e.Watch(ctx, r.sentinelsFailed) })
+		watching.Go(func() { e.Watch(ctx, r.failure.set) })
 	}
 	for failures := 0; ctx.Err() == nil; {
 		asked, before := time.Now(), r.Map()
@@ -133,29 +129,24 @@ func (r *Redis) Run(ctx context.Context, changed func(before, now *Map)) {
 	}
 }
 
-// sentinelsFailed is told why no Sentinel answers; nil: one does.
-func (r *Redis) sentinelsFailed(err error) {
-	if err == nil {
-		r.failure.Store(nil)
-		return
-	}
-	r.failure.Store(&err)
-}
-
 // Ask asks for the map once. The error says why no server could tell.
 func (r *Redis) Ask(ctx context.Context) error {
 	if r.fixed {
 		return nil
 	}
 	answer, err := r.askAll(ctx)
-	if err == nil && answer.kind == Cluster && r.options.DB != 0 {
-		err = fmt.Errorf("%w, not %d", ErrDatabase, r.options.DB)
+	if err == nil {
+		err = r.fits(answer)
 	}
 	if err != nil {
-		r.failure.Store(&err)
+		if ctx.Err() == nil {
+			r.failure.set(err)
+		}
 		return err
 	}
-	r.failure.Store(nil)
+	if r.options.SentinelMaster == "" { // else nobody was asked
+		r.failure.set(nil)
+	}
 	r.take(answer)
 	return nil
 }
@@ -232,9 +223,6 @@ func (r *Redis) sweep(m *Map) {
 		}
 	}
 }
-
-// ErrDatabase is returned where another database than 0 is asked for.
-var ErrDatabase = errors.New("redis.db must be 0: a Cluster has only this database")
 
 // errNoAnswer is returned where there is nobody to ask.
 var errNoAnswer = errors.New("no address of Redis is known")

@@ -36,6 +36,8 @@ type sentinels struct {
 	name    string
 	addrs   []string
 	clients []*redis.Client
+	timeout time.Duration  // of a question
+	left    func()         // the master has become another
 	running sync.WaitGroup // questions under way
 
 	mu     sync.Mutex // protects following
@@ -43,8 +45,8 @@ type sentinels struct {
 	moved  chan struct{} // closed when the choice becomes another
 }
 
-func newSentinels(o Options) *sentinels {
-	s := &sentinels{name: o.SentinelMaster, addrs: o.Addresses, moved: make(chan struct{})}
+func newSentinels(o Options, left func()) *sentinels {
+	s := &sentinels{name: o.SentinelMaster, addrs: o.Addresses, timeout: o.timeout(), left: left, moved: make(chan struct{})}
 	for _, addr := range o.Addresses {
 		at := Options{
 			Addresses: []string{addr}, Username: o.SentinelUsername, Password: o.SentinelPassword,
@@ -73,7 +75,7 @@ func (s *sentinels) moves() <-chan struct{} {
 // watch is Endpoint.Watch.
 func (s *sentinels) watch(ctx context.Context, failed func(error)) {
 	for failing := false; ctx.Err() == nil; {
-		_, err := s.master(ctx)
+		_, err := s.poll(ctx, s.known())
 		if ctx.Err() == nil && (err != nil) != failing {
 			failing = err != nil
 			failed(err)
@@ -82,11 +84,30 @@ func (s *sentinels) watch(ctx context.Context, failed func(error)) {
 	}
 }
 
-// master asks all Sentinels which address the master has.
-func (s *sentinels) master(ctx context.Context) (string, error) {
+// known is the master that was named last; "": none yet.
+func (s *sentinels) known() string {
 	s.mu.Lock()
-	known := s.choice.addr
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	return s.choice.addr
+}
+
+// master asks all Sentinels which address the master has. Where none of them answers, it
+// is the one that they named last: who dials it sees whether it still is the master.
+func (s *sentinels) master(ctx context.Context) (string, error) {
+	known := s.known()
+	if known == "" {
+		return s.poll(ctx, "")
+	}
+	polling, cancel := context.WithTimeout(ctx, s.timeout/3) // which leaves time to dial
+	defer cancel()
+	if addr, err := s.poll(polling, known); err == nil {
+		return addr, nil
+	}
+	return known, nil
+}
+
+// poll asks all Sentinels, of whom some named the known master before.
+func (s *sentinels) poll(ctx context.Context, known string) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make(chan vote, len(s.clients))
@@ -99,9 +120,12 @@ func (s *sentinels) master(ctx context.Context) (string, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.choice.addr
+	if s.choice.addr != known {
+		return s.choice.addr, nil // somebody else has heard more, while these answers were on their way
+	}
 	s.choice.take(votes, len(s.clients), time.Now())
-	if before != "" && before != s.choice.addr {
+	if known != "" && known != s.choice.addr {
+		s.left()
 		close(s.moved)
 		s.moved = make(chan struct{})
 	}

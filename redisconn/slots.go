@@ -126,18 +126,20 @@ func (r *Redis) askOne(ctx context.Context, addr string) (answer, error) {
 	o := r.options
 	o.Addresses, o.DB, o.NoRetry, o.PoolSize = []string{addr}, 0, true, 1
 	o.Timeout = min(askWithin, o.timeout())
-	client := NewClient(o)
-	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	said, err := ask(ctx, client)
+	e, noInfo := NewEndpoint(o), &r.first.endpoint.noInfo
+	e.noInfo.Store(noInfo.Load())
+	fresh, err := e.Fresh(ctx)
+	noInfo.Store(e.noInfo.Load())
 	if err != nil {
 		return answer{}, err
 	}
-	if said.Kind != Cluster {
-		return answer{kind: Standalone}, nil
+	defer fresh.Close()
+	if fresh.Server.Kind != Cluster {
+		return answer{kind: fresh.Server.Kind}, nil
 	}
-	pipe := client.Pipeline()
+	pipe := fresh.client.Pipeline()
 	slots := pipe.Do(ctx, "cluster", "slots")
 	info := pipe.Do(ctx, "cluster", "info")
 	_, _ = pipe.Exec(ctx)

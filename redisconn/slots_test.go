@@ -80,7 +80,7 @@ func TestRedisFollowsACluster(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	first := r.Map()
-	running.Go(func() { r.Run(ctx, nil) })
+	running.Go(func() { r.Run(ctx, nil, nil) })
 	defer func() { stop(); running.Wait() }()
 	<-first.Replaced()
 	if m := r.Map(); m.Kind != Cluster || len(m.Masters) != 3 || m.Covered() != Slots {

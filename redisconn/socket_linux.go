@@ -92,3 +92,26 @@ func (s *socket) SyscallConn() (syscall.RawConn, error) {
 	})
 	return seen{}, errors.Join(err, failed)
 }
+
+// hungUp is an error where the peer of a connection of TLS has closed it. What there is
+// to be read tells nothing: it may be the session's.
+func hungUp(c net.Conn) error {
+	over, ok := c.(interface{ NetConn() net.Conn })
+	if !ok {
+		return nil
+	}
+	s, ok := over.NetConn().(*socket)
+	if !ok {
+		return nil
+	}
+	var ended bool
+	err := s.raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(p, 0)
+		ended = err == nil && n > 0
+	})
+	if err == nil && ended {
+		err = io.EOF
+	}
+	return err
+}

@@ -11,3 +11,6 @@ import (
 func dialSocket(ctx context.Context, network, addr string) (net.Conn, error) {
 	return dialPlain(ctx, network, addr)
 }
+
+// hungUp can't tell.
+func hungUp(net.Conn) error { return nil }

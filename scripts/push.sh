@@ -16,6 +16,9 @@
 #   REDISCLI_AUTH           the password, read by redis-cli itself
 #   REDIS_CLI               the program to call (default redis-cli)
 #   PUSHPOD_REDIS_PUBSUB    plain (the default) or sharded, as the pods have it
+#   PUSHPOD_REDIS_ADDRESSES where neither REDIS_HOST nor REDIS_PORT is given: where Redis is (the first one; unix:/path too); and with
+#                           the same beginning USERNAME, PASSWORD, DB, TLS (on), TLS_CA_FILE, TLS_CERT_FILE, TLS_KEY_FILE and
+#                           TLS_SERVER_NAME, as pods have them. redis-cli knows no Sentinels: there, use pushpod push.
 #
 # Exit status: 0 pushed (the count may be 0), 1 it failed, 2 wrong usage. Reasons go to stderr.
 
@@ -55,6 +58,23 @@ if [ "$pubsub" = sharded ]; then # one line for each envelope
   data=$(printf '%s' "$data" | tr '\n\r' '  ')
 fi
 
+as_pods= # where Redis is, what pods are told says
+if [ -z "${REDIS_HOST-}${REDIS_PORT-}" ]; then
+  as_pods=yes
+  if [ -n "${PUSHPOD_REDIS_SENTINEL_MASTER-}" ]; then
+    echo 'push.sh: redis-cli knows no Sentinels (PUSHPOD_REDIS_SENTINEL_MASTER): use pushpod push, or give REDIS_HOST and REDIS_PORT' >&2
+    exit 2
+  fi
+  if [ -n "${PUSHPOD_REDIS_PASSWORD-}" ]; then
+    REDISCLI_AUTH=${REDISCLI_AUTH-$PUSHPOD_REDIS_PASSWORD}
+    export REDISCLI_AUTH
+  fi
+fi
+address=${PUSHPOD_REDIS_ADDRESSES-}
+address=${address%%,*}
+host=${address%:*}
+host=${host#[}
+
 # Calls redis-cli with what is given, and puts the answer into $answer. What was given by the user is never read by the
 # shell again.
 call() {
@@ -63,6 +83,24 @@ call() {
   set -- ${REDIS_ARGS-} "$@"
   set +f
   if [ "$pubsub" = sharded ]; then set -- -c "$@"; fi
+  if [ -n "$as_pods" ]; then
+    case $address in
+    '') ;;
+    unix:*) set -- -s "${address#unix:}" "$@" ;;
+    *) set -- -c -h "${host%]}" -p "${address##*:}" "$@" ;; # one address may be a Cluster's
+    esac
+    if [ -n "${PUSHPOD_REDIS_USERNAME-}" ]; then set -- --user "$PUSHPOD_REDIS_USERNAME" "$@"; fi
+    if [ -n "${PUSHPOD_REDIS_DB-}" ]; then set -- -n "$PUSHPOD_REDIS_DB" "$@"; fi
+    case ${PUSHPOD_REDIS_TLS-} in
+    on | true)
+      if [ -n "${PUSHPOD_REDIS_TLS_CA_FILE-}" ]; then set -- --cacert "$PUSHPOD_REDIS_TLS_CA_FILE" "$@"; fi
+      if [ -n "${PUSHPOD_REDIS_TLS_CERT_FILE-}" ]; then set -- --cert "$PUSHPOD_REDIS_TLS_CERT_FILE" "$@"; fi
+      if [ -n "${PUSHPOD_REDIS_TLS_KEY_FILE-}" ]; then set -- --key "$PUSHPOD_REDIS_TLS_KEY_FILE" "$@"; fi
+      if [ -n "${PUSHPOD_REDIS_TLS_SERVER_NAME-}" ]; then set -- --sni "$PUSHPOD_REDIS_TLS_SERVER_NAME" "$@"; fi
+      set -- --tls "$@"
+      ;;
+    esac
+  fi
   if [ -n "${REDIS_PORT-}" ]; then set -- -p "$REDIS_PORT" "$@"; fi
   if [ -n "${REDIS_HOST-}" ]; then set -- -h "$REDIS_HOST" "$@"; fi
   answer=$("${REDIS_CLI:-redis-cli}" "$@") || {

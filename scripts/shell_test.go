@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/internal/redistest"
 )
 
 // script returns a shell script's path as seen from another directory.
@@ -156,6 +158,41 @@ func TestPushShellEndsWithTheRightStatus(t *testing.T) {
 		status, stdout, stderr := run(t, t.TempDir(), c.environ, c.path, c.args...)
 		if status != c.status || stdout != c.stdout || !strings.Contains(stderr, c.stderr) || (c.stderr == "") != (stderr == "") {
 			t.Errorf("%s: status %d, stdout %q, stderr %q; want %d, %q, %q", c.name, status, stdout, stderr, c.status, c.stdout, c.stderr)
+		}
+	}
+}
+
+// What pods are told of Redis holds for the script too.
+func TestPushShellFindsRedisAsPodsDo(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "a socket")
+	certs := redistest.NewCerts(t, "redis.test")
+	account := []string{"--user", "default", "off", "--user", "producer", "on", ">the-password", "~*", "&*", "+@all", "--databases", "4"}
+	plain := redistest.Start(t, append(account, "--bind", "127.0.0.1", "-::1", "--unixsocket", socket)...)
+	secured := redistest.StartTLS(t, certs, append(account, "--tls-auth-clients", "yes")...)
+	tls := []string{"ADDRESSES=" + secured.Addr(), "TLS=on", "TLS_CA_FILE=" + certs.CA, "TLS_CERT_FILE=" + certs.Cert, "TLS_KEY_FILE=" + certs.Key, "TLS_SERVER_NAME=redis.test"}
+	for name, c := range map[string]struct {
+		environ []string
+		status  int
+		stderr  string
+	}{
+		"an address":     {[]string{"ADDRESSES=" + plain.Addr() + ",10.0.0.1:1", "DB=3"}, 0, ""},
+		"IPv6":           {[]string{fmt.Sprintf("ADDRESSES=[::1]:%d", plain.Port())}, 0, ""},
+		"a socket":       {[]string{"ADDRESSES=unix:" + socket}, 0, ""},
+		"TLS":            {tls, 0, ""},
+		"TLS is missing": {tls[:1], 1, "ended with status"},
+		"Sentinels":      {[]string{"ADDRESSES=" + plain.Addr(), "SENTINEL_MASTER=main"}, 2, "pushpod push"},
+	} {
+		environ := []string{"PATH=" + os.Getenv("PATH"), "PUSHPOD_REDIS_USERNAME=producer", "PUSHPOD_REDIS_PASSWORD=the-password"}
+		for _, e := range c.environ {
+			environ = append(environ, "PUSHPOD_REDIS_"+e)
+		}
+		want := "0\n"
+		if c.status != 0 {
+			want = ""
+		}
+		status, stdout, stderr := run(t, t.TempDir(), environ, script(t, "push.sh"), "alice", "1")
+		if status != c.status || stdout != want || !strings.Contains(stderr, c.stderr) || (c.stderr == "") != (stderr == "") {
+			t.Errorf("%s: status %d, stdout %q, stderr %q; want %d, %q", name, status, stdout, stderr, c.status, c.stderr)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type Proxy struct {
 	closed   bool
 	stalled  bool
 	refusing bool
+	refuse   int   // so many new connections, and no more
 	replies  int64 // bytes of replies until the next cut; -1: no cut is set
 	requests int64 // bytes of requests until the next cut; -1: no cut is set
 	accepted int
@@ -123,6 +124,13 @@ func (p *Proxy) Refuse(on bool) {
 	}
 }
 
+// RefuseNext closes the next n connections as soon as they are accepted.
+func (p *Proxy) RefuseNext(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse = n
+}
+
 // Retarget makes target the one for new connections, and closes the others: a
 // server is replaced by another.
 func (p *Proxy) Retarget(target string) {
@@ -130,6 +138,14 @@ func (p *Proxy) Retarget(target string) {
 	defer p.mu.Unlock()
 	p.target = target
 	p.cutAll()
+}
+
+// Lead makes target the one for new connections, and leaves the others where they are: a
+// name is led elsewhere.
+func (p *Proxy) Lead(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
 }
 
 // Accepted returns how many connections the proxy has taken so far.
@@ -189,7 +205,8 @@ func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
 	p.mu.Lock()
 	p.accepted++
-	refused, target := p.refusing || p.closed, p.target
+	refused, target := p.refusing || p.closed || p.refuse > 0, p.target
+	p.refuse = max(p.refuse-1, 0)
 	p.mu.Unlock()
 	if refused {
 		return

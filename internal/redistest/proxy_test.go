@@ -118,6 +118,17 @@ func TestProxyRefusesWhileToldSo(t *testing.T) {
 	exchange(t, dial(t, p.Addr()), "back")
 }
 
+func TestProxyRefusesSoManyConnections(t *testing.T) {
+	p := redistest.NewProxy(t, echo(t))
+	p.RefuseNext(2)
+	for range 2 {
+		if _, err := dial(t, p.Addr()).Read(make([]byte, 1)); err == nil {
+			t.Fatal("a refusing proxy let a byte through")
+		}
+	}
+	exchange(t, dial(t, p.Addr()), "the third")
+}
+
 func TestProxyRetargetLeadsToAnotherServer(t *testing.T) {
 	p := redistest.NewProxy(t, "127.0.0.1:1") // nothing listens there
 	if _, err := dial(t, p.Addr()).Read(make([]byte, 1)); err == nil {
@@ -125,6 +136,17 @@ func TestProxyRetargetLeadsToAnotherServer(t *testing.T) {
 	}
 	p.Retarget(echo(t))
 	exchange(t, dial(t, p.Addr()), "there")
+}
+
+func TestProxyLeadsNewConnectionsElsewhere(t *testing.T) {
+	p := redistest.NewProxy(t, echo(t))
+	old := dial(t, p.Addr())
+	exchange(t, old, "here")
+	p.Lead("127.0.0.1:1")
+	if _, err := dial(t, p.Addr()).Read(make([]byte, 1)); err == nil {
+		t.Fatal("a byte came from nowhere")
+	}
+	exchange(t, old, "still here")
 }
 
 func TestStrandedBytesArriveAtRelease(t *testing.T) {

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -41,6 +42,8 @@ type Server struct {
 	port int
 
 	user, password string // as whom Client and CLI log in; "": as nobody
+	certs          *Certs // it speaks TLS only; nil: it speaks none
+	config         string // of a Sentinel, but for the port; "": it is none
 
 	mu   sync.Mutex // protects what follows
 	proc *process
@@ -59,10 +62,16 @@ type process struct {
 // It ends the test where no redis-server is installed.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return run(t, &Server{args: args})
+}
+
+// run starts a new server on a free port.
+func run(t testing.TB, s *Server) *Server {
+	t.Helper()
 	if _, err := exec.LookPath(serverBinary()); err != nil {
 		t.Fatalf("redistest: no %s in PATH: %s", serverBinary(), missing)
 	}
-	s := &Server{t: t, args: args, dir: t.TempDir()}
+	s.t, s.dir = t, t.TempDir()
 	t.Cleanup(s.Kill)
 	var err error
 	for range 10 {
@@ -105,6 +114,7 @@ func (s *Server) Client() *redis.Client { return s.ClientAs(s.user, s.password) 
 func (s *Server) ClientAs(user, password string) *redis.Client {
 	c := redis.NewClient(&redis.Options{
 		Addr:                  s.Addr(),
+		TLSConfig:             s.certs.config(),
 		Username:              user,
 		Password:              password,
 		MaxRetries:            -1,
@@ -179,7 +189,7 @@ func (s *Server) TryCLIAs(user, password string, args ...string) (string, error)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	options := []string{"-e", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)}
+	options := append([]string{"-e", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)}, s.certs.cliArgs()...)
 	if user != "" {
 		options = append(options, "--user", user)
 	}
@@ -204,10 +214,10 @@ func (s *Server) start() error {
 		return err
 	}
 	defer logFile.Close() // the child has its own copy
-	args := append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
-		"--save", "", "--appendonly", "no", "--daemonize", "no",
-	}, s.args...)
+	args, err := s.commandLine()
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command(serverBinary(), args...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = dieWithParent()
@@ -227,6 +237,19 @@ func (s *Server) start() error {
 	return nil
 }
 
+func (s *Server) commandLine() ([]string, error) {
+	port := strconv.Itoa(s.port)
+	if s.config != "" {
+		return s.sentinelCommand(port)
+	}
+	listen := []string{"--port", port}
+	if s.certs != nil {
+		listen = append([]string{"--port", "0", "--tls-port", port, "--tls-replication", "yes"}, s.certs.serverArgs()...)
+	}
+	return append(append(listen,
+		"--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no"), s.args...), nil
+}
+
 // await returns once the server answers PING, be it with an error reply such
 // as NOAUTH.
 func (s *Server) await(p *process) error {
@@ -237,20 +260,23 @@ func (s *Server) await(p *process) error {
 			return errors.New("it ended at once")
 		case <-time.After(5 * time.Millisecond):
 		}
-		if answers(s.Addr()) {
+		if s.answers() {
 			return nil
 		}
 	}
 	return fmt.Errorf("no answer within %v", startLimit)
 }
 
-func answers(addr string) bool {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
+func (s *Server) answers() bool {
+	c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
 	if err != nil {
 		return false
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if config := s.certs.config(); config != nil {
+		c = tls.Client(c, config)
+	}
 	if _, err := c.Write([]byte("PING\r\n")); err != nil {
 		return false
 	}

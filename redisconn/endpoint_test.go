@@ -1,0 +1,107 @@
+package redisconn
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"pushpod/internal/redistest"
+	"pushpod/internal/secret"
+)
+
+// Where an address is led elsewhere while the old server lives, old connections do not
+// notice.
+func TestRetiredConnectionsAreNotUsedAgain(t *testing.T) {
+	old, young := redistest.Start(t), redistest.Start(t)
+	p := redistest.NewProxy(t, old.Addr())
+	e := NewEndpoint(Options{Addresses: []string{p.Addr()}})
+	defer e.Close()
+	client := e.NewClient(true, 4)
+	defer client.Close()
+	made := CountDials(client)
+	write := func(value string) {
+		t.Helper()
+		var all sync.WaitGroup
+		for range 4 { // several connections
+			all.Go(func() {
+				pipe := client.Pipeline()
+				pipe.Set(soon(t), "piped", value, 0)
+				if _, err := pipe.Exec(soon(t)); err != nil {
+					t.Error(err)
+				}
+				if err := client.Set(soon(t), "k", value, 0).Err(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	write("1")
+	p.Lead(young.Addr())
+	write("2")
+	if got := old.CLI("MGET", "k", "piped"); got != "2\n2" {
+		t.Fatalf("old connections lead to %q", got)
+	}
+	before := made.Load()
+	e.Retire()
+	write("3")
+	if got := old.CLI("MGET", "k", "piped") + young.CLI("MGET", "k", "piped"); got != "2\n23\n3" {
+		t.Errorf("the old and the new server have %q", got)
+	}
+	if n := made.Load() - before; n == 0 || n > 8 {
+		t.Errorf("%d connections were made anew", n)
+	}
+	before = made.Load()
+	write("4")
+	if n := made.Load() - before; n > 4 { // more at the same time than before, perhaps
+		t.Errorf("%d connections were made once more", n)
+	}
+}
+
+func TestADialSaysWhichServerThereIs(t *testing.T) {
+	s := redistest.Start(t)
+	e := NewEndpoint(Options{Addresses: []string{s.Addr()}})
+	defer e.Close()
+	c, server, err := e.Dial(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	asked, err := Ask(soon(t), Options{Addresses: []string{s.Addr()}})
+	if err != nil || server != asked || server.ID == "" {
+		t.Errorf("%+v, asked %+v, %v", server, asked, err)
+	}
+}
+
+func TestAServerThatIsFullSaysSo(t *testing.T) {
+	s := redistest.Start(t, "--maxclients", "1")
+	e := NewEndpoint(Options{Addresses: []string{s.Addr()}})
+	defer e.Close()
+	f, err := e.Fresh(soon(t))
+	if err != nil || f.Server.ID == "" {
+		t.Fatal(f, err)
+	}
+	defer f.Close()
+	if other, err := e.Fresh(soon(t)); !errors.Is(err, ErrFull) {
+		t.Errorf("%v, %v; want %v", other, err, ErrFull)
+	}
+	if c, _, err := e.Dial(soon(t)); !errors.Is(err, ErrFull) {
+		t.Errorf("%v, %v; want %v", c, err, ErrFull)
+	}
+}
+
+func TestAFreshConnectionNeedsALogin(t *testing.T) {
+	s := redistest.Start(t, "--requirepass", "secret")
+	for password, want := range map[secret.Text]string{"secret": "", "wrong": "WRONGPASS"} {
+		e := NewEndpoint(Options{Addresses: []string{s.Addr()}, Password: password})
+		f, err := e.Fresh(soon(t))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("with %q: %v, want %q", string(password), err, want)
+		}
+		if err == nil {
+			f.Close()
+		}
+		e.Close()
+	}
+}
