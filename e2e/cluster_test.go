@@ -151,7 +151,14 @@ func TestAClusterIsAChangeOfConfigurationAlone(t *testing.T) {
 	theirs := usersAt(cluster, lost, 1)[0]
 	others := usersAt(cluster, cluster.Masters[1], 1)[0]
 	lost.Kill()
-	newcomer := dial(t, p, others)
+	var newcomer *client
+	eventually(t, "who is on another one is served", slack, func() (bool, any) { // but for a moment, where the pod was subscribed there
+		c, answer, err := tryDial(t, p.listen, others)
+		if newcomer = c; c == nil {
+			return false, fmt.Sprint(answer, err)
+		}
+		return true, nil
+	})
 	newcomer.check("its node is well")
 	all = append(all, newcomer)
 	for _, c := range all {
