@@ -54,7 +54,7 @@ func TestThePodFollowsAnAddressThatLeadsElsewhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			old, young := startRedis(t), startRedis(t)
+			old, young := startRedis(t, "--repl-diskless-sync-delay", "0"), startRedis(t, "--repl-diskless-sync-delay", "0")
 			if test.loseID {
 				for _, r := range []*redistest.Server{old, young} {
 					r.CLI("ACL", "SETUSER", podUser, "-info")
