@@ -202,3 +202,42 @@ func faults(t *testing.T) {
 		t.Skip("takes long: make test-faults")
 	}
 }
+
+// A node that the others have forgotten still answers, and hears nothing of what is published
+// elsewhere: the pod's probe, which goes through another node, tells.
+func TestASubscriptionOnAForgottenNodeIsNoticed(t *testing.T) {
+	t.Parallel()
+	cluster := startRedisCluster(t, 0)
+	p := startPod(t, cluster.Masters[0], inCluster(quick(), cluster))
+	at := func() *redistest.Server {
+		for _, m := range cluster.Masters {
+			if strings.Contains(m.CLI("PUBSUB", "NUMSUB", p.channel), "\n1") {
+				return m
+			}
+		}
+		return nil
+	}
+	var forgotten *redistest.Server
+	eventually(t, "the pod is subscribed", slack, func() (bool, any) { forgotten = at(); return forgotten != nil, nil })
+	var other *redistest.Server
+	id := cluster.ID(forgotten)
+	for _, m := range cluster.Masters {
+		if m != forgotten {
+			other = m
+		}
+	}
+	c := dial(t, p, usersAt(cluster, other, 1)[0])
+	for _, m := range cluster.Masters {
+		if m != forgotten {
+			m.CLI("CLUSTER", "FORGET", id)
+		}
+	}
+	eventually(t, "the pod is subscribed at another node", 10*time.Second, func() (bool, any) {
+		now := at()
+		return now != nil && now != forgotten, nil
+	})
+	p.wantMetric("the loss is counted", 1, "pushpod_subscription_gaps_total")
+	c.check("its connections stay")
+	asProducer(other).Publish(t.Context(), p.channel, `{"all":true,"data":"heard"}`)
+	c.wantMessage("published through the others", `"heard"`)
+}

@@ -218,7 +218,7 @@ func pauseWrites(t *testing.T, pause time.Duration) {
 
 func TestWhatIsPublishedWhileWritesArePausedArrives(t *testing.T) {
 	t.Parallel()
-	pauseWrites(t, 4*testTimeout)
+	pauseWrites(t, 3*testTimeout)
 }
 
 func TestFaultsWritesPausedForLong(t *testing.T) {

@@ -272,7 +272,7 @@ func livesWhileSlotsMove(t *testing.T, w *clusterWorld) {
 	}
 	defer living.Wait()
 	defer over.Store(true)
-	for i := range 6 * len(names) {
+	for i := range 2 * len(names) {
 		slot := w.cluster.Slot(w.keys.User(names[i%len(names)]))
 		at := slices.Index(w.cluster.Masters, w.cluster.At(slot))
 		w.cluster.Move(slot, w.cluster.Masters[(at+1)%3])

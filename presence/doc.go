@@ -35,7 +35,7 @@
 // after the change the store looks for such hashes, gives each of their fields an
 // expiry of its own, and takes the whole one off.
 //
-// Everything is sent in pipelines (batches), one at a time; what comes meanwhile
+// Everything is sent in pipelines (batches), to each node of Redis one at a time; what comes meanwhile
 // waits for the next one. An operation after a quiet time is sent at once. Under
 // load a pause (Options.Pace) lies between the starts of two pipelines, since a
 // round trip costs far more than an entry in it.
@@ -79,9 +79,11 @@
 // and also TIME, WATCH, UNWATCH, MULTI and EXEC. HELLO and, for a database other than 0, SELECT are the
 // client's.
 //
-// # Limitation
+// # Cluster
 //
-// A Store writes to one Redis server. All that belongs to a server is one value
-// (node), so that in a Cluster each user's entries can go to the user's own; that
-// is not built yet.
+// All that belongs to a user is in one slot, and goes to the node that has it (route.go). The
+// other keys go to their own: those of pods, and those that are not the user's and speak
+// against entries, which are looked up behind the batch. Where a slot moves, what waits moves
+// along, and redirections are obeyed entry by entry. In a Cluster pods also need CLUSTER SLOTS,
+// and ASKING while slots move.
 package presence

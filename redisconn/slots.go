@@ -1,6 +1,7 @@
 package redisconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,20 +52,17 @@ func (r *Redis) askAll(ctx context.Context) (answer, error) {
 				answers <- a
 			}()
 		}
-		var best answer
-		found := false
+		var said []answer
 		for range addrs {
 			select {
 			case a := <-answers:
-				if !found || a.better(best) {
-					best, found = a, true
-				}
+				said = append(said, a)
 			case err := <-failed:
 				failures = append(failures, err)
 			}
 		}
-		if found {
-			return best, nil
+		if len(said) > 0 {
+			return best(said), nil
 		}
 	}
 	if len(failures) == 0 {
@@ -92,14 +90,35 @@ func (r *Redis) askable() []string {
 	return addrs
 }
 
-func (a answer) better(than answer) bool {
-	switch {
-	case (a.kind == Cluster) != (than.kind == Cluster):
-		return a.kind == Cluster
-	case a.well != than.well:
-		return a.well
+// best returns the answer that is believed: of a Cluster's node that is well, and knows the
+// latest epoch. Of several such, that of which there are most: a node that the others have
+// forgotten knows nothing of it.
+func best(said []answer) answer {
+	votes := func(a answer) (n int) {
+		for _, b := range said {
+			if slices.Equal(a.ranges, b.ranges) {
+				n++
+			}
+		}
+		return n
 	}
-	return a.epoch > than.epoch
+	return slices.MaxFunc(said, func(a, b answer) int {
+		return cmp.Or(
+			compareBool(a.kind == Cluster, b.kind == Cluster),
+			compareBool(a.well, b.well),
+			cmp.Compare(a.epoch, b.epoch),
+			cmp.Compare(votes(a), votes(b)))
+	})
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // askOne asks one server, over a connection of its own: an old one may lead elsewhere.

@@ -256,8 +256,12 @@ func (c *Cluster) BeginMove(slot int, to *Server) {
 // MoveKeys moves the keys of a slot that is being moved.
 func (c *Cluster) MoveKeys(slot int, to *Server) {
 	c.t.Helper()
-	from, tries := c.At(slot), 0
-	for {
+	c.moveKeys(slot, c.At(slot), to)
+}
+
+func (c *Cluster) moveKeys(slot int, from, to *Server) {
+	c.t.Helper()
+	for tries := 0; ; {
 		keys := c.keys(from, slot)
 		if len(keys) == 0 {
 			return
@@ -284,13 +288,51 @@ func (c *Cluster) MoveKeys(slot int, to *Server) {
 // EndMove gives a slot that is being moved to its new node, of which all masters are told.
 func (c *Cluster) EndMove(slot int, to *Server) {
 	c.t.Helper()
-	id := c.ID(to)
-	c.do(to, "CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id)
+	from, id, n := c.At(slot), c.ID(to), strconv.Itoa(slot)
+	c.do(to, "CLUSTER", "SETSLOT", n, "NODE", id)
 	for _, s := range c.running() {
-		if s != to && slices.Contains(c.Masters, s) {
-			_, _ = c.try(s, "CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id) // a replica may have taken its place
+		for tries := 0; s != to; tries++ {
+			_, err := c.try(s, "CLUSTER", "SETSLOT", n, "NODE", id)
+			if err == nil || strings.Contains(c.do(s, "INFO", "replication"), "role:slave") {
+				break
+			}
+			if tries == 100 {
+				c.t.Fatalf("redistest: end the move of slot %d at %s: %v", slot, s.Addr(), err)
+			}
+			if s == from {
+				c.moveKeys(slot, from, to)
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
 	}
+	c.wait("all agree where the slot is", func(s *Server) bool { return c.ownerBy(s, slot) == to.Addr() })
+	epoch := c.epoch(to)
+	c.wait("all have heard of the last change", func(s *Server) bool { return c.epoch(s) >= epoch })
+}
+
+// ownerBy returns the address of the node that has a slot, as a node says.
+func (c *Cluster) ownerBy(s *Server, slot int) string {
+	c.t.Helper()
+	c.do(s, "PING")
+	ranges, err := c.clients[s].ClusterSlots(context.Background()).Result()
+	if err != nil {
+		c.t.Fatalf("redistest: slots by %s: %v", s.Addr(), err)
+	}
+	for _, r := range ranges {
+		if r.Start <= slot && slot <= r.End {
+			return r.Nodes[0].Addr
+		}
+	}
+	return ""
+}
+
+// epoch returns the Cluster's epoch as a node knows it.
+func (c *Cluster) epoch(s *Server) int {
+	c.t.Helper()
+	_, text, _ := strings.Cut(c.do(s, "CLUSTER", "INFO"), "cluster_current_epoch:")
+	text, _, _ = strings.Cut(text, "\r")
+	epoch, _ := strconv.Atoi(text)
+	return epoch
 }
 
 // Move moves a slot and its keys.
