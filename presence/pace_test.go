@@ -64,7 +64,7 @@ func TestANodeSleepsUntilSomethingIsDue(t *testing.T) {
 	n.wantDue("a registration", n.sent+slowPace)
 	n.link.until = n.sent + 3*slowPace
 	n.wantDue("a registration, while the link is not tried", n.sent+3*slowPace)
-	n.store.Unregister(of("carol"), nil) // was never sent
+	n.q.outcomes = append(n.q.outcomes, outcome{})
 	if now := n.now(); n.due(now, false) != now {
 		t.Error("who waits for an outcome is not told at once")
 	}
@@ -159,8 +159,21 @@ func TestOnlyWhatIsDueSoonerWakesANode(t *testing.T) {
 	n.wantDue("a removal", n.sent+slowPace)
 	n.register("e")
 	n.wantWoken("a registration that is due with it", false)
-	n.store.Unregister(of("e"), nil) // was never sent
+	n.q.take(nil, 8, true)
+	_ = n.store.Register(of("f"), nil)
+	n.store.Unregister(of("f"), nil) // was never sent
 	n.wantWoken("an outcome", true)
+
+	n = newSlowNode(t, Options{})
+	n.wantDue("nothing", never)
+	n.store.Renew(of("g"))
+	n.wantWoken("a renewal", true)
+	n.sent -= time.Hour
+	if now := n.now(); n.due(now, false) > now {
+		t.Error("a renewal is not due an hour later")
+	}
+	n.register("h")
+	n.wantWoken("it is awake again", false)
 }
 
 func TestACrowdDoesNotWaitForThePace(t *testing.T) {

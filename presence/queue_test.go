@@ -38,7 +38,12 @@ func checkBooks(t *testing.T, q *queue) {
 	if q.removal > q.backlog || q.renewal > q.backlog {
 		t.Fatalf("%d renewals and %d removals wait; the bound is %d", q.renewal, q.removal, q.backlog)
 	}
+	free := map[*item]bool{}
 	for _, it := range q.free {
+		if free[it] {
+			t.Fatal("an item is free twice")
+		}
+		free[it] = true
 		if it.registered != nil || it.removed != nil || it.checked != nil || it.entry != (Entry{}) {
 			t.Fatalf("a free item holds on to something: %+v", it)
 		}
@@ -251,10 +256,65 @@ func TestALaterOperationTakesThePlaceOfTheOneThatWaits(t *testing.T) {
 	for _, it := range q.wantNext("one for each",
 		"register gone", "register twice", "register once, silently", "unregister renewed") {
 		if it.op == registering {
-			outcome{registered: it.registered}.call()
+			outcome{registered: it.registered, result: Registered{Err: ErrTooMany}}.call()
 		}
 	}
-	q.want("once it is done", "gone and back: <nil>", "first: <nil>", "second: <nil>", "loud: <nil>")
+	all := ": " + ErrTooMany.Error()
+	q.want("once it is done", "gone and back"+all, "first"+all, "second"+all, "loud"+all)
+}
+
+func TestEveryUnregistrationOfAUUIDIsAnswered(t *testing.T) {
+	q := newQueued(t, 100)
+	q.unregister(of("alice"), q.answer("first"), 0)
+	q.unregister(of("alice"), nil, 0)
+	q.unregister(of("alice"), q.answer("second"), 0)
+	first := q.wantNext("one for all", "unregister alice")[0]
+	q.unregister(of("alice"), q.answer("third"), 0)
+	if q.again(first) {
+		t.Error("two removals of one UUID wait")
+	}
+	q.removed(first, nil)
+	q.want("another one waits")
+	again := q.wantNext("the other one", "unregister alice")[0]
+	if !q.again(again) {
+		t.Error("a removal that failed is forgotten")
+	}
+	q.removed(q.wantNext("once more", "unregister alice")[0], nil)
+	q.want("removed", "first: <nil>", "second: <nil>", "third: <nil>")
+
+	q.unregister(of("bob"), q.answer("bob"), 0)
+	gone := q.wantNext("bob goes", "unregister bob")[0]
+	q.register(of("bob"), nil, 0)
+	if q.again(gone) {
+		t.Error("bob, who is back, is removed")
+	}
+	q.removed(gone, nil)
+	q.want("back", "bob: <nil>")
+}
+
+// Who is refused hears of it when the entry is gone, or can't be removed for now.
+func TestWhoIsRefusedHearsOfItOnce(t *testing.T) {
+	q := newQueued(t, 100)
+	refuse := func(user string) *item {
+		q.register(of(user), q.registration(user), 0)
+		it := q.wantNext("new", "register "+user)[0]
+		it.op, it.cleanup, it.why = unregistering, true, ErrTooMany
+		q.putRemoval(it)
+		return it
+	}
+	refused := ": " + ErrTooMany.Error()
+	refuse("alice")
+	it := q.wantNext("refused", "unregister alice")[0]
+	q.tellRejected(it)
+	q.want("it can't be removed for now", "alice"+refused)
+	q.again(it)
+	q.removed(q.wantNext("once more", "unregister alice")[0], nil)
+	q.want("told before")
+
+	refuse("bob")
+	q.register(of("bob"), q.registration("bob again"), 0)
+	q.want("and asks again", "bob"+refused)
+	q.wantNext("asked again", "register bob")
 }
 
 // What was sent and not answered may stand, whatever comes later.
@@ -301,6 +361,10 @@ func TestOnlyWhatWaitedForTooLongIsGivenUp(t *testing.T) {
 	q.wantNext("kept, in order", "register c", "register d")
 	if _, ok := q.oldestJoining(); ok {
 		t.Error("somebody waits in an empty queue")
+	}
+	q.register(of("late"), nil, 7)
+	if queued, ok := q.oldestJoining(); !ok || queued != 7 {
+		t.Errorf("the only one came at %v, %v", queued, ok)
 	}
 }
 
@@ -384,8 +448,6 @@ func TestAQueueThatIsClosedAnswersAll(t *testing.T) {
 	q.renew(of("c"), 0)
 	q.unregister(of("d"), q.answer("d"), 0)
 	q.unregister(of("e"), q.answer("e"), 0)
-	q.register(of("e"), q.registration("e"), 0)
-	q.want("replaced", "e: <nil>")
 	q.register(of("f"), q.registration("f"), 0)
 	for _, it := range q.take(nil, 8, true) {
 		switch it.entry.User {
@@ -395,10 +457,12 @@ func TestAQueueThatIsClosedAnswersAll(t *testing.T) {
 			q.again(it)
 		}
 	}
+	q.register(of("e"), q.registration("e"), 0)
+	q.want("replaced", "e: <nil>")
 	q.chore("g", nil, false)
 	q.close(ErrClosed)
 	unavailable := ErrUnavailable.Error() + ": " + ErrClosed.Error()
-	q.want("closed", "e: "+unavailable, "b: "+unavailable, "a: "+unavailable, "d: "+ErrClosed.Error(), "f: "+unavailable)
+	q.want("closed", "b: "+unavailable, "a: "+unavailable, "e: "+unavailable, "d: "+ErrClosed.Error(), "f: "+unavailable)
 	if q.joining.len()+q.staying.len()+q.leaving.len()+q.exams.len()+q.chores.len()+len(q.waiting)+len(q.examined) > 0 {
 		t.Errorf("something is left: %+v", q.queue)
 	}
