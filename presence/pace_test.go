@@ -19,6 +19,7 @@ const slowPace = time.Minute
 func newSlowNode(t *testing.T, o Options) *slowNode {
 	o.Pace = slowPace
 	n := testNode(t, o)
+	n.epoch = n.epoch.Add(-2 * time.Hour)
 	n.sent = n.now()
 	return &slowNode{node: n, store: &Store{shared: n.shared, node: n}, t: t}
 }
@@ -168,7 +169,8 @@ func TestOnlyWhatIsDueSoonerWakesANode(t *testing.T) {
 	n.wantDue("nothing", never)
 	n.store.Renew(of("g"))
 	n.wantWoken("a renewal", true)
-	n.sent -= time.Hour
+	n.wantDue("a renewal", n.sent+renewalPace*slowPace)
+	n.sent -= time.Hour // it sleeps for so long
 	if now := n.now(); n.due(now, false) > now {
 		t.Error("a renewal is not due an hour later")
 	}
