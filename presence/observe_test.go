@@ -326,6 +326,24 @@ func TestClaimTakesWhatStoodStillForALease(t *testing.T) {
 	}
 }
 
+// Redis may answer with errors for days.
+func TestClaimRemembersItsLastWrites(t *testing.T) {
+	c := claim{lease: time.Hour}
+	const writes = 3 * claimKept
+	for i := range writes {
+		c.write(float64(i))
+	}
+	if len(c.mine) != claimKept {
+		t.Errorf("%d are remembered, want %d", len(c.mine), claimKept)
+	}
+	for score, want := range map[float64]bool{writes - 1: true, writes - claimKept: true, writes - claimKept - 1: false, 0: false} {
+		c := c
+		if own, _ := c.look(score, time.Unix(1e9, 0)); own != want {
+			t.Errorf("score %v of %d is one's own: %v, want %v", score, writes, own, want)
+		}
+	}
+}
+
 func TestRedisClockFollowsJumpsAndIgnoresSlowAnswers(t *testing.T) {
 	var c redisClock
 	at := time.Unix(1e9, 0)
