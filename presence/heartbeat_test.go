@@ -326,6 +326,9 @@ func until(t *testing.T, what string, is func() bool) {
 func TestAHeartbeatThatFailedIsTriedAgainSoon(t *testing.T) {
 	t.Parallel()
 	w, log := running(t)
+	beats := w.Stats().Beats
+	w.missing()
+	until(t, "one succeeds", func() bool { return w.Stats().Beats > beats })
 	for range 2 {
 		failures := w.Stats().Failures
 		w.redis.SetError("LOADING not now")
