@@ -145,15 +145,15 @@ func TestThePodsTimeIsRedissButNeverBeforeItsStart(t *testing.T) {
 	}
 }
 
-// Of 12 pods one reads all at every third heartbeat, and in between those that are suspected.
+// Of 13 pods one reads all at every third heartbeat, and in between those that are suspected.
 func TestAllPodsAreReadNowAndThenAndSuspectsAlways(t *testing.T) {
 	w := newWatcher(t, PodsOptions{}).claim()
 	var others []string
 	for i := range 10 {
 		others = append(others, fmt.Sprint("push:pod:b:", i))
 	}
-	const silent = "push:pod:silent:1"
-	w.beats(silent)
+	const silent, unnamed = "push:pod:silent:1", "push:pod:silent:2"
+	w.beats(silent, unnamed)
 	w.redis.HSet("push:pods:info", silent, `{"started":7}`)
 	var surveys, suspected []int
 	for i := range 8 {
@@ -175,10 +175,10 @@ func TestAllPodsAreReadNowAndThenAndSuspectsAlways(t *testing.T) {
 		t.Errorf("heartbeats %v read all pods, want %v", surveys, want)
 	}
 	// Its score is a lease old at the fourth, and has been watched for a lease at the fifth.
-	if want := []int{3}; !slices.Equal(suspected, want) || !w.Dead(silent) {
+	if want := []int{3}; !slices.Equal(suspected, want) || !w.Dead(silent) || !w.Dead(unnamed) {
 		t.Errorf("suspected at heartbeats %v, want %v; dead: %v", suspected, want, w.Dead(silent))
 	}
-	if got := w.Stats(); got.Alive != 11 || got.Dead != 1 || got.Beats != 9 {
+	if got := w.Stats(); got.Alive != 11 || got.Dead != 2 || got.Beats != 9 {
 		t.Errorf("stats: %+v", got)
 	}
 	if !w.seen.outdated(silent, NewUUID(6)) {
@@ -225,12 +225,14 @@ func TestNoPodJudgesItself(t *testing.T) {
 	if w.Dead(w.channel) || w.Stale(own) || w.Stats().Dead != 0 || w.Stats().Alive != 1 {
 		t.Errorf("dead: %v, stale: %v, %+v", w.Dead(w.channel), w.Stale(own), w.Stats())
 	}
+	read := w.now
+	w.now = w.now.Add(time.Second)
+	if err := w.Look(t.Context(), []string{w.channel}); err != nil || w.seen.pods[w.channel].read != read {
+		t.Errorf("it reads its own score, %v", err)
+	}
 	w.seen.pods[w.channel].score, w.seen.pods[w.channel].since = 0, w.now
 	if w.Suspected(w.channel) {
 		t.Error("it suspects itself")
-	}
-	if err := w.Look(t.Context(), []string{w.channel}); err != nil || w.seen.pods[w.channel].score != 0 {
-		t.Errorf("it reads its own score, %v", err)
 	}
 }
 
@@ -242,6 +244,9 @@ func TestOnlyWhatIsNotFreshIsReadAgain(t *testing.T) {
 	w.pass(time.Second)
 	w.redis.HSet("push:pods:info", live, `{"started":7}`)
 	w.redis.HSet("push:pods:info", unknown, `{"started":8}`)
+	if got := w.Stats(); got.Alive != 2 || got.Dead != 0 {
+		t.Errorf("of a pod only its description is left: %+v", got)
+	}
 	surveyed := w.now
 	look := func() {
 		t.Helper()
