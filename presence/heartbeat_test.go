@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -305,17 +304,17 @@ func TestEachChannelInUsersHashesIsLookedAtOnce(t *testing.T) {
 
 // running is a Pods under Run whose heartbeats come when they are asked for, or have failed.
 // Its log is read once it has ended.
-func running(t *testing.T) (w *watcher, log func() string) {
+func running(t *testing.T) (w *watcher, ended chan struct{}, log func() string) {
 	var text strings.Builder
 	w = newWatcher(t, PodsOptions{Heartbeat: time.Hour, Log: zerolog.New(&text)})
 	w.opt.Now = time.Now
 	w.claim()
 	ctx, cancel := context.WithCancel(context.Background())
-	var run sync.WaitGroup
-	run.Go(func() { _ = w.Run(ctx) })
-	stop := func() { cancel(); run.Wait() }
+	ended = make(chan struct{})
+	go func() { _ = w.Run(ctx); close(ended) }()
+	stop := func() { cancel(); <-ended }
 	t.Cleanup(stop)
-	return w, func() string { stop(); return text.String() }
+	return w, ended, func() string { stop(); return text.String() }
 }
 
 // until waits for what comes soon.
@@ -330,15 +329,18 @@ func until(t *testing.T, what string, is func() bool) {
 
 func TestAHeartbeatThatFailedIsTriedAgainSoon(t *testing.T) {
 	t.Parallel()
-	w, log := running(t)
+	w, _, log := running(t)
 	beats := w.Stats().Beats
 	w.missing()
 	until(t, "one succeeds", func() bool { return w.Stats().Beats > beats })
 	for range 2 {
-		failures := w.Stats().Failures
+		failures, begun := w.Stats().Failures, time.Now()
 		w.redis.SetError("LOADING not now")
 		w.missing()
 		until(t, "some have failed", func() bool { return w.Stats().Failures >= failures+3 })
+		if took := time.Since(begun); took < 2*firstBackoff {
+			t.Errorf("three have failed within %v: there is no pause between them", took)
+		}
 		w.redis.SetError("")
 		until(t, "one succeeds", func() bool { return w.Err() == nil })
 	}
@@ -350,7 +352,7 @@ func TestAHeartbeatThatFailedIsTriedAgainSoon(t *testing.T) {
 
 func TestRunWaitsForItsEndAfterLeaving(t *testing.T) {
 	t.Parallel()
-	w, log := running(t)
+	w, ended, log := running(t)
 	beats := w.Stats().Beats
 	if err := w.Leave(t.Context()); err != nil {
 		t.Fatal(err)
@@ -358,6 +360,11 @@ func TestRunWaitsForItsEndAfterLeaving(t *testing.T) {
 	w.missing()
 	until(t, "it has been asked for a heartbeat", func() bool { return len(w.kick) == 0 })
 	time.Sleep(5 * time.Millisecond) // what it does wrong it has done by then
+	select {
+	case <-ended:
+		t.Error("Run has returned before its context ended")
+	default:
+	}
 	text := log()
 	if got := w.Stats(); got.Beats != beats || got.Failures != 0 || strings.Contains(text, "heartbeat") {
 		t.Errorf("stats: %+v, log:\n%s", got, text)

@@ -25,8 +25,8 @@ func TestWaitsOfALinkDoubleWithItsFailures(t *testing.T) {
 		}
 	}
 	l.answered(now)
-	if l.until > now || l.mendAt > now || l.leaveAt > now {
-		t.Errorf("after an answer it waits: %+v", l)
+	if l.failures != 0 || l.until > now || l.mendAt > now || l.leaveAt > now {
+		t.Errorf("after an answer: %+v", l)
 	}
 	for _, most := range []time.Duration{firstBackoff, 2 * firstBackoff, 4 * firstBackoff} {
 		l.refused(now)

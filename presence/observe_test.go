@@ -350,12 +350,21 @@ func TestRedisClockFollowsJumpsAndIgnoresSlowAnswers(t *testing.T) {
 	if got := c.now(at); got != at.UnixMicro() {
 		t.Fatalf("unmeasured: %d", got)
 	}
+	if c.measure(at.UnixMicro(), at, at); !c.known {
+		t.Error("a clock that agrees with ours is not taken for measured")
+	}
 	c.measure(5_000_000, at, at.Add(2*time.Millisecond))
 	at = at.Add(2 * time.Millisecond)
 	if got := c.now(at); got != 5_001_000 {
 		t.Fatalf("measured: %d, want the middle of the round trip", got)
 	}
-	// A slow answer that agrees changes nothing.
+	// A slow answer that agrees changes nothing, at either end of what it leaves open.
+	for _, ahead := range []int64{0, 1000} {
+		c.measure(5_001_000-ahead, at.Add(-time.Millisecond), at)
+		if got := c.now(at); got != 5_001_000 {
+			t.Errorf("after a measurement that says %d to %d: %d", 5_001_000-ahead, 5_002_000-ahead, got)
+		}
+	}
 	c.measure(7_000_000, at.Add(time.Second), at.Add(3*time.Second))
 	if got := c.now(at.Add(3 * time.Second)); got != 8_001_000 {
 		t.Fatalf("after a slow answer: %d", got)
