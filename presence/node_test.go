@@ -78,3 +78,25 @@ func TestOutcomesAreNotKept(t *testing.T) {
 		t.Errorf("%d are told, want 10", told)
 	}
 }
+
+func TestOnlyTheLastRegistrationOfARowHasNoneBehindIt(t *testing.T) {
+	n := testNode(t, Options{})
+	var more []bool
+	registered := outcome{registered: func(r Registered) { more = append(more, r.More) }}
+	other := outcome{removed: func(error) {}}
+	for _, c := range []struct {
+		row  []outcome
+		more []bool
+	}{
+		{[]outcome{registered}, []bool{false}},
+		{[]outcome{other}, nil},
+		{[]outcome{registered, registered}, []bool{true, false}},
+		{[]outcome{other, registered, other, registered, other, other}, []bool{true, false}},
+	} {
+		more = nil
+		n.q.outcomes = c.row
+		if n.callOutcomes(); !slices.Equal(more, c.more) {
+			t.Errorf("told that more follow: %v, want %v", more, c.more)
+		}
+	}
+}
