@@ -1,12 +1,20 @@
 package presence
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
+	"pushpod/redisconn"
 )
 
 func TestThatWritesFailIsLoggedOnceAndThatTheySucceedAgain(t *testing.T) {
@@ -98,5 +106,77 @@ func TestOnlyTheLastRegistrationOfARowHasNoneBehindIt(t *testing.T) {
 		if n.callOutcomes(); !slices.Equal(more, c.more) {
 			t.Errorf("told that more follow: %v, want %v", more, c.more)
 		}
+	}
+}
+
+// pipelines is a hook that is told of each pipeline's context.
+type pipelines func(ctx context.Context)
+
+func (p pipelines) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (p pipelines) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (p pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error { p(ctx); return next(ctx, cmds) }
+}
+
+// runStore runs a store until the returned function is called.
+func runStore(t *testing.T, o Options, hook pipelines) (s *Store, m *miniredis.Miniredis, stop func()) {
+	m = miniredis.RunT(t)
+	c := redisconn.NewClient(redisconn.Options{Addresses: []string{m.Addr()}, NoRetry: true})
+	t.Cleanup(func() { _ = c.Close() })
+	if hook != nil {
+		c.AddHook(hook)
+	}
+	o.Client, o.Keys, o.Pod = c, NewKeys("push:"), "a:1"
+	s = NewStore(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { _ = s.Run(ctx); close(ended) }()
+	stop = func() { cancel(); <-ended }
+	t.Cleanup(stop)
+	return s, m, stop
+}
+
+func TestNoPipelineTakesLongerThanTheTimeout(t *testing.T) {
+	const timeout = time.Minute
+	var sent, unbounded atomic.Int64
+	s, _, stop := runStore(t, Options{Timeout: timeout}, func(ctx context.Context) {
+		sent.Add(1)
+		if at, ok := ctx.Deadline(); !ok || time.Until(at) > timeout {
+			unbounded.Add(1)
+		}
+	})
+	done := make(chan Registered, 1)
+	_ = s.Register(of("alice"), func(r Registered) { done <- r })
+	if r := <-done; r.Err != nil {
+		t.Error(r.Err)
+	}
+	gone := make(chan error, 1)
+	_ = s.Unregister(of("alice"), func(err error) { gone <- err })
+	if err := <-gone; err != nil {
+		t.Error(err)
+	}
+	stop()
+	if sent.Load() < 2 || unbounded.Load() > 0 {
+		t.Errorf("%d of %d pipelines may take longer", unbounded.Load(), sent.Load())
+	}
+}
+
+func TestAStoreThatEndsTriesRefusedRemovalsForATimeout(t *testing.T) {
+	t.Parallel()
+	s, m, stop := runStore(t, Options{Timeout: 200 * time.Millisecond}, nil)
+	refused := atomic.Int64{}
+	m.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd == "HDEL" {
+			refused.Add(1)
+			c.WriteError("NOPERM this user has no permissions to run the 'hdel' command")
+		}
+		return cmd == "HDEL"
+	})
+	gone := make(chan error, 1)
+	_ = s.Unregister(of("alice"), func(err error) { gone <- err })
+	until(t, "it has been refused", func() bool { return refused.Load() > 0 })
+	stop()
+	if err := <-gone; !errors.Is(err, ErrClosed) || refused.Load() < 2 {
+		t.Errorf("told %v after %d refusals", err, refused.Load())
 	}
 }
