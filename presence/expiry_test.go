@@ -1,9 +1,50 @@
 package presence
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+
+	"pushpod/redisconn"
 )
+
+func TestHowEntriesExpireIsFoundOutByTrying(t *testing.T) {
+	m := miniredis.RunT(t)
+	answer := ""
+	m.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd != "HEXPIRE" || answer == "" {
+			return false
+		}
+		c.WriteError(answer)
+		return true
+	})
+	c := redisconn.NewClient(redisconn.Options{Addresses: []string{m.Addr()}, NoRetry: true})
+	t.Cleanup(func() { _ = c.Close() })
+	for text, want := range map[string]int32{
+		"":                                expiryFields,
+		"ERR unknown command 'HEXPIRE'":   expiryKey,
+		"ERR anything else":               expiryKey,
+		"NOPERM no HEXPIRE for you":       expiryKey,
+		"NOAUTH Authentication required.": expiryKey,
+		"OOM command not allowed":         expiryFields, // it is known
+		"READONLY You can't write":        expiryFields,
+	} {
+		answer = text
+		n := NewStore(Options{Client: c, Keys: NewKeys("push:"), Pod: "a:1"}).node
+		if err := n.probeExpiry(t.Context()); err != nil || n.expiry.mode != want || n.expiry.dials != n.dials.Load() {
+			t.Errorf("%q: mode %d, want %d; %v", text, n.expiry.mode, want, err)
+		}
+	}
+	n := NewStore(Options{Client: c, Keys: NewKeys("push:"), Pod: "a:1"}).node
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := n.probeExpiry(ctx); err == nil || n.expiry.mode != expiryUnknown {
+		t.Errorf("without an answer: mode %d, %v", n.expiry.mode, err)
+	}
+}
 
 // A server that is upgraded goes on expiring whole hashes with the new entries in them.
 func TestEntriesAreWrittenAnewAfterAnUpgrade(t *testing.T) {
