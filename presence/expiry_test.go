@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,12 +14,13 @@ import (
 
 func TestHowEntriesExpireIsFoundOutByTrying(t *testing.T) {
 	m := miniredis.RunT(t)
-	answer := ""
+	var answer atomic.Pointer[string]
 	m.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
-		if cmd != "HEXPIRE" || answer == "" {
+		text := answer.Load()
+		if cmd != "HEXPIRE" || text == nil || *text == "" {
 			return false
 		}
-		c.WriteError(answer)
+		c.WriteError(*text)
 		return true
 	})
 	c := redisconn.NewClient(redisconn.Options{Addresses: []string{m.Addr()}, NoRetry: true})
@@ -32,7 +34,7 @@ func TestHowEntriesExpireIsFoundOutByTrying(t *testing.T) {
 		"OOM command not allowed":         expiryFields, // it is known
 		"READONLY You can't write":        expiryFields,
 	} {
-		answer = text
+		answer.Store(&text)
 		n := NewStore(Options{Client: c, Keys: NewKeys("push:"), Pod: "a:1"}).node
 		if err := n.probeExpiry(t.Context()); err != nil || n.expiry.mode != want || n.expiry.dials != n.dials.Load() {
 			t.Errorf("%q: mode %d, want %d; %v", text, n.expiry.mode, want, err)

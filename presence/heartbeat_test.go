@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,6 +97,50 @@ func TestAHeartbeatThatFailsSaysWhy(t *testing.T) {
 	}
 	if got := w.Stats(); got.Beats != before.Beats || got.Failures != before.Failures+1 {
 		t.Errorf("stats: %+v, before: %+v", got, before)
+	}
+}
+
+func TestAClaimWithoutRedissTimeWritesNothing(t *testing.T) {
+	w := newWatcher(t, PodsOptions{})
+	w.redis.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd == "TIME" {
+			c.WriteError("NOPERM no TIME for you")
+		}
+		return cmd == "TIME"
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	claimed := make(chan error, 1)
+	go func() { claimed <- w.Claim(ctx) }()
+	until(t, "it has failed", func() bool { return w.Stats().Failures > 0 })
+	cancel()
+	if err := <-claimed; err == nil || w.redis.Exists("push:pods") {
+		t.Errorf("Claim: %v; a score is written: %v", err, w.redis.Exists("push:pods"))
+	}
+}
+
+// Two processes find one address free in the same millisecond of Redis's.
+func TestAScoreOfAnotherIsNotTakenForOnesOwn(t *testing.T) {
+	w := newWatcher(t, PodsOptions{Lease: 100 * time.Millisecond})
+	score := float64(w.now.UnixMilli())
+	var looks atomic.Int64
+	w.redis.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		switch cmd {
+		case "ZSCORE":
+			looks.Add(1)
+		case "EXEC":
+			if looks.Load() == 1 {
+				_, _ = w.redis.ZAdd("push:pods", score, w.channel) // the other one is first
+			}
+		}
+		return false
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	claimed := make(chan error, 1)
+	go func() { claimed <- w.Claim(ctx) }()
+	until(t, "it has looked again", func() bool { return looks.Load() >= 3 || len(claimed) > 0 })
+	cancel()
+	if err := <-claimed; !errors.Is(err, context.Canceled) {
+		t.Errorf("Claim: %v, want that it waits", err)
 	}
 }
 
