@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -482,40 +481,4 @@ func (p *pod) loadFunctions(ctx context.Context) {
 		p.log.Warn().Err(err).Msg("can't load the function library")
 		backoff.Sleep(ctx, backoff.After(failures, 100*time.Millisecond, 10*time.Second))
 	}
-}
-
-// welcome prints what to do next, for somebody who tries pushpod out.
-func (p *pod) welcome() {
-	_, redisPort, _ := net.SplitHostPort(p.redis[0])
-	url := fmt.Sprint("ws://", p.server.Addr(), conn.Path)
-	clients, connect := p.howToConnect(url)
-	fmt.Fprintf(p.stdout, `
-pushpod is running. Clients connect to   %[1]s
-Redis (embedded) listens on              %[2]s
-The embedded Redis is for trying out: its data is lost when pushpod stops.
-
-Connect as alice, in a second terminal:
-%[3]s
-Push to alice, in a third one:
-    go run . push alice '{"text":"hi"}' --redis.addresses %[2]s
-or with redis-cli:
-    redis-cli -p %[4]s --eval scripts/push.lua 'push:user:{alice}' , '{"text":"hi"}'
-
-`, clients, p.redis[0], connect, redisPort)
-}
-
-// howToConnect says where clients connect, and how alice does, in lines of a shell.
-func (p *pod) howToConnect(url string) (clients, alice string) {
-	a := &p.cfg.Auth
-	alice = "    go run . connect alice --url " + url
-	switch {
-	case a.Mode != "jwt":
-		return url + "?user=ID", alice
-	case a.HMACSecret != "":
-		return url + ", with a token", `    # with the same auth.hmac_secret: PUSHPOD_AUTH_HMAC_SECRET, or pushpod token --config FILE
-    TOKEN=$(go run . token alice)
-` + alice + ` --token "$TOKEN"`
-	}
-	return url + ", with a token", `    # TOKEN is one of your issuer's, whose sub is alice
-` + alice + ` --token "$TOKEN"`
 }

@@ -27,7 +27,7 @@ type batch struct {
 	taken int    // of cuts, by next
 	names string // text, as a string
 
-	watched []any         // "exists", and the keys that are looked up for renewals
+	watched []any         // "exists", and the keys that are looked up
 	watch   *redis.IntCmd // made of them; nil: there are none
 
 	validAfter    *redis.StringCmd
@@ -94,7 +94,7 @@ func (n *node) turn(ctx context.Context, deadline time.Duration) {
 	}
 	if n.expiry.mode == expiryUnknown || n.dials.Load() != n.expiry.dials {
 		if err := n.probeExpiry(ctx); err != nil {
-			n.linkFailed(err)
+			n.linkFailed(err, false)
 			return
 		}
 	}
@@ -168,7 +168,7 @@ func (n *node) mend(ctx context.Context) bool {
 	now := n.now()
 	switch {
 	case isLinkError(err):
-		n.linkFailed(err)
+		n.linkFailed(err, false)
 		return false
 	case isUnknownCommand(err):
 		n.link.answered(now)
@@ -209,16 +209,15 @@ func (n *node) gather() {
 	}
 }
 
-// name writes the keys and UUIDs of the entries, and the keys that are looked up for them;
-// for renewals only with watch.
-func (b *batch) name(k Keys, watch bool) {
+// name writes the keys and UUIDs of the entries, and the keys that are looked up for them.
+func (b *batch) name(k Keys, looks func(*item) bool) {
 	b.text, b.cuts, b.taken = b.text[:0], b.cuts[:0], 0
 	for _, it := range b.items {
 		b.text = k.appendUser(b.text, it.entry.User)
 		b.cut()
 		b.text = AppendUUID(b.text, it.entry.UUID)
 		b.cut()
-		if it.op != unregistering && (it.op != renewing || watch) {
+		if looks(it) {
 			b.appendLookKeys(k, it)
 		}
 	}
@@ -242,7 +241,7 @@ func (b *batch) next() string {
 // build writes the commands of a batch.
 func (n *node) build() {
 	b := &n.batch
-	b.name(n.opt.Keys, n.opt.Refused != nil)
+	b.name(n.opt.Keys, n.looks)
 	n.guard()
 	now := n.now()
 	rewrite, inherited := now < n.expiry.rewrite, now < n.expiry.inherited
@@ -266,11 +265,8 @@ func (n *node) build() {
 		default:
 			b.addWhole(slot, count && it.op == registering, inherited)
 		}
-		switch {
-		case it.op == registering || it.op == checking:
-			b.addLook(slot, n.opt.Keys)
-		case it.op == renewing && n.opt.Refused != nil:
-			b.addWatch(slot)
+		if n.looks(it) {
+			b.addWatch(slot, n.opt.Keys)
 		}
 	}
 	b.addShared()
@@ -316,8 +312,14 @@ func (n *node) send(ctx context.Context) {
 	n.count.batch(len(b.items), len(b.cmds), now-n.sent)
 	// What failed on the way failed for all commands behind it as well.
 	if err := b.cmds[len(b.cmds)-1].Err(); isLinkError(err) {
-		n.linkFailed(err)
+		n.linkFailed(err, !isNotSent(err))
 		return
+	}
+	if b.suspect() {
+		if err := n.lookCloser(ctx); err != nil {
+			n.linkFailed(err, true)
+			return
+		}
 	}
 	n.link.answered(now)
 	n.judge(now)
@@ -329,9 +331,10 @@ func (n *node) send(ctx context.Context) {
 // known. After the first failure in a row all of it is tried again at once, on
 // another connection. After more, registrations and renewals are given up, and
 // unregistrations wait.
-func (n *node) linkFailed(err error) {
+//
+// sent says that Redis may have received the batch.
+func (n *node) linkFailed(err error, sent bool) {
 	b, now := &n.batch, n.now()
-	sent := len(b.cmds) > 0 && !isNotSent(err)
 	n.link.failed(now, sent)
 	n.count.errors.Add(1)
 	n.setExpiry(expiryUnknown) // the next connection may lead to another server

@@ -42,12 +42,12 @@
 //
 // # What speaks against entries
 //
-// A registration looks the keys up in the pipeline that writes its entry, and behind it:
-// a refused entry stands for a moment, until the next pipeline removes it. A credential
-// for one connection is used up (SET NX) in one more pipeline, once nothing else speaks
-// against the registration. For the entries that it renews, a pipeline counts all those
-// keys by one command, and looks closer only where there is one; so they are noticed within
-// Options.Renew. While Redis is away nothing is decided: registrations fail, and entries stay.
+// Each pipeline counts these keys, of all the entries that it registers, checks or renews, by one
+// command (EXISTS) behind the writes; only where there is one does a second pipeline read them. So a
+// refused entry stands for a moment, until the next pipeline removes it, and a key is noticed within
+// Options.Renew by who is connected. A credential for one connection is used up (SET NX) in one more
+// pipeline, once nothing else speaks against the registration. While Redis is away nothing is decided:
+// registrations fail, and entries stay.
 //
 // # Stale entries
 //

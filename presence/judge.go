@@ -13,7 +13,6 @@ func (n *node) judge(now time.Duration) {
 		n.opt.Pods.missing()
 	}
 	n.mu.Lock()
-	suspect := n.judgeWatch()
 	for i, it := range b.items {
 		slot := b.slots[i]
 		switch it.op {
@@ -22,7 +21,7 @@ func (n *node) judge(now time.Duration) {
 		case checking:
 			n.judgeCheck(slot)
 		case renewing:
-			n.judgeStay(it.entry, suspect)
+			n.judgeStay(slot)
 			n.judgeRenewal(slot)
 		case unregistering:
 			n.judgeRemoval(slot)
@@ -139,37 +138,18 @@ func (n *node) counts(it *item) bool {
 	return it.op == checking && it.joins && n.opt.PerUser > 0 && n.opt.OnExcess != OnExcessCloseOldest
 }
 
-// judgeWatch reports whether something may speak against one of the entries that are
-// renewed. The caller holds n.mu.
-func (n *node) judgeWatch() (suspect bool) {
-	b := &n.batch
-	if b.watch == nil {
-		return false
-	}
-	if err := b.watch.Err(); err != nil {
-		n.refused(err)
-	}
-	return b.watch.Val() > 0
-}
-
-// judgeStay has it told where an entry that is renewed is too old, and has it checked
-// where it is suspect. Where nothing is known the entry stays. The caller holds n.mu.
-func (n *node) judgeStay(e Entry, suspect bool) {
-	if n.opt.Refused == nil {
+// judgeStay has it told where something speaks against an entry that is renewed. Where
+// nothing is known the entry stays. The caller holds n.mu.
+func (n *node) judgeStay(slot *slot) {
+	it := slot.item
+	if !n.looks(it) {
 		return
 	}
-	if c := e.Credential; c != nil {
-		b := &n.batch
-		switch refused, err := later(b.validAfter, b.validAfterKey, c.Issued); {
-		case err != nil:
-			n.refused(err)
-		case refused != nil:
-			n.q.outcomes = append(n.q.outcomes, outcome{refused: n.opt.Refused, entry: e, by: refused})
-			return
-		}
-	}
-	if suspect {
-		n.q.suspect(e, n.opt.Refused, n.now())
+	switch refused, err := slot.look.judge(&n.batch, it); {
+	case err != nil:
+		n.refused(err)
+	case refused != nil:
+		n.q.outcomes = append(n.q.outcomes, outcome{refused: n.opt.Refused, entry: it.entry, by: refused})
 	}
 }
 

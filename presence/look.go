@@ -13,18 +13,17 @@ import (
 // look is what is looked up for an entry: the keys that may speak against it. It is part
 // of a slot.
 //
-// For a registration each key is asked for by itself (GET), behind the entry's write in
-// the same pipeline: who writes such a key, and reads the user's hash after it, finds every
-// connection that the key did not stop. For the renewals of a batch all keys are counted
-// by one command (EXISTS), which costs half as much for each; only where one of them
-// exists, the batch's entries are checked one by one.
+// The keys of all entries of a batch, behind their writes in the same pipeline, are counted
+// by one command (EXISTS): who writes such a key, and reads the user's hash after it, finds
+// every connection that the key did not stop. Only where one of them exists, each key is asked
+// for by itself (GET), in one more pipeline.
 //
-// No two keys stand in one transaction: in a Cluster they are in several slots. There,
-// where one EXISTS can't do, each renewal is to be checked by itself.
+// No two keys stand in one transaction: in a Cluster they are in several slots.
 type look struct {
-	key struct{ block, after, revoked, used string }
+	used bool // the credential for one connection is looked at, too
+	key  struct{ block, after, revoked, used string }
 
-	block, after, revoked, used *redis.StringCmd
+	block, after, revoked, usedBy *redis.StringCmd
 }
 
 func stringCmd(args ...any) *redis.StringCmd {
@@ -47,43 +46,10 @@ func (b *batch) appendLookKeys(k Keys, it *item) {
 	}
 }
 
-// addLook adds the look-ups for an entry.
-func (b *batch) addLook(s *slot, k Keys) {
+// addWatch adds the keys of an entry to those that are counted.
+func (b *batch) addWatch(s *slot, k Keys) {
 	l, c := &s.look, s.item.entry.Credential
-	l.key.block = b.next()
-	if l.block == nil {
-		l.block = stringCmd("get", &l.key.block)
-	}
-	use(b, l.block)
-	if c == nil {
-		return
-	}
-	l.key.after = b.next()
-	if l.after == nil {
-		l.after = stringCmd("get", &l.key.after)
-	}
-	use(b, l.after)
-	b.dated = true
-	if c.ID == "" {
-		return
-	}
-	l.key.revoked = b.next()
-	if l.revoked == nil {
-		l.revoked = stringCmd("get", &l.key.revoked)
-	}
-	use(b, l.revoked)
-	if c.Once != 0 && s.item.op == checking { // a registration makes it
-		l.key.used = k.Used(c.ID)
-		if l.used == nil {
-			l.used = stringCmd("get", &l.key.used)
-		}
-		use(b, l.used)
-	}
-}
-
-// addWatch adds the keys of an entry that is renewed to those that are counted.
-func (b *batch) addWatch(s *slot) {
-	l, c := &s.look, s.item.entry.Credential
+	l.used = false
 	l.key.block = b.next()
 	b.watched = append(b.watched, &l.key.block)
 	if c == nil {
@@ -92,9 +58,14 @@ func (b *batch) addWatch(s *slot) {
 	l.key.after = b.next()
 	b.watched = append(b.watched, &l.key.after)
 	b.dated = true
-	if c.ID != "" {
-		l.key.revoked = b.next()
-		b.watched = append(b.watched, &l.key.revoked)
+	if c.ID == "" {
+		return
+	}
+	l.key.revoked = b.next()
+	b.watched = append(b.watched, &l.key.revoked)
+	if l.used = c.Once != 0 && s.item.op == checking; l.used { // a registration makes it
+		l.key.used = k.Used(c.ID)
+		b.watched = append(b.watched, &l.key.used)
 	}
 }
 
@@ -112,27 +83,78 @@ func (b *batch) addShared() {
 	}
 }
 
+// suspect reports whether something may speak against one of the batch's entries.
+func (b *batch) suspect() bool { return b.watch != nil && b.watch.Err() == nil && b.watch.Val() > 0 }
+
+// lookCloser asks for the keys of each entry, in a pipeline of its own.
+func (n *node) lookCloser(ctx context.Context) error {
+	var cmds []redis.Cmder
+	ask := func(key *string) *redis.StringCmd {
+		c := stringCmd("get", key)
+		cmds = append(cmds, c)
+		return c
+	}
+	for i, it := range n.batch.items {
+		if !n.looks(it) {
+			continue
+		}
+		l, c := &n.batch.slots[i].look, it.entry.Credential
+		l.block = ask(&l.key.block)
+		if c == nil {
+			continue
+		}
+		l.after = ask(&l.key.after)
+		if c.ID != "" {
+			l.revoked = ask(&l.key.revoked)
+		}
+		if l.used {
+			l.usedBy = ask(&l.key.used)
+		}
+	}
+	pipe := n.client.Pipeline()
+	_ = pipe.BatchProcess(ctx, cmds...) // only queues
+	_, _ = pipe.Exec(ctx)               // judged command by command
+	if err := cmds[len(cmds)-1].Err(); isLinkError(err) {
+		return err
+	}
+	return nil
+}
+
+// looks reports whether keys are looked up for an item.
+func (n *node) looks(it *item) bool {
+	return it.op == registering || it.op == checking || it.op == renewing && n.opt.Refused != nil
+}
+
 // judge says what speaks against an entry; nil, nil: nothing does. The error says that it
 // is not known, and is one of the key alone where it is an errBadTime.
 func (l *look) judge(b *batch, it *item) (*Refused, error) {
-	if r, err := exists(l.block, Blocked, l.key.block); r != nil || err != nil {
-		return r, err
+	if err := b.watch.Err(); err != nil {
+		return nil, err
 	}
-	c := it.entry.Credential
+	c, suspect := it.entry.Credential, b.suspect()
+	if suspect {
+		if r, err := exists(l.block, Blocked, l.key.block); r != nil || err != nil {
+			return r, err
+		}
+	}
 	if c == nil {
 		return nil, nil
 	}
-	if r, err := later(l.after, l.key.after, c.Issued); r != nil || err != nil {
+	if suspect {
+		if r, err := later(l.after, l.key.after, c.Issued); r != nil || err != nil {
+			return r, err
+		}
+	}
+	if r, err := later(b.validAfter, b.validAfterKey, c.Issued); r != nil || err != nil || !suspect {
 		return r, err
 	}
-	if r, err := later(b.validAfter, b.validAfterKey, c.Issued); r != nil || err != nil || c.ID == "" {
-		return r, err
+	if c.ID != "" {
+		if r, err := exists(l.revoked, Revoked, l.key.revoked); r != nil || err != nil {
+			return r, err
+		}
 	}
-	if r, err := exists(l.revoked, Revoked, l.key.revoked); r != nil || err != nil {
-		return r, err
-	}
-	if it.op == checking && c.Once != 0 {
-		return exists(l.used, Used, l.key.used)
+	if l.used {
+		return exists(l.usedBy, Used, l.key.used)
 	}
 	return nil, nil
 }

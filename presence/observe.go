@@ -114,21 +114,23 @@ func (o *observations) dead(channel string, now time.Time) bool {
 // still reports whether the score has not changed for so long, from one reading to another.
 func (p *observed) still(d time.Duration) bool { return !p.absent && p.read.Sub(p.since) >= d }
 
-// suspected reports whether a pod may turn out to be dead: its score is older than a
-// lease by Redis's clock, or ahead of it, and has not been watched for long enough.
-func (o *observations) suspected(channel string, redisMs int64) bool {
+// suspected reports whether a pod may turn out to be dead: when it was read, its score was
+// older than a lease by Redis's clock, or ahead of it, and has not been watched for long
+// enough. What was read long ago, and was new then, makes nobody suspected: whoever judges
+// reads again.
+func (o *observations) suspected(channel string, clock *redisClock) bool {
 	p := o.pods[channel]
 	if p == nil || p.absent || p.still(o.lease) {
 		return false
 	}
-	age := time.Duration(redisMs-int64(p.score)) * time.Millisecond
+	age := time.Duration(clock.now(p.read)/1000-int64(p.score)) * time.Millisecond
 	return age >= o.lease || age < -o.maxGap
 }
 
 // suspects returns the channels of pods that are suspected.
-func (o *observations) suspects(redisMs int64) (channels []string) {
+func (o *observations) suspects(clock *redisClock) (channels []string) {
 	for channel := range o.pods {
-		if o.suspected(channel, redisMs) {
+		if o.suspected(channel, clock) {
 			channels = append(channels, channel)
 		}
 	}

@@ -247,6 +247,7 @@ func TestPodsLongDeadAreForgettable(t *testing.T) {
 func TestWhoIsNotReadIsNotDead(t *testing.T) {
 	s := newSky(t)
 	redis := func() int64 { return s.now.UnixMilli() }
+	var clock redisClock // as ours
 	read := func(score float64) { s.o.some(map[string]reading{"b": {score: &score}}, s.now) }
 	pass := func(d time.Duration) {
 		for end := s.now.Add(d); s.now.Before(end); {
@@ -257,21 +258,27 @@ func TestWhoIsNotReadIsNotDead(t *testing.T) {
 	pass(3 * time.Second)
 	score := float64(redis())
 	read(score)
-	if s.o.suspected("b", redis()) {
+	if s.o.suspected("b", &clock) {
 		t.Error("suspected though its score is new")
 	}
 	pass(time.Minute)
 	s.want("not read for a minute", "b", false)
-	if !s.o.suspected("b", redis()) {
-		t.Error("not suspected though its score is a minute old")
+	if s.o.suspected("b", &clock) {
+		t.Error("suspected though its score was new when it was read")
 	}
+	old := score
+	s.o.some(map[string]reading{"c": {score: &old}}, s.now)
+	if got := s.o.suspects(&clock); len(got) != 1 || got[0] != "c" {
+		t.Errorf("suspects: %v, want the one whose score was a minute old when it was first read", got)
+	}
+	delete(s.o.pods, "c")
 	read(score + 57e3)
 	s.want("it has moved", "b", false)
-	if s.o.suspected("b", redis()) {
+	if s.o.suspected("b", &clock) {
 		t.Error("suspected though it has moved")
 	}
 	read(score + 3600e3)
-	if got := s.o.suspects(redis()); len(got) != 1 {
+	if got := s.o.suspects(&clock); len(got) != 1 {
 		t.Errorf("suspects: %v; a score that is ahead proves nothing", got)
 	}
 	pass(9 * time.Second)
@@ -280,7 +287,7 @@ func TestWhoIsNotReadIsNotDead(t *testing.T) {
 	pass(3 * time.Second)
 	read(score + 3600e3)
 	s.want("watched for a lease", "b", true)
-	if got := s.o.suspects(redis()); len(got) != 0 {
+	if got := s.o.suspects(&clock); len(got) != 0 {
 		t.Errorf("suspects: %v, though it is known", got)
 	}
 }

@@ -34,7 +34,7 @@ func (n *node) useUp(ctx context.Context) {
 	_ = pipe.BatchProcess(ctx, cmds...) // only queues
 	_, _ = pipe.Exec(ctx)               // judged command by command
 	if err := cmds[len(cmds)-1].Err(); isLinkError(err) {
-		n.usesFailed(cmds, err)
+		n.usesFailed(err)
 		return
 	}
 	n.mu.Lock()
@@ -55,13 +55,13 @@ func setOnce(key, value string, until int64, now time.Time) *redis.StatusCmd {
 
 // usesFailed deals with a failure on the way to Redis, as linkFailed does: the
 // registrations are made anew, or given up.
-func (n *node) usesFailed(cmds []redis.Cmder, err error) {
+func (n *node) usesFailed(err error) {
 	b := &n.batch
-	b.items, b.exams, b.cmds = b.items[:0], nil, append(b.cmds[:0], cmds...)
+	b.items, b.exams = b.items[:0], nil
 	for _, c := range b.singles {
 		b.items = append(b.items, c.it)
 	}
-	n.linkFailed(err)
+	n.linkFailed(err, true)
 }
 
 // judgeUse ends a registration. The caller holds n.mu.

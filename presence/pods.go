@@ -256,10 +256,9 @@ func (p *Pods) Dead(channel string) bool {
 // Suspected reports whether a pod may turn out to be dead within a lease and a
 // heartbeat; until then it counts as alive.
 func (p *Pods) Suspected(channel string) bool {
-	now := p.opt.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return channel != p.channel && p.seen.suspected(channel, p.clock.now(now)/1000)
+	return channel != p.channel && p.seen.suspected(channel, &p.clock)
 }
 
 // Stale reports whether an entry is stale: its pod is dead, or its UUID is

@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
@@ -74,7 +73,7 @@ type queue struct {
 
 	waiting map[UUID]*item
 	joining fifo[*item] // registrations and checks
-	staying fifo[*item] // renewals, and checks of what is renewed
+	staying fifo[*item] // renewals
 	leaving fifo[*item] // unregistrations
 	renewal int         // live items in staying
 	removal int         // live items in leaving
@@ -164,23 +163,6 @@ func (q *queue) check(e Entry, joins bool, done func(error), now time.Duration) 
 	it := q.item(e, checking, now)
 	it.checked, it.joins = done, joins
 	q.joining.push(it)
-}
-
-// suspect has an entry that stands checked, and tells where something speaks against it.
-// It waits as renewals do, and is not repeated where it fails: the next renewal is.
-func (q *queue) suspect(e Entry, tell func(Entry, *Refused), now time.Duration) {
-	if q.staying.len() >= q.backlog {
-		q.dropped++
-		return
-	}
-	it := q.item(e, checking, now)
-	it.checked = func(err error) {
-		var refused *Refused
-		if errors.As(err, &refused) {
-			tell(e, refused)
-		}
-	}
-	q.staying.push(it)
 }
 
 func (q *queue) renew(e Entry, now time.Duration) {

@@ -272,6 +272,28 @@ func TestRefusedRegistrationUsesNoCredentialUp(t *testing.T) {
 	})
 }
 
+// Where one of a batch's keys exists, all of them are read in one more pipeline.
+func TestBlockedUserStaysOutThoughTheLinkFails(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	proxy := redistest.NewProxy(t, w.addr)
+	s := w.store("a:1", func(o *presence.Options) { o.Client, o.TTL = w.client(proxy.Addr()), time.Minute })
+	s.mustRegister(entry("warm-up"))
+	w.set("push:block:{alice}", "spam")
+	cuts := proxy.Cuts()
+	for after := int64(1); after < 40; after++ { // of the answers to both pipelines
+		proxy.CutAfter(after)
+		if got := ground(t, s.register(entry("alice")).Err); got != "blocked push:block:{alice} spam" {
+			t.Errorf("cut after %d bytes: %q", after, got)
+		}
+		s.idle()
+		w.want("nobody", "alice", "")
+	}
+	if n := proxy.Cuts() - cuts; n < 20 {
+		t.Errorf("the link was cut %d times", n)
+	}
+}
+
 // The oldest give way only to who gets in.
 func TestUsedCredentialClosesNobody(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
@@ -322,18 +344,18 @@ func TestRightToLookUpIsNeeded(t *testing.T) {
 	})
 	held := entry("alice")
 	s.mustRegister(held)
-	for _, command := range []string{"get", "exists"} {
+	for _, command := range []string{"exists", "get"} {
+		w.set("push:block:{carol}", "spam") // what exists is read
 		w.real.CLI("ACL", "SETUSER", "pod", "-"+command)
-		if command == "get" {
-			r := s.register(entry("bob"))
-			if !errors.Is(r.Err, presence.ErrUnavailable) || !contains(r.Err, "'get'") {
-				t.Errorf("register: %v", r.Err)
-			}
-			if err := s.check(entry("bob")); !errors.Is(err, presence.ErrUnavailable) || !contains(err, "'get'") {
-				t.Errorf("check: %v", err)
-			}
-			w.want("nobody", "bob", "")
-		} else {
+		r := s.register(entry("carol"))
+		if !errors.Is(r.Err, presence.ErrUnavailable) || !contains(r.Err, "'"+command+"'") {
+			t.Errorf("register: %v", r.Err)
+		}
+		if err := s.check(entry("carol")); !errors.Is(err, presence.ErrUnavailable) || !contains(err, "'"+command+"'") {
+			t.Errorf("check: %v", err)
+		}
+		w.want("nobody", "carol", "")
+		if command == "exists" {
 			s.Renew(held)
 		}
 		eventually(t, "the store names the command", s.failsWith("'"+command+"'"))

@@ -23,7 +23,7 @@ func (p *Pods) survey(ctx context.Context, pipe redis.Pipeliner) func(now time.T
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.unread++; p.unread < len(p.seen.pods)/surveyShare {
-		return p.read(ctx, pipe, p.seen.suspects(p.clock.now(p.opt.Now())/1000))
+		return p.read(ctx, pipe, p.seen.suspects(&p.clock))
 	}
 	p.unread = 0
 	scores := pipe.ZRangeWithScores(ctx, p.opt.Keys.Pods(), 0, -1)

@@ -78,6 +78,29 @@ func (w *world) largePool() (pods int) {
 	return 400
 }
 
+// What Redis pays for heartbeats must not grow with the square of the pods.
+func TestHeartbeatsOfALargePoolReadNobody(t *testing.T) {
+	t.Parallel()
+	w := realWorld(t)
+	w.largePool()
+	p := w.pods("a:1", func(o *presence.PodsOptions) { o.Lease = 200 * time.Millisecond })
+	beat := func() {
+		t.Helper()
+		if err := p.Beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beat() // it reads all, and all scores are new
+	w.real.CLI("CONFIG", "RESETSTAT")
+	for range 20 {
+		time.Sleep(30 * time.Millisecond)
+		beat()
+	}
+	if got := w.real.CLI("INFO", "commandstats"); strings.Contains(got, "zscore") || strings.Contains(got, "zrange") || !strings.Contains(got, "zadd") {
+		t.Errorf("20 heartbeats of one pod among 400 took\n%s", got)
+	}
+}
+
 // A user is examined again once it is known whether a pod is dead: the next phase that
 // is the user's may come too late.
 func TestSuspectedPodsUsersAreExaminedAgain(t *testing.T) {

@@ -32,8 +32,8 @@ end
 if #KEYS ~= 1 then return refuse('give one key, <prefix>user:{<user id>}; ' .. #KEYS .. ' were given') end
 -- The prefix has no braces, so the first one opens the id; the id itself may hold more of them.
 local key = KEYS[1]
-local open = find(key, '{', 1, true)
-if not open or #key == open or sub(key, open - 5, open) ~= 'user:{' or sub(key, -1) ~= '}' then
+local _, open = find(key, '^[^{]*user:{')
+if not open or #key == open or sub(key, -1) ~= '}' then
   return refuse('the key is not of the form <prefix>user:{<user id>}')
 end
 local user = sub(key, open + 1, -2)
@@ -50,7 +50,7 @@ local entries = redis.pcall('HGETALL', key)
 if entries.err then return refuse('cannot read the presence of the user: ' .. entries.err) end
 
 local time = redis.call('TIME')
-local at = time[1] .. sub('00000' .. time[2], -6, -4) -- Unix milliseconds
+local seconds, millis = time[1], sub('00000' .. time[2], -6, -4) -- one behind the other they are Unix milliseconds
 local id, expires, collapse = '', '', ''
 
 -- What hardly any push needs: pairs, and an answer to who misspells a user.
@@ -124,6 +124,7 @@ if #ARGV > 1 or #entries == 0 then
 
   if given.ttl and given.expires then return refuse('ttl and expires are given together; one is enough') end
   if given.ttl then
+    local at = seconds .. millis
     local ms = whole(given.ttl)
     if not ms or at + ms >= MAX_TIME then
       return refuse(format("ttl '%s' is not a whole number of milliseconds above 0, which added to now stays below 2^53",
@@ -147,26 +148,19 @@ if #ARGV > 1 or #entries == 0 then
 end
 
 if find(user, '["\\]') then user = string.gsub(user, '["\\]', '\\%0') end
-local message = '"' .. id .. ',"at":' .. at .. expires .. collapse .. ',"data":' .. data .. '}'
 local reached, addressed = 0, 0
-
--- Publishes the message for n connections. Returns an error reply where Redis refuses.
-local function publish(channel, target, n)
-  local receivers = redis.pcall('PUBLISH', channel, target .. user .. message)
-  if type(receivers) == 'table' then
-    return refuse('cannot publish, ' .. addressed .. ' connections were addressed before: ' .. receivers.err)
-  end
-  addressed = addressed + n
-  if receivers > 0 then reached = reached + n end
-end
 
 -- Connections are named one by one, since then each stale entry is a miss and gets removed, and nobody is reached who
 -- was not counted. A field that is no UUID would spoil the envelope for all, and too many would make it too large:
 -- there the user is named instead.
-local refused
-if #entries == 2 and #entries[1] == 36 then -- as most users have one connection, they make no tables
-  refused = publish(entries[2], '{"to":"' .. entries[1] .. '","of":"', 1)
+if #entries == 2 and #entries[1] == 36 then -- most users have one connection: no function is made for it, and no table
+  reached = redis.pcall('PUBLISH', entries[2], '{"to":"' .. entries[1] .. '","of":"' .. user .. '"' .. id .. ',"at":'
+    .. seconds .. millis .. expires .. collapse .. ',"data":' .. data .. '}')
+  if type(reached) == 'table' then return refuse('cannot publish, 0 connections were addressed before: ' .. reached.err) end
+  addressed = 1
+  if reached > 1 then reached = 1 end
 else
+  local message = '"' .. id .. ',"at":' .. seconds .. millis .. expires .. collapse .. ',"data":' .. data .. '}'
   local uuids = {}
   for i = 1, #entries, 2 do
     local uuid, channel = entries[i], entries[i + 1]
@@ -184,10 +178,14 @@ else
     else
       target = '{"to":["' .. table.concat(list, '","') .. '"],"of":"'
     end
-    refused = refused or publish(channel, target, #list)
+    local receivers = redis.pcall('PUBLISH', channel, target .. user .. message)
+    if type(receivers) == 'table' then
+      return refuse('cannot publish, ' .. addressed .. ' connections were addressed before: ' .. receivers.err)
+    end
+    addressed = addressed + #list
+    if receivers > 0 then reached = reached + #list end
   end
 end
-if refused then return refused end
 
 if reached < addressed then
   -- In a Cluster the number that PUBLISH returns says nothing about pods at other nodes.

@@ -47,6 +47,7 @@ func TestAPodIsMeasuredFromEndToEnd(t *testing.T) {
 	for _, want := range []string{
 		"handshakes: server CPU", "RSS per idle", "idle: server CPU", "100 broadcasts at once: deliveries", "6 broadcasts/s: server CPU",
 		"200 pushes/s: PUBLISH to receipt, p50", "flat out: frames per write", "beside 3 broadcasts/s: PUBLISH to receipt, p99", "after the load",
+		"handshakes: Redis CPU", "200 pushes/s: Redis CPU", "by push.lua: Redis CPU", "flat out by pushpod_push: Redis CPU",
 	} {
 		if !strings.Contains(seen.String(), want) {
 			t.Errorf("no row %q; there are\n%s", want, seen.String())

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	bareLimit  = "bare server"
-	writeLimit = "one write(2) a frame"
-	redisLimit = "Redis to one subscriber"
+	bareLimit    = "bare server"
+	writeLimit   = "one write(2) a frame"
+	redisLimit   = "Redis to one subscriber"
+	publishLimit = "plain PUBLISH"
 )
 
 // limits is what the machine and Redis allow, taken in the same run. What was

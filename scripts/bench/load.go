@@ -26,7 +26,17 @@ type load struct {
 	count  int
 	rate   float64 // messages/s; 0: as fast as they are taken
 	beside float64 // broadcasts/s to everybody else meanwhile
+	by     way     // of a push to a user
 }
+
+// way is how a producer pushes to a user.
+type way uint8
+
+const (
+	byPublish  way = iota // PUBLISH of an envelope, by who has looked the user up before
+	byScript              // push.lua, which looks the user up (EVALSHA)
+	byFunction            // pushpod_push, the same as a function (FCALL)
+)
 
 func (l load) receipts(connections int) uint64 {
 	if l.kind == broadcast {
@@ -49,12 +59,13 @@ const (
 	broadcastRate    = 6.0
 	flatPushes       = 300_000
 
-	envelopeBytes  = 40      // around the data
-	queueShare     = 192_000 // bytes for each connection at once: less than conn.queue_bytes
-	flatBytes      = 200e6   // flat out, to single users
-	fanOutBytes    = 4e9     // at once, to all
-	fanOutBytesPer = 200e6   // bytes/s, paced to all
-	singleBytesPer = 100e6   // bytes/s, paced to single users
+	envelopeBytes  = 40       // around the data
+	queueShare     = 192_000  // bytes for each connection at once: less than conn.queue_bytes
+	flatBytes      = 200e6    // flat out, to single users
+	fanOutBytes    = 4e9      // at once, to all
+	fanOutBytesPer = 200e6    // bytes/s, paced to all
+	singleBytesPer = 100e6    // bytes/s, paced to single users
+	scriptMost     = 64 << 10 // bytes of data that push.lua takes
 )
 
 // newPlan makes the plan for a point. Where messages are large, rates are lowered
@@ -81,10 +92,19 @@ func newPlan(p point, quick bool) plan {
 		}
 	}
 	mixed := min(2000, most)
+	flat = max(1, min(flat, int(flatBytes/each)))
 	// Broadcasts at half the pace: where a core is busy all the time, how late a push is says nothing about fairness.
 	pl.loads = append(pl.loads,
-		load{stage: "flat", name: "pushes flat out", count: max(1, min(flat, int(flatBytes/each)))},
+		load{stage: "flat", name: "pushes flat out", count: flat},
 		load{stage: "fairness", name: fmt.Sprintf("%s pushes/s beside %.3g broadcasts/s", group(int64(mixed)), pace/2), rate: mixed, beside: pace / 2})
+	for by, name := range []string{byScript: "push.lua", byFunction: "pushpod_push"} {
+		if name == "" || p.Size > scriptMost {
+			continue
+		}
+		pl.loads = append(pl.loads,
+			load{stage: "script", name: group(int64(mixed)) + " pushes/s by " + name, rate: mixed, by: way(by)},
+			load{stage: "script", name: "pushes flat out by " + name, count: flat / 3, by: way(by)})
+	}
 	return pl
 }
 

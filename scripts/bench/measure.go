@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"pushpod/internal/resp"
 )
 
 // measurement measures one pod at one point. One goroutine runs it.
@@ -23,9 +25,12 @@ type measurement struct {
 
 	clients *clients
 	channel string // the pod's
+	script  string // push.lua in Redis
 	empty   int64  // RSS of the pod before the first connection
 	limits  limits
 	rows    []row
+
+	redisEach map[float64]float64 // Redis's CPU time for a PUBLISH, by rate
 }
 
 // measure runs all stages that are asked for, in this order.
@@ -33,6 +38,7 @@ func measure(ctx context.Context, o options, p point, s setting, say func(string
 	m := &measurement{
 		point: p, plan: newPlan(p, o.quick), o: o, setting: s, say: say,
 		data: newPayload(p.Size), users: turns(p.Connections, o.shuffle),
+		redisEach: make(map[float64]float64),
 	}
 	if o.does("limits") {
 		if err := m.takeLimits(ctx); err != nil {
@@ -87,6 +93,10 @@ func (m *measurement) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	redisBefore, err := m.setting.redis.cpu(ctx)
+	if err != nil {
+		return err
+	}
 	c, took, err := openClients(ctx, m.setting.target, m.Connections)
 	if err != nil {
 		return err
@@ -97,11 +107,15 @@ func (m *measurement) open(ctx context.Context) error {
 		return err
 	}
 	after, err := server.cpu()
-	if m.o.does("open") {
-		m.addOpen(took, after-before)
+	redisAfter, redisErr := m.setting.redis.cpu(ctx)
+	if err = errors.Join(err, redisErr); err == nil && m.o.does("open") {
+		m.addOpen(took, after-before, redisAfter-redisBefore)
 	}
 	if err == nil {
 		err = m.findChannel(ctx)
+	}
+	if err == nil && m.o.does("script") {
+		m.script, err = m.setting.redis.loadScripts(ctx)
 	}
 	if err != nil {
 		c.close()
@@ -109,11 +123,12 @@ func (m *measurement) open(ctx context.Context) error {
 	return err
 }
 
-func (m *measurement) addOpen(took, cpu time.Duration) {
+func (m *measurement) addOpen(took, cpu, redisCPU time.Duration) {
 	n := float64(m.Connections)
 	if m.setting.server.known() {
 		m.add(row{Measure: "handshakes: server CPU for each", Unit: seconds, Value: cpu.Seconds() / n}.against(m.limits.openCPU))
 	}
+	m.add(row{Measure: "handshakes: Redis CPU for each", Unit: seconds, Value: redisCPU.Seconds() / n})
 	m.add(row{Measure: "handshakes", Unit: perSecond, Value: n / took.Seconds()}.against(m.limits.openRate))
 }
 
@@ -181,17 +196,37 @@ func (m *measurement) atRest(ctx context.Context) error {
 		return nil
 	}
 	m.say("idle for %v", m.plan.idle)
-	before, err := m.setting.server.cpu()
+	start := time.Now()
+	before, err := m.usage(ctx)
 	if err != nil {
 		return err
 	}
-	start := time.Now()
 	if err := sleep(ctx, m.plan.idle); err != nil {
 		return err
 	}
-	after, err := m.setting.server.cpu()
-	m.add(row{Measure: "idle: server CPU, of one core", Unit: percent, Value: 100 * float64(after-before) / float64(time.Since(start))})
+	after, err := m.usage(ctx)
+	m.add(row{Measure: "idle: server CPU, of one core", Unit: percent, Value: 100 * float64(after.pod-before.pod) / float64(time.Since(start))})
+	if renewed := after.renewed - before.renewed; renewed > 0 {
+		m.add(row{Measure: "idle: Redis CPU for each renewal", Unit: seconds, Value: (after.redis - before.redis).Seconds() / renewed})
+	}
 	return err
+}
+
+// usage is what has been used so far.
+type usage struct {
+	pod, redis time.Duration
+	renewed    float64 // entries
+}
+
+func (m *measurement) usage(ctx context.Context) (u usage, err error) {
+	if u.pod, err = m.setting.server.cpu(); err != nil {
+		return u, err
+	}
+	if u.redis, err = m.setting.redis.cpu(ctx); err != nil {
+		return u, err
+	}
+	u.renewed, err = m.setting.metrics.renewed(ctx)
+	return u, err
 }
 
 func (m *measurement) addRSS(measure string) error {
@@ -264,7 +299,13 @@ func (m *measurement) publish(ctx context.Context, l load, c *clients, users []i
 	}
 	defer p.close()
 	expected := l.receipts(int(c.open.Load()))
+	before, err := m.setting.redis.cpu(ctx)
+	if err != nil {
+		return figures{}, err
+	}
 	f, err := watch(ctx, m.setting.server, c.tally, l.kind, expected, func() error { return p.publish(ctx, l, m.command(l, users)) })
+	after, redisErr := m.setting.redis.cpu(ctx)
+	f.redisCPU, err = after-before, errors.Join(err, redisErr)
 	if err == nil && p.receivers == 0 {
 		err = fmt.Errorf("bench: none of %d messages had a subscriber: is %s this pod's channel, and --prefix its prefix?", l.count, m.channel)
 	}
@@ -274,8 +315,11 @@ func (m *measurement) publish(ctx context.Context, l load, c *clients, users []i
 	return f, err
 }
 
-// command makes PUBLISH commands: for all, or for one of the users each, in turn.
+// command makes the commands that push: for all, or for one of the users each, in turn.
 func (m *measurement) command(l load, users []int) message {
+	if l.by != byPublish {
+		return m.call(l, users)
+	}
 	var envelope []byte
 	return func(dst []byte, i int, now int64) []byte {
 		channel := m.o.prefix + "all"
@@ -289,6 +333,20 @@ func (m *measurement) command(l load, users []int) message {
 		}
 		envelope = append(m.data.append(envelope, l.kind, now), '}')
 		return appendPublish(dst, channel, envelope)
+	}
+}
+
+// call makes the calls of the script or the function.
+func (m *measurement) call(l load, users []int) message {
+	command := []string{"EVALSHA", m.script}
+	if l.by == byFunction {
+		command = []string{"FCALL", "pushpod_push"}
+	}
+	var data []byte
+	return func(dst []byte, i int, now int64) []byte {
+		data = m.data.append(data[:0], l.kind, now)
+		key := m.o.prefix + "user:{" + user(users[i%len(users)]) + "}"
+		return resp.AppendCommand(dst, append(command, "1", key, string(data))...)
 	}
 }
 

@@ -59,6 +59,19 @@ func (m podMetrics) writes(ctx context.Context) (writes, written float64, err er
 	return writes, written, err
 }
 
+// renewed returns how many presence entries the pod has renewed; 0 where its metrics are
+// not known.
+func (m podMetrics) renewed(ctx context.Context) (float64, error) {
+	if !m.known() {
+		return 0, nil
+	}
+	text, err := m.get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	return metric(text, `pushpod_presence_operations_total{operation="renew"}`)
+}
+
 // metric finds one value in Prometheus's text format.
 func metric(text, name string) (float64, error) {
 	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)`).FindStringSubmatch(text)

@@ -45,7 +45,7 @@ const (
 // stageNames are what --only takes, in the order in which they run. All but
 // limits need the connections, so that opening always takes place.
 func stageNames() []string {
-	return []string{"limits", "open", "memory", "idle", "broadcast", "single", "flat", "fairness"}
+	return []string{"limits", "open", "memory", "idle", "broadcast", "single", "flat", "fairness", "script"}
 }
 
 func (o options) does(stage string) bool { return len(o.only) == 0 || slices.Contains(o.only, stage) }

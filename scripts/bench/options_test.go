@@ -78,9 +78,13 @@ func TestLargeMessagesLowerTheLoad(t *testing.T) {
 		return s
 	}
 	small := newPlan(point{10_000, 128}, false)
-	want := []string{"100 broadcasts at once", "6 broadcasts/s", "200 pushes/s", "2,000 pushes/s", "10,000 pushes/s", "pushes flat out", "2,000 pushes/s beside 3 broadcasts/s"}
+	want := []string{"100 broadcasts at once", "6 broadcasts/s", "200 pushes/s", "2,000 pushes/s", "10,000 pushes/s", "pushes flat out", "2,000 pushes/s beside 3 broadcasts/s",
+		"2,000 pushes/s by push.lua", "pushes flat out by push.lua", "2,000 pushes/s by pushpod_push", "pushes flat out by pushpod_push"}
 	if got := names(small); !slices.Equal(got, want) || small.loads[5].count != flatPushes {
 		t.Errorf("loads for 128 bytes: %q, want %q", got, want)
+	}
+	if last := newPlan(point{10, 65537}, false).loads; last[len(last)-1].by != byPublish {
+		t.Error("the script is given more data than it takes")
 	}
 	large := newPlan(point{10_000, 65536}, false)
 	for _, l := range large.loads {

@@ -9,12 +9,14 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"pushpod/internal/resp"
+	"pushpod/scripts"
 )
 
 const (
@@ -82,6 +84,46 @@ func (s redisServer) version(ctx context.Context) (string, error) {
 		return "Redis of an unknown version", nil
 	}
 	return strings.NewReplacer("redis_version:", "Redis ", "valkey_version:", "Valkey ").Replace(found[len(found)-1]), nil
+}
+
+// cpu returns the CPU time of Redis so far (INFO cpu).
+func (s redisServer) cpu(ctx context.Context) (time.Duration, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	if err := c.do(ctx, "INFO", "cpu"); err != nil {
+		return 0, err
+	}
+	var sum time.Duration
+	for _, found := range regexp.MustCompile(`(?m)^used_cpu_(?:user|sys):([0-9.]+)`).FindAllSubmatch(c.Fields[0], -1) {
+		seconds, err := strconv.ParseFloat(string(found[1]), 64)
+		if err != nil {
+			return 0, fmt.Errorf("bench: CPU time of Redis: %w", err)
+		}
+		sum += time.Duration(seconds * float64(time.Second))
+	}
+	return sum, nil
+}
+
+// loadScripts gives Redis the script and the function library, and returns the
+// script's name. A library that is there stays.
+func (s redisServer) loadScripts(ctx context.Context) (sha string, err error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer c.close()
+	if err := c.do(ctx, "SCRIPT", "LOAD", scripts.Push()); err != nil {
+		return "", err
+	}
+	sha = string(c.Fields[0])
+	library, _ := scripts.Library()
+	if err := c.do(ctx, "FUNCTION", "LOAD", library); err != nil && !strings.Contains(err.Error(), "already exists") {
+		return "", err
+	}
+	return sha, nil
 }
 
 func (c *redisClient) close() { _ = c.file.Close() }

@@ -70,8 +70,14 @@ func (m *measurement) addLoad(l load, f figures, framesPerWrite float64) {
 		late, hasLate, lateIs = bare, hasBare, writeLimit
 		each, fast = "delivery", of(hasBare, bare, writeLimit, figures.rate)
 	}
-	if m.setting.server.known() && l.beside == 0 {
+	if m.setting.server.known() && l.beside == 0 && l.by == byPublish {
 		m.add(row{Measure: l.name + ": server CPU per " + each, Unit: seconds, Value: f.cpuEach()}.against(of(hasBare, bare, writeLimit, figures.cpuEach)))
+	}
+	if l.kind == single && l.beside == 0 {
+		m.addRedis(l, f)
+	}
+	if l.by != byPublish && f.unheard == 0 && f.n == f.expected { // the pod knows no difference
+		return
 	}
 	if l.rate == 0 {
 		m.add(row{Measure: l.name + ": deliveries", Unit: perSecond, Value: f.rate()}.against(fast))
@@ -93,4 +99,17 @@ func (m *measurement) addLoad(l load, f figures, framesPerWrite float64) {
 	if f.unheard > 0 {
 		m.add(row{Measure: l.name + ": PUBLISHes while Redis had cut the pod off", Value: float64(f.unheard)})
 	}
+}
+
+// addRedis adds what a push cost Redis; of the script and the function beside a plain
+// PUBLISH at the same rate.
+func (m *measurement) addRedis(l load, f figures) {
+	each := f.redisCPU.Seconds() / max(1, float64(f.n))
+	r := row{Measure: l.name + ": Redis CPU per push", Unit: seconds, Value: each}
+	if plain := m.redisEach[l.rate]; l.by != byPublish && plain > 0 {
+		r = r.against(limit{plain, publishLimit})
+	} else if l.by == byPublish {
+		m.redisEach[l.rate] = each
+	}
+	m.add(r)
 }

@@ -85,6 +85,7 @@ type figures struct {
 	unheard  int           // messages that Redis had no subscriber for
 	took     time.Duration // from the first PUBLISH to the last receipt
 	cpu      time.Duration // of the server; 0 where it is not known
+	redisCPU time.Duration // 0 where it was not taken
 }
 
 // cpuEach is the server's CPU time for each receipt, in seconds.

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"net/netip"
 
 	"github.com/pires/go-proxyproto"
@@ -84,7 +85,8 @@ func scanV2(b []byte) (size int, err error) {
 
 // Source returns the address that a header tells, as [Scan] found it. It is not valid
 // where the header tells none (LOCAL, UNKNOWN, an address of another kind): then the
-// connection is the proxy's own. What stands behind the addresses (TLVs) is passed over.
+// connection is the proxy's own. Of what stands behind the addresses (TLVs) a checksum
+// must be right; the rest is passed over.
 func Source(head []byte) (netip.Addr, error) {
 	if tellsNone(head) {
 		return netip.Addr{}, nil
@@ -97,8 +99,48 @@ func Source(head []byte) (netip.Addr, error) {
 	if h.Command.IsLocal() || !ok {
 		return netip.Addr{}, nil
 	}
+	if !sound(head) {
+		return netip.Addr{}, errWrong
+	}
 	source, _ := netip.AddrFromSlice(ip)
 	return source.Unmap(), nil
+}
+
+// sound reports whether what stands behind the addresses of IP is well formed, and the
+// header's checksum, where there is one (PP2_TYPE_CRC32C, section 2.2.4), is right: that
+// of the whole header with zeros in the checksum's place. The library drops what pads, so
+// that it does not say where that is.
+func sound(head []byte) bool {
+	const family, v4, v6, before = 13, 12, 36, 3
+	if head[0] != proxyproto.SIGV2[0] {
+		return true
+	}
+	at := fixedV2 + v4
+	if head[family]>>4 == byte(proxyproto.TCPv6)>>4 {
+		at = fixedV2 + v6
+	}
+	for at < len(head) {
+		if len(head) < at+before {
+			return false
+		}
+		value := at + before
+		next := value + int(binary.BigEndian.Uint16(head[at+1:]))
+		if next > len(head) || head[at] == byte(proxyproto.PP2_TYPE_CRC32C) && !rightSum(head, value, next) {
+			return false
+		}
+		at = next
+	}
+	return true
+}
+
+// rightSum reports whether head[from:to] is the header's checksum.
+func rightSum(head []byte, from, to int) bool {
+	if to-from != crc32.Size {
+		return false
+	}
+	zeroed := bytes.Clone(head)
+	clear(zeroed[from:to])
+	return crc32.Checksum(zeroed, crc32.MakeTable(crc32.Castagnoli)) == binary.BigEndian.Uint32(head[from:])
 }
 
 // tellsNone reports whether a header of version 2 has the family UNSPEC, which the

@@ -49,6 +49,29 @@ func TestSourceIsTheClient(t *testing.T) {
 	}
 }
 
+// The checksum was made by another program.
+func TestAWrongChecksumIsNoHeader(t *testing.T) {
+	const sum, noop = "\xcd\x2b\x2c\x4e", "\x04\x00\x01x"
+	with := func(sum, behind string) []byte {
+		rest := v2[16:] + "\x03\x00" + string(rune(len(sum))) + sum + behind
+		return []byte(sigV2 + "\x21\x11\x00" + string(rune(len(rest))) + rest)
+	}
+	if ip, err := Source(with(sum, noop)); err != nil || ip.String() != "203.0.113.7" {
+		t.Errorf("%v, %v", ip, err)
+	}
+	for name, head := range map[string][]byte{
+		"another sum":     with("\x00"+sum[1:], noop),
+		"a byte changed":  with(sum, "\x04\x00\x01y"),
+		"a short sum":     with(sum[:3], noop),
+		"no sum":          with("", noop),
+		"a cut extension": with(sum, "\x04\x00\x05x"),
+	} {
+		if ip, err := Source(head); err == nil {
+			t.Errorf("%s: %v, no error", name, ip)
+		}
+	}
+}
+
 // FuzzScan holds Scan against the library: where that finds a header, Scan finds its
 // end, and nothing before it is wrong; where Scan finds one, nothing that follows
 // changes it.
