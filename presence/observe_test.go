@@ -117,20 +117,20 @@ func TestAGapIsMoreThanTwoHeartbeats(t *testing.T) {
 
 func TestPodIsSuspectedByTheAgeOfItsScore(t *testing.T) {
 	s := newSky(t)
-	redis := s.now.UnixMilli()
+	var clock redisClock // as ours
 	for age, want := range map[time.Duration]bool{
 		10*time.Second - time.Millisecond: false,
 		10 * time.Second:                  true,
 		-6 * time.Second:                  false,
 		-6*time.Second - time.Millisecond: true,
 	} {
-		s.read(map[string]float64{"b": float64(redis - age.Milliseconds())}, nil)
-		if got := s.o.suspected("b", redis); got != want {
+		s.read(map[string]float64{"b": float64(s.now.Add(-age).UnixMilli())}, nil)
+		if got := s.o.suspected("b", &clock); got != want {
 			t.Errorf("a score %v old: suspected = %v, want %v", age, got, want)
 		}
 	}
 	s.read(nil, map[string]Info{"b": {}})
-	if s.o.suspected("b", redis) || s.o.suspected("c", redis) {
+	if s.o.suspected("b", &clock) || s.o.suspected("c", &clock) {
 		t.Error("what is absent is suspected: it is known to be dead")
 	}
 }
