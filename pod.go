@@ -496,6 +496,13 @@ func policy(name string) conn.Policy {
 func (p *pod) loadFunctions(ctx context.Context) {
 	for failures := 1; ctx.Err() == nil; {
 		m, rest := p.redis.Map(), p.cfg.Presence.Renew
+		if m.Kind == redisconn.Unknown { // there may be more nodes
+			select {
+			case <-ctx.Done():
+			case <-m.Replaced():
+			}
+			continue
+		}
 		loaded, found, err := scripts.LoadFunctions(ctx, functionServers(m)...)
 		why := ""
 		switch {

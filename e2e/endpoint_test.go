@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -10,9 +11,11 @@ import (
 	"pushpod/internal/redistest"
 )
 
-// leadWithin is what the contract gives a pod to follow an address that leads elsewhere,
-// with the settings of quick.
-const leadWithin = 10*time.Second + 500*time.Millisecond + time.Second
+// leadWithin is what the contract gives a pod to follow an address that leads elsewhere.
+func leadWithin(probe, timeout time.Duration) time.Duration { return 10*time.Second + probe + timeout }
+
+// leadQuick is that with the settings of quick.
+var leadQuick = leadWithin(500*time.Millisecond, time.Second)
 
 // copies makes a server a replica of another one, and waits until it is in step.
 func copies(t *testing.T, replica, master *redistest.Server) {
@@ -29,6 +32,19 @@ func copies(t *testing.T, replica, master *redistest.Server) {
 // DNS, a Service, a proxy, a failover by hand.
 func TestThePodFollowsAnAddressThatLeadsElsewhere(t *testing.T) {
 	t.Parallel()
+	followAnAddress(t, quick(), leadQuick)
+}
+
+// TestFaultsAddressesThatLeadElsewhere does so with the settings that pods have by default.
+func TestFaultsAddressesThatLeadElsewhere(t *testing.T) {
+	if os.Getenv("PUSHPOD_FAULTS") == "" {
+		t.Skip("make test-faults runs it")
+	}
+	t.Parallel()
+	followAnAddress(t, settings{"log.format": "json"}, leadWithin(3*time.Second, 3*time.Second))
+}
+
+func followAnAddress(t *testing.T, s settings, within time.Duration) {
 	for name, test := range map[string]struct {
 		before func(t *testing.T, old, young *redistest.Server)
 		then   func(t *testing.T, old, young *redistest.Server) // once it leads to the young one
@@ -54,7 +70,7 @@ func TestThePodFollowsAnAddressThatLeadsElsewhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			old, young := startRedis(t), startRedis(t)
+			old, young := startRedis(t, "--repl-diskless-sync-delay", "0"), startRedis(t, "--repl-diskless-sync-delay", "0")
 			if test.loseID {
 				for _, r := range []*redistest.Server{old, young} {
 					r.CLI("ACL", "SETUSER", podUser, "-info")
@@ -64,7 +80,7 @@ func TestThePodFollowsAnAddressThatLeadsElsewhere(t *testing.T) {
 				test.before(t, old, young)
 			}
 			address := redistest.NewProxy(t, old.Addr())
-			p := startPod(t, old, quick().with("redis.addresses", address.Addr()))
+			p := startPod(t, old, s.with("redis.addresses", address.Addr()))
 			alice, bob := dial(t, p, "alice"), dial(t, p, "bob")
 			if n := luaPush(t, old, "alice", `"before"`); n != 1 {
 				t.Fatalf("push.lua at the old server returned %d, want 1", n)
@@ -77,12 +93,12 @@ func TestThePodFollowsAnAddressThatLeadsElsewhere(t *testing.T) {
 			}
 			led := time.Now()
 			pushes := 0
-			eventually(t, "the pod is subscribed and present at the new server", leadWithin+2*slack, func() (bool, any) {
+			eventually(t, "the pod is subscribed and present at the new server", within+2*slack, func() (bool, any) {
 				pushes++
 				n := luaPush(t, young, "alice", fmt.Sprint(pushes))
 				return n == 1, n
 			})
-			t.Logf("subscribed and present after %v, of %v", time.Since(led).Round(time.Millisecond), leadWithin)
+			t.Logf("subscribed and present after %v, of %v", time.Since(led).Round(time.Millisecond), within)
 			for string(alice.wantFrame("the last push", "message").Data) != fmt.Sprint(pushes) {
 				continue // what came by way of a replica
 			}
@@ -110,7 +126,7 @@ func TestThePodIsNotReadyWhereItsAddressLeadsNowhere(t *testing.T) {
 	p := startPod(t, r, quick().with("redis.addresses", address.Addr()))
 	alice := dial(t, p, "alice")
 	address.Lead("127.0.0.1:1")
-	eventually(t, "the pod is not ready, and says why", leadWithin+2*slack, func() (bool, any) {
+	eventually(t, "the pod is not ready, and says why", leadQuick+2*slack, func() (bool, any) {
 		status, body := p.readyz()
 		return status == http.StatusServiceUnavailable && strings.Contains(body, "endpoint"), body
 	})

@@ -3,8 +3,10 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,7 +46,7 @@ func TestPodsReachRedis(t *testing.T) {
 		},
 		"without INFO": func(t *testing.T) (*redistest.Server, settings) {
 			r := startRedis(t)
-			r.CLI("ACL", "SETUSER", podUser, "-info")
+			r.CLI("ACL", "SETUSER", podUser, "-info", "-ping")
 			return r, quick()
 		},
 		"where HELLO is unknown": func(t *testing.T) (*redistest.Server, settings) {
@@ -105,4 +107,65 @@ func TestAPodWaitsForGoodFilesOfTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.waitReady()
+}
+
+func TestARedisThatIsTooOldIsNamed(t *testing.T) {
+	t.Parallel()
+	r := startRedis(t, "--rename-command", "FUNCTION", "", "--rename-command", "SSUBSCRIBE", "")
+	p := startPod(t, r, quick().with("redis.load_functions", "on"))
+	eventually(t, "readiness warns, and stays", settle, func() (bool, any) {
+		status, body := p.readyz()
+		return status == http.StatusOK && strings.Contains(body, "outdated") && strings.Contains(body, "redis.load_functions") && strings.Contains(body, "has no functions"), body
+	})
+	if n := strings.Count(p.stderr.String(), "has no functions"); n != 1 {
+		t.Errorf("said %d times in the log, want once", n)
+	}
+	if version := regexp.MustCompile(`but (\S+ [0-9.]+) has no functions`).FindString(p.stderr.String()); version == "" {
+		t.Error("the log does not say which Redis that is")
+	}
+	sharded := launchPod(t, r, quick().with("redis.pubsub", "sharded"))
+	eventually(t, "SSUBSCRIBE is named", settle, func() (bool, any) {
+		status, body := sharded.readyz()
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "SSUBSCRIBE"), body
+	})
+}
+
+// What does not fit to the Redis that there is, is named; the pod waits until it does.
+func TestSettingsThatDoNotFitToRedisAreNamed(t *testing.T) {
+	t.Parallel()
+	certs := redistest.NewCerts(t, "redis.test")
+	one, another := startRedis(t), startRedis(t)
+	node := startRedis(t, "--cluster-enabled", "yes")
+	node.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	set := startSentinels(t, redistest.SentinelOptions{Sentinels: 1})
+	for name, c := range map[string]struct {
+		settings settings
+		names    []string
+	}{
+		"a database of a Cluster":  {settings{"redis.addresses": node.Addr(), "redis.db": "3"}, []string{"redis.db", "Cluster"}},
+		"a Sentinel as a Redis":    {settings{"redis.addresses": set.Addrs()[0]}, []string{"redis.sentinel_master"}},
+		"a Redis as a Sentinel":    {settings{"redis.addresses": one.Addr(), "redis.sentinel_master": "main"}, []string{"no Sentinel names the master", one.Addr()}},
+		"several that are one":     {settings{"redis.addresses": one.Addr() + "," + another.Addr()}, []string{"several addresses", "give one"}},
+		"a master of another name": {settings{"redis.addresses": set.Addrs()[0], "redis.sentinel_master": "other"}, []string{"redis.sentinel_master", set.Addrs()[0]}},
+		"TLS where there is none":  {settings{"redis.addresses": one.Addr(), "redis.tls": "on", "redis.tls_ca_file": certs.CA}, []string{"TLS to " + one.Addr()}},
+	} {
+		s := quick()
+		for k, v := range c.settings {
+			s[k] = v
+		}
+		p := launchPod(t, one, s)
+		eventually(t, name+" is named by readiness and log", settle, func() (bool, any) {
+			status, body := p.readyz()
+			log := p.stderr.String()
+			named := status == http.StatusServiceUnavailable
+			for _, text := range c.names {
+				named = named && strings.Contains(body, text) && strings.Contains(log, text)
+			}
+			return named, body + log
+		})
+		if p.hasEnded() {
+			t.Errorf("%s: the pod has ended", name)
+		}
+		p.sigkill()
+	}
 }

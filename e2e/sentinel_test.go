@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -186,11 +188,23 @@ func TestSentinelsFailOverUnderConnections(t *testing.T) {
 	set.AwaitReplica(second)
 	pushes.flows(t, reader, &last)
 	whole("the old master is back", first)
+
+	// Without any Sentinel the pod goes on with the master that it knows, and warns.
+	for _, s := range set.Sentinels {
+		s.Kill()
+	}
+	eventually(t, "the pod warns, and is ready", settle, func() (bool, any) {
+		status, body := p.readyz()
+		return status == http.StatusOK && strings.Contains(body, "no Sentinel names the master"), body
+	})
+	first.CLI("CLIENT", "KILL", "TYPE", "pubsub")
+	pushes.flows(t, reader, &last)
+	whole("without Sentinels", first)
 	pushes.stop()
 	if at := second.CLI("PUBSUB", "NUMSUB", p.channel); at != p.channel+"\n0" {
 		t.Errorf("subscribed at the replica: %s", at)
 	}
-	p.wantMetric("two subscriptions were lost", 2, "pushpod_subscription_gaps_total")
+	p.wantMetric("three subscriptions were lost", 3, "pushpod_subscription_gaps_total")
 }
 
 // TestFaultsSentinelsFailOverUnderACrowd prints how long it takes.

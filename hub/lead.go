@@ -182,8 +182,7 @@ func (l *lead) judge(old, now redisconn.Server, heard int64, err error) (elsewhe
 
 // unreached lists what is wrong with how Redis is reached, if the pod can't work by it.
 func (h *Hub) unreached() (list []Problem) {
-	nodes := h.opts.Redis.Nodes
-	if err := nodes.Err(); err != nil && (redisconn.IsSetting(err) || nodes.Map().Kind == redisconn.Unknown) {
+	if hinders, err := h.notFound(); err != nil && hinders {
 		list = append(list, Problem{"redis", err.Error()})
 	}
 	if err := h.lead.Load(); err != nil {
@@ -195,9 +194,19 @@ func (h *Hub) unreached() (list []Problem) {
 // foreseen lists what is wrong with how Redis is reached, while the pod works: Sentinels
 // that do not answer.
 func (h *Hub) foreseen() (list []Problem) {
-	nodes := h.opts.Redis.Nodes
-	if err := nodes.Err(); err != nil && !redisconn.IsSetting(err) && nodes.Map().Kind != redisconn.Unknown {
+	if hinders, err := h.notFound(); err != nil && !hinders {
 		list = append(list, Problem{"redis", err.Error()})
 	}
 	return list
+}
+
+// notFound says why it is not known what Redis is, or where; nil: it is. It does not hinder
+// a pod that has found it before.
+func (h *Hub) notFound() (hinders bool, err error) {
+	nodes := h.opts.Redis.Nodes
+	if nodes == nil {
+		return false, nil
+	}
+	err = nodes.Err()
+	return redisconn.IsSetting(err) || nodes.Map().Kind == redisconn.Unknown, err
 }

@@ -3,8 +3,6 @@ package hub
 import (
 	"sync"
 	"time"
-
-	"pushpod/redisconn"
 )
 
 // Problem is one reason why the pod is not ready.
@@ -71,9 +69,6 @@ func (s *status) refusing() string {
 // Problems lists why the pod is not ready; none: it is.
 func (h *Hub) Problems() []Problem {
 	list := h.status.problems()
-	if r := h.opts.Redis.Nodes; r != nil && r.Map().Kind == redisconn.Unknown && r.Err() != nil {
-		list = append(list, Problem{"redis", r.Err().Error()})
-	}
 	if err := h.presence.Err(); err != nil {
 		list = append(list, Problem{"presence", err.Error()})
 	}

@@ -14,7 +14,12 @@ const unixPrefix = "unix:"
 // reach makes a connection to an address, be it a socket's, and one of TLS where that
 // is asked for. plain makes the connection to the server.
 func (o Options) reach(ctx context.Context, addr string, plain plainDialer) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout())
+	timeout := o.timeout()
+	if end, ok := ctx.Deadline(); ok {
+		// Whoever is late is named before the caller gives up.
+		timeout = min(timeout, time.Until(end)*9/10)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
 		return plain(ctx, "unix", path)

@@ -165,7 +165,7 @@ func gather(ctx context.Context, answers <-chan vote, n int) (votes []vote, err 
 func (s *sentinels) ask(ctx context.Context, i int, known string) (v vote) {
 	defer func() {
 		if v.err != nil {
-			v.err = fmt.Errorf("Sentinel %s: %w", s.addrs[i], v.err)
+			v.err = fmt.Errorf("ask the Sentinel %s: %w", s.addrs[i], v.err)
 		}
 	}()
 	addr, err := s.clients[i].Do(ctx, "sentinel", "get-master-addr-by-name", s.name).StringSlice()

@@ -128,14 +128,15 @@ func (r *Redis) askOne(ctx context.Context, addr string) (answer, error) {
 	o.Timeout = min(askWithin, o.timeout())
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	e, noInfo := NewEndpoint(o), &r.first.endpoint.noInfo
-	e.noInfo.Store(noInfo.Load())
+	e, first := NewEndpoint(o), r.first.endpoint
+	e.noInfo.Store(first.noInfo.Load())
 	fresh, err := e.Fresh(ctx)
-	noInfo.Store(e.noInfo.Load())
+	first.noInfo.Store(e.noInfo.Load())
 	if err != nil {
-		return answer{}, err
+		return answer{}, whoRefuses(ctx, o, err)
 	}
 	defer fresh.Close()
+	first.last.CompareAndSwap(nil, &fresh.Server)
 	if fresh.Server.Kind != Cluster {
 		return answer{kind: fresh.Server.Kind}, nil
 	}
@@ -155,6 +156,23 @@ func (r *Redis) askOne(ctx context.Context, addr string) (answer, error) {
 	a.epoch, _ = strconv.Atoi(state["cluster_current_epoch"])
 	a.well = state["cluster_state"] == "ok"
 	return a, nil
+}
+
+// whoRefuses names a Sentinel, where it is one that has refused the account of a Redis.
+func whoRefuses(ctx context.Context, o Options, err error) error {
+	if !IsReply(err) {
+		return err
+	}
+	o.Username, o.Password = "", ""
+	nameless, failed := NewEndpoint(o).Fresh(ctx)
+	if failed != nil {
+		return err
+	}
+	defer nameless.Close()
+	if nameless.Server.Kind == Sentinel {
+		return ErrSentinel
+	}
+	return err
 }
 
 var errNotSlots = errors.New("malformed reply to CLUSTER SLOTS")

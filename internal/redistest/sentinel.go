@@ -78,7 +78,7 @@ func StartSentinels(t testing.TB, o SentinelOptions) *Sentinels {
 
 // startServer starts one of the servers, and says to it where others reach it.
 func (set *Sentinels) startServer(i int, o SentinelOptions) *Server {
-	args := append([]string(nil), o.Args...)
+	args := append([]string{"--repl-diskless-sync-delay", "0"}, o.Args...)
 	if o.ServerUser != "" {
 		args = append(args, "--masteruser", o.ServerUser, "--masterauth", o.ServerPassword)
 	}
