@@ -44,10 +44,6 @@ test-faults: tools ## The tests of faults that take minutes
 e2e: tools ## Only the tests of whole pods against a real Redis
 	$(GO) test -race -count=1 -timeout 8m ./e2e/...
 
-.PHONY: test-faults
-test-faults: tools ## The tests of faults that take minutes
-	PUSHPOD_FAULTS=1 $(GO) test -count=1 -run Faults -timeout 20m ./...
-
 .PHONY: cluster
 cluster: tools ## Start a Redis Cluster for trying out, until Ctrl-C: three masters with a replica each (CLUSTER_PORT=7000)
 	@scripts/cluster.sh

@@ -53,8 +53,12 @@ func (o Options) login(ctx context.Context, ask func(context.Context, askable) (
 	o.NoRetry, o.PoolSize = true, 1
 	settings := o.settings().Simple()
 	var last atomic.Pointer[borrowed]
+	dial := dialPlain
+	if o.TLS != nil {
+		dial = dialSocket
+	}
 	settings.Dialer = func(ctx context.Context, _, addr string) (net.Conn, error) {
-		c, err := o.reach(ctx, addr, dialPlain)
+		c, err := o.reach(ctx, addr, dial)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +89,7 @@ func (o Options) login(ctx context.Context, ask func(context.Context, askable) (
 		c.Conn.Close()
 		return nil, Server{}, err
 	}
-	return c.Conn, s, nil
+	return readable(c.Conn), s, nil
 }
 
 // explain names the key of the configuration for which a login was refused.

@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -20,6 +21,8 @@ import (
 type socket struct {
 	*net.TCPConn
 	raw syscall.RawConn
+
+	tryOnly bool // reads do not wait; the reader's
 }
 
 // dialSocket is the plain dialer of clients.
@@ -27,7 +30,7 @@ func dialSocket(ctx context.Context, network, addr string) (net.Conn, error) {
 	c, err := dialPlain(ctx, network, addr)
 	if tcp, ok := c.(*net.TCPConn); ok && err == nil {
 		if raw, err := tcp.SyscallConn(); err == nil {
-			return &socket{tcp, raw}, nil
+			return &socket{TCPConn: tcp, raw: raw}, nil
 		}
 	}
 	return c, err
@@ -40,11 +43,13 @@ func (s *socket) Read(b []byte) (n int, err error) {
 	var failed syscall.Errno
 	err = s.raw.Read(func(fd uintptr) (done bool) {
 		n, failed = rawio.Recv(int(fd), b, unix.MSG_DONTWAIT)
-		return failed != syscall.EAGAIN
+		return failed != syscall.EAGAIN || s.tryOnly
 	})
 	switch {
 	case err != nil:
 		return 0, err
+	case failed == syscall.EAGAIN:
+		return 0, errNothing{}
 	case failed != 0:
 		return 0, os.NewSyscallError("recvfrom", failed)
 	case n == 0:
@@ -115,3 +120,38 @@ func hungUp(c net.Conn) error {
 	}
 	return err
 }
+
+// secured is a connection of TLS that can be asked whether there is something to read.
+type secured struct {
+	*tls.Conn
+	under *socket
+}
+
+// readable makes a connection of TLS one that can be asked, if it can.
+func readable(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		if s, ok := t.NetConn().(*socket); ok {
+			return &secured{t, s}
+		}
+	}
+	return c
+}
+
+// TryRead is Read where there is something; 0: there is nothing yet. Only the reader
+// calls it.
+func (s *secured) TryRead(b []byte) (int, error) {
+	s.under.tryOnly = true
+	n, err := s.Conn.Read(b)
+	s.under.tryOnly = false
+	if _, nothing := err.(errNothing); nothing {
+		err = nil
+	}
+	return n, err
+}
+
+// errNothing says that there is nothing to read. crypto/tls does not take it as the end.
+type errNothing struct{}
+
+func (errNothing) Error() string   { return "nothing to read" }
+func (errNothing) Timeout() bool   { return true }
+func (errNothing) Temporary() bool { return true }

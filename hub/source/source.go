@@ -47,14 +47,31 @@ func New(c net.Conn, spare *atomic.Bool) Source {
 // writeTimeout bounds a write to what can't be asked whether it would wait.
 const writeTimeout = time.Second
 
-// stream is a source that can't tell whether there is something to read.
+// stream is a source that is no socket, and can tell whether there is something to read
+// only where its connection can.
 type stream struct{ conn net.Conn }
 
-func (s stream) Read(b []byte, wait bool) (int, error) {
-	if !wait {
-		return 0, nil
+// tryReader is a connection that can tell: it reads 0 where there is nothing.
+type tryReader interface {
+	TryRead(b []byte) (int, error)
+}
+
+func (s stream) Read(b []byte, wait bool) (n int, err error) {
+	t, can := s.conn.(tryReader)
+	if wait {
+		n, err = s.conn.Read(b)
 	}
-	return s.conn.Read(b)
+	// TLS comes by records, of which each read takes one.
+	for can && err == nil && n < len(b) {
+		k, failed := t.TryRead(b[n:])
+		if n += k; k == 0 {
+			if n == 0 {
+				err = failed
+			}
+			break // what has failed fails again
+		}
+	}
+	return n, err
 }
 
 func (s stream) Write(b []byte) error {
@@ -62,6 +79,7 @@ func (s stream) Write(b []byte) error {
 		return err
 	}
 	_, err := s.conn.Write(b)
+	_ = s.conn.SetWriteDeadline(time.Time{}) // TLS writes by itself, now and then
 	return err
 }
 
