@@ -3,6 +3,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -314,13 +315,20 @@ func (c *Cluster) EndMove(slot int, to *Server) {
 func (c *Cluster) ownerBy(s *Server, slot int) string {
 	c.t.Helper()
 	c.do(s, "PING")
-	ranges, err := c.clients[s].ClusterSlots(context.Background()).Result()
+	shards, err := c.clients[s].ClusterShards(context.Background()).Result()
 	if err != nil {
-		c.t.Fatalf("redistest: slots by %s: %v", s.Addr(), err)
+		c.t.Fatalf("redistest: shards by %s: %v", s.Addr(), err)
 	}
-	for _, r := range ranges {
-		if r.Start <= slot && slot <= r.End {
-			return r.Nodes[0].Addr
+	for _, shard := range shards {
+		for _, r := range shard.Slots {
+			if int(r.Start) > slot || slot > int(r.End) {
+				continue
+			}
+			for _, n := range shard.Nodes {
+				if n.Role == "master" {
+					return net.JoinHostPort(n.IP, strconv.FormatInt(n.Port, 10))
+				}
+			}
 		}
 	}
 	return ""
