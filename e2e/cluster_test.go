@@ -248,3 +248,32 @@ func TestASubscriptionOnAForgottenNodeIsNoticed(t *testing.T) {
 	asProducer(other).Publish(t.Context(), p.channel, `{"all":true,"data":"heard"}`)
 	c.wantMessage("published through the others", `"heard"`)
 }
+
+// A Cluster that wants all slots to be served refuses everybody while a master is away: the pod
+// warns of that before, is then not ready, and still delivers what is published.
+func TestFaultsFullCoverage(t *testing.T) {
+	faults(t)
+	cluster := startRedisCluster(t, 0, "--cluster-require-full-coverage", "yes")
+	s := inCluster(quick(), cluster).with("redis.username", admin, "redis.password", passwordOf(admin)) // CONFIG GET
+	p := startPod(t, cluster.Masters[0], s)
+	eventually(t, "the pod warns", slack, func() (bool, any) {
+		_, body := p.readyz()
+		return strings.Contains(body, "cluster-require-full-coverage"), body
+	})
+	c := dial(t, p, "alice")
+	cluster.Masters[2].Kill()
+	eventually(t, "the others refuse", 20*time.Second, func() (bool, any) {
+		info := cluster.Masters[0].CLI("CLUSTER", "INFO") + cluster.Masters[1].CLI("CLUSTER", "INFO")
+		return strings.Count(info, "cluster_state:fail") == 2, info
+	})
+	p.wantNotReady("a master is away", 20*time.Second)
+	c.check("connections stay")
+	eventually(t, "what is published is delivered", 20*time.Second, func() (bool, any) {
+		err := asProducer(cluster.Masters[0]).Publish(t.Context(), "push:all", `{"all":true,"data":"still"}`).Err()
+		_, heard := c.take(200*time.Millisecond, pings)
+		return heard, err
+	})
+	wantRefusal(t, "nobody new is taken", exchange(t, p.listen, upgradeRequest("/ws?user=bob")), http.StatusServiceUnavailable)
+	cluster.Masters[2].Restart()
+	p.waitReady()
+}

@@ -3,7 +3,6 @@ package redistest
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,16 +179,8 @@ func (c *Cluster) At(slot int) *Server {
 			if len(fields) < 8 || !strings.Contains(fields[2], "myself") || strings.Contains(fields[2], "slave") {
 				continue
 			}
-			for _, r := range fields[8:] {
-				from, to, several := strings.Cut(r, "-")
-				if !several {
-					to = from
-				}
-				low, err1 := strconv.Atoi(from)
-				high, err2 := strconv.Atoi(to)
-				if err1 == nil && err2 == nil && low <= slot && slot <= high {
-					return s
-				}
+			if has(fields[8:], slot) {
+				return s
 			}
 		}
 	}
@@ -314,24 +305,26 @@ func (c *Cluster) EndMove(slot int, to *Server) {
 // ownerBy returns the address of the node that has a slot, as a node says.
 func (c *Cluster) ownerBy(s *Server, slot int) string {
 	c.t.Helper()
-	c.do(s, "PING")
-	shards, err := c.clients[s].ClusterShards(context.Background()).Result()
-	if err != nil {
-		c.t.Fatalf("redistest: shards by %s: %v", s.Addr(), err)
-	}
-	for _, shard := range shards {
-		for _, r := range shard.Slots {
-			if int(r.Start) > slot || slot > int(r.End) {
-				continue
-			}
-			for _, n := range shard.Nodes {
-				if n.Role == "master" {
-					return net.JoinHostPort(n.IP, strconv.FormatInt(n.Port, 10))
-				}
-			}
+	for line := range strings.Lines(c.do(s, "CLUSTER", "NODES")) {
+		if fields := strings.Fields(line); len(fields) > 8 && strings.Contains(fields[2], "master") && has(fields[8:], slot) {
+			addr, _, _ := strings.Cut(fields[1], "@")
+			return addr
 		}
 	}
 	return ""
+}
+
+// has reports whether a slot is among those that CLUSTER NODES names in the end of a line.
+func has(ranges []string, slot int) bool {
+	return slices.ContainsFunc(ranges, func(r string) bool {
+		from, to, several := strings.Cut(r, "-")
+		if !several {
+			to = from
+		}
+		low, err1 := strconv.Atoi(from)
+		high, err2 := strconv.Atoi(to)
+		return err1 == nil && err2 == nil && low <= slot && slot <= high
+	})
 }
 
 // epoch returns the Cluster's epoch as a node knows it.
