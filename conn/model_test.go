@@ -20,7 +20,7 @@ func TestConnectionsDoWhatPlainListsDo(t *testing.T) {
 		steps = 2000
 	}
 	for name, policy := range map[string]Policy{"disconnect": Disconnect, "newest": DropNewest, "oldest": DropOldest} {
-		for limit, conns := range map[int]int{600: 3, 700: 2 * netloop.MaxWrites, 5_000: 3, 40_000: 3} {
+		for limit, conns := range map[int]int{600: 3, 3_000: 2 * netloop.MaxWrites, 8_000: 3, 40_000: 3} {
 			t.Run(fmt.Sprintf("%s/%d", name, limit), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, conns, Settings{QueueBytes: limit, SlowConsumer: policy})
@@ -142,12 +142,13 @@ func (w *world) do() string {
 	return "pushes"
 }
 
-// text is unlike any other, and of a size that matters.
+// text is unlike any other, and of a size that matters; one for each is less than
+// what is queued by itself.
 func (w *world) text() []byte {
 	w.made++
 	size := []int{20, 20, 20, 130, 130, 700, sendq.MaxPrivate + 20, 5000}[w.r.IntN(8)]
 	b := fmt.Appendf(nil, "%d ", w.made)
-	return append(b, bytes.Repeat([]byte{byte('a' + w.made%26)}, w.r.IntN(min(size, 2*w.o.QueueBytes)))...)
+	return append(b, bytes.Repeat([]byte{byte('a' + w.made%26)}, w.r.IntN(min(size, 2*w.o.QueueBytes, batchBytes/2/len(w.conns))))...)
 }
 
 // alone is a frame for one queue; nil: it is too large.
@@ -453,6 +454,9 @@ func (m *modelConn) flush() {
 		took := m.write()
 		if !m.closed {
 			m.ruler.Took(&m.w.pool, took, m.w.clock)
+		}
+		if len(m.frames) == 0 { // nor does the place of one that collapsed
+			m.ruler.DropLate(&m.w.pool, m.w.clock)
 		}
 	}
 }
