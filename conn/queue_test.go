@@ -219,3 +219,24 @@ func TestWhatIsForEveryoneIsInTheBooksOfOneThatIsRefused(t *testing.T) {
 		t.Errorf("%+v", x.s.Stats())
 	}
 }
+
+// What is no message has 16 KiB of memory beside the queue, whatever fills that.
+func TestControlFramesStayWithinTheirOwnBound(t *testing.T) {
+	const limit = 64 << 10
+	x := newFakeServer(t, Options{Settings: Settings{QueueBytes: limit, SlowConsumer: DropNewest}}).open("u")
+	for range limit >> 10 {
+		x.push(strings.Repeat("x", 600)) // which has a block of 1 KiB for itself
+	}
+	for i := 0; x.s.Stats().SlowConsumers == 0; i++ {
+		if took := x.c.out.Memory(); i == 100 || took > limit+controlSlack+blockSlack {
+			t.Fatalf("after %d of them what waits takes %d bytes", i, took)
+		}
+		x.c.Send([]byte(strings.Repeat("y", 900)))
+	}
+	if x.c.state == stateOpen {
+		t.Error("it is still open")
+	}
+}
+
+// blockSlack is what a block may take that was begun within a bound.
+const blockSlack = 1 << 10

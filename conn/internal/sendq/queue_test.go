@@ -404,7 +404,7 @@ func TestAFrameIsNoLargerThanWhatItIsChargedFor(t *testing.T) {
 	}
 	var frames Frames
 	for _, n := range []int{1, 100, 600, 1600, 3500, 36 << 10, 2 << 20} {
-		if f := frames.New(n); f.memory() < n+frameBytes || f.memory() > n*5/4+frameBytes+64 {
+		if f := frames.New(n); f.memory() < n+frameBytes || f.memory() > (n+64)*5/4+frameBytes {
 			t.Errorf("a frame of %d bytes is charged as %d", n, f.memory())
 		}
 	}
