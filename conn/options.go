@@ -74,8 +74,8 @@ type Settings struct {
 	MaxMessage int
 	// QueueBytes bounds the memory that what waits for one connection takes, in
 	// bytes: blocks of 1 KiB, and frames, which count for each connection that they
-	// wait for. One message is taken whatever its size where nothing waits; control
-	// frames and receipts may take 16 KiB beside it.
+	// wait for. One message is taken whatever its size where nothing waits; 16 KiB of
+	// control frames and receipts may wait beside it.
 	QueueBytes int
 	// SlowConsumer is what happens beyond QueueBytes.
 	SlowConsumer Policy
