@@ -151,7 +151,14 @@ func TestAClusterIsAChangeOfConfigurationAlone(t *testing.T) {
 	theirs := usersAt(cluster, lost, 1)[0]
 	others := usersAt(cluster, cluster.Masters[1], 1)[0]
 	lost.Kill()
-	newcomer := dial(t, p, others)
+	var newcomer *client
+	eventually(t, "who is on another one is served", slack, func() (bool, any) { // but for a moment, where the pod was subscribed there
+		c, answer, err := tryDial(t, p.listen, others)
+		if newcomer = c; c == nil {
+			return false, fmt.Sprint(answer, err)
+		}
+		return true, nil
+	})
 	newcomer.check("its node is well")
 	all = append(all, newcomer)
 	for _, c := range all {
@@ -240,4 +247,33 @@ func TestASubscriptionOnAForgottenNodeIsNoticed(t *testing.T) {
 	c.check("its connections stay")
 	asProducer(other).Publish(t.Context(), p.channel, `{"all":true,"data":"heard"}`)
 	c.wantMessage("published through the others", `"heard"`)
+}
+
+// A Cluster that wants all slots to be served refuses everybody while a master is away: the pod
+// warns of that before, is then not ready, and still delivers what is published.
+func TestFaultsFullCoverage(t *testing.T) {
+	faults(t)
+	cluster := startRedisCluster(t, 0, "--cluster-require-full-coverage", "yes")
+	s := inCluster(quick(), cluster).with("redis.username", admin, "redis.password", passwordOf(admin)) // CONFIG GET
+	p := startPod(t, cluster.Masters[0], s)
+	eventually(t, "the pod warns", slack, func() (bool, any) {
+		_, body := p.readyz()
+		return strings.Contains(body, "cluster-require-full-coverage"), body
+	})
+	c := dial(t, p, "alice")
+	cluster.Masters[2].Kill()
+	eventually(t, "the others refuse", 20*time.Second, func() (bool, any) {
+		info := cluster.Masters[0].CLI("CLUSTER", "INFO") + cluster.Masters[1].CLI("CLUSTER", "INFO")
+		return strings.Count(info, "cluster_state:fail") == 2, info
+	})
+	p.wantNotReady("a master is away", 20*time.Second)
+	c.check("connections stay")
+	eventually(t, "what is published is delivered", 20*time.Second, func() (bool, any) {
+		err := asProducer(cluster.Masters[0]).Publish(t.Context(), "push:all", `{"all":true,"data":"still"}`).Err()
+		_, heard := c.take(200*time.Millisecond, pings)
+		return heard, err
+	})
+	wantRefusal(t, "nobody new is taken", exchange(t, p.listen, upgradeRequest("/ws?user=bob")), http.StatusServiceUnavailable)
+	cluster.Masters[2].Restart()
+	p.waitReady()
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -37,9 +36,7 @@ func TestThePodFollowsAnAddressThatLeadsElsewhere(t *testing.T) {
 
 // TestFaultsAddressesThatLeadElsewhere does so with the settings that pods have by default.
 func TestFaultsAddressesThatLeadElsewhere(t *testing.T) {
-	if os.Getenv("PUSHPOD_FAULTS") == "" {
-		t.Skip("make test-faults runs it")
-	}
+	faults(t)
 	t.Parallel()
 	followAnAddress(t, settings{"log.format": "json"}, leadWithin(3*time.Second, 3*time.Second))
 }

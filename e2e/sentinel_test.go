@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -209,9 +208,7 @@ func TestSentinelsFailOverUnderConnections(t *testing.T) {
 
 // TestFaultsSentinelsFailOverUnderACrowd prints how long it takes.
 func TestFaultsSentinelsFailOverUnderACrowd(t *testing.T) {
-	if os.Getenv("PUSHPOD_FAULTS") == "" {
-		t.Skip("make test-faults runs it")
-	}
+	faults(t)
 	n := crowdSize(t)
 	set := startSentinels(t, redistest.SentinelOptions{Proxies: true, DownAfter: time.Second})
 	p := startPod(t, set.Servers[0], bySentinels(settings{"conn.ping": "5m", "presence.ttl": "10m", "log.format": "json"}, set))

@@ -44,5 +44,6 @@
 //	uplink.go        from a client to the stream, which has a bound (streamcap.go)
 //	registry.go      all sessions, by UUID and by user (table.go)
 //	status.go        why the pod is not ready
+//	eviction.go, coverage.go  what it warns of
 //	stats.go         what has been counted
 package hub

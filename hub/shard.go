@@ -143,9 +143,10 @@ func (h *Hub) proveShard(ctx context.Context, s *subscriber, node *redisconn.Nod
 		return errNotConfirmed
 	}
 	h.status.update(func(s *status) { s.shard = shardStatus{subscribed: true} })
+	known := r.Map().Replaced() // a map from before may not know yet what the node has said
 	for ctx.Err() == nil {
 		m, asked := r.Map(), time.Now()
-		if m.Of(own) != node {
+		if m.Replaced() != known && m.Of(own) != node {
 			return errSlotMoved
 		}
 		err := h.publishToShard(ctx, own, `{"probe":"`+h.instance+`"}`)

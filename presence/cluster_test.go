@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,6 +76,7 @@ func TestPresenceInACluster(t *testing.T) {
 		{"a batch meets MOVED before the map is known", unknownClusterIsFollowed},
 		{"what speaks against entries", groundsInACluster},
 		{"a slot is being moved", slotIsBeingMoved},
+		{"nothing is overtaken", nothingIsOvertaken},
 		{"lives while slots move", livesWhileSlotsMove},
 		{"pods know each other", podsInACluster},
 		{"a master hangs", masterHangs},
@@ -416,4 +418,81 @@ func masterHangs(t *testing.T, w *clusterWorld) {
 	w.cluster.WaitWell()
 	eventually(t, "its users are served again", func() error { return s.register(entry(theirs[0])).Err })
 	s.idle()
+}
+
+// While a batch is under way at a node, a slot that it is about moves to another one. What
+// waits for the slot goes on there at once; but nothing of a UUID that is in flight, lest its
+// HSET come behind its HDEL.
+func nothingIsOvertaken(t *testing.T, w *clusterWorld) {
+	eventually(t, "the map is known", func() error {
+		if w.redis.Map().Kind != redisconn.Cluster {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	s := w.store("g:1", nil)
+	const first, second = "hasty}1", "hasty}2" // of one slot
+	key := w.keys.User(first)
+	slot := w.cluster.Slot(key)
+	from := w.cluster.At(slot)
+	to := w.cluster.Masters[(slices.Index(w.cluster.Masters, from)+1)%3]
+	held, goOn := make(chan bool, 1), make(chan bool)
+	var once sync.Once
+	release := sync.OnceFunc(func() { close(goOn) })
+	defer release()
+	w.redis.Map().Of(key).Client().AddHook(hook(func(cmds []redis.Cmder, send func() error) error {
+		if carry(cmds, "hset") && slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return strings.Contains(fmt.Sprint(deref(c.Args())), key) }) {
+			once.Do(func() { held <- true; <-goOn })
+		}
+		return send()
+	}))
+	s.mustRegister(entry("somebody else"))
+	a, b := entry(first), entry(second)
+	registered, removed := make(chan presence.Registered, 1), make(chan error, 1)
+	if err := s.Register(a, func(r presence.Registered) { registered <- r }); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the batch", held)
+	waiting := make(chan presence.Registered, 1)
+	if err := s.Register(b, func(r presence.Registered) { waiting <- r }); err != nil {
+		t.Fatal(err)
+	}
+	before := w.redis.Map()
+	w.cluster.Move(slot, to)
+	w.redis.Refresh()
+	wait(t, "another map", before.Replaced())
+	if r := wait(t, "who waited for the slot", waiting); r.Err != nil {
+		t.Error(r.Err)
+	}
+	if err := s.Unregister(a, func(err error) { removed <- err }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-removed:
+		t.Error("the removal did not wait for the registration in flight")
+	case <-time.After(200 * time.Millisecond):
+	}
+	release()
+	if r := wait(t, "the registration", registered); r.Err != nil {
+		t.Error(r.Err)
+	}
+	if err := wait(t, "the removal", removed); err != nil {
+		t.Error(err)
+	}
+	s.idle()
+	w.want("removed", first, s.channel)
+	w.want("registered", second, s.channel, b)
+	w.onlyAt(key)
+	w.cluster.Move(slot, from)
+}
+
+// deref returns arguments as they are when they are sent.
+func deref(args []any) (list []any) {
+	for _, a := range args {
+		if p, ok := a.(*string); ok {
+			a = *p
+		}
+		list = append(list, a)
+	}
+	return list
 }

@@ -60,6 +60,12 @@ func isUnknownCommand(err error) bool {
 	return strings.Contains(text, "unknown command") || strings.Contains(text, "unsupported command")
 }
 
+// isPlainError reports whether Redis sent an error of no kind of its own (ERR).
+// redis.HasErrorPrefix can't tell: it takes ERR off before it compares.
+func isPlainError(err error) bool {
+	return redisconn.IsReply(err) && strings.HasPrefix(err.Error(), "ERR ")
+}
+
 // isNotSent reports whether the commands certainly never left: no connection
 // could be made or had.
 func isNotSent(err error) bool {

@@ -38,7 +38,7 @@ func (n *node) probeExpiry(ctx context.Context) error {
 	}
 	n.expiry.dials = n.server.Dials() // one for the probe itself counts as probed
 	switch {
-	case isUnknownCommand(err), redis.HasErrorPrefix(err, "ERR"),
+	case isUnknownCommand(err), isPlainError(err),
 		redis.HasErrorPrefix(err, "NOPERM"), redis.HasErrorPrefix(err, "NOAUTH"):
 		n.setExpiry(expiryKey)
 	default: // it is known, even where it is refused for now

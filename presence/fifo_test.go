@@ -38,3 +38,37 @@ func TestFifoKeepsItsOrder(t *testing.T) {
 		}
 	}
 }
+
+// What has been taken can be collected, and the buffer does not outgrow what waits.
+func TestFifoHoldsOnToNothingThatWasTaken(t *testing.T) {
+	var f fifo[*int]
+	check := func() {
+		t.Helper()
+		for i, v := range f.buf[:cap(f.buf)] {
+			if (v != nil) != (i >= f.head && i < len(f.buf)) {
+				t.Fatalf("%v at %d; what waits is at %d to %d", v, i, f.head, len(f.buf))
+			}
+		}
+	}
+	const waiting = 5000
+	for range waiting {
+		f.push(new(int))
+	}
+	for i := range 10 * waiting {
+		f.pop()
+		f.push(new(int))
+		if i%1000 == 0 {
+			check()
+		}
+	}
+	if n := len(f.buf); n > 2*waiting+1 {
+		t.Errorf("a buffer of %d for %d that wait", n, waiting)
+	}
+	for f.len() > 0 {
+		f.pop()
+	}
+	check()
+	if n := cap(f.buf); n > 0 {
+		t.Errorf("a buffer of %d for none that wait", n)
+	}
+}

@@ -15,7 +15,7 @@ func within(t *testing.T, what string, wait, most, more time.Duration) {
 }
 
 func TestWaitsOfALinkDoubleWithItsFailures(t *testing.T) {
-	const now, pause = time.Hour, firstBackoff / 2
+	const now, pause = time.Minute, firstBackoff / 2
 	var l link
 	for i, most := range []time.Duration{0, firstBackoff, 2 * firstBackoff, 4 * firstBackoff} {
 		l.failed(now, false)
@@ -25,8 +25,8 @@ func TestWaitsOfALinkDoubleWithItsFailures(t *testing.T) {
 		}
 	}
 	l.answered(now)
-	if l.until > now || l.mendAt > now || l.leaveAt > now {
-		t.Errorf("after an answer it waits: %+v", l)
+	if l.failures != 0 || l.until > now || l.mendAt > now || l.leaveAt > now {
+		t.Errorf("after an answer: %+v", l)
 	}
 	for _, most := range []time.Duration{firstBackoff, 2 * firstBackoff, 4 * firstBackoff} {
 		l.refused(now)
@@ -38,8 +38,30 @@ func TestWaitsOfALinkDoubleWithItsFailures(t *testing.T) {
 		}
 	}
 	l.mended()
+	if l.mendAt > now || l.leaveAt > now {
+		t.Errorf("after a success it waits: %+v", l)
+	}
 	l.refused(now)
+	l.refusedRemoval(now)
 	within(t, "the first refusal after a success", l.mendAt-now, firstBackoff, pause)
+	within(t, "the first refused removal after a success", l.leaveAt-now, firstBackoff, pause)
+	before := l
+	if l.answered(now); l.mendAt != before.mendAt || l.leaveAt != before.leaveAt {
+		t.Error("an answer ends the wait after a refusal")
+	}
+	l.failed(now, false)
+	l.answered(now)
+	if l.failed(now, false); l.failures != 1 {
+		t.Errorf("the first failure after an answer is number %d", l.failures)
+	}
+	for range 50 {
+		l.failed(now, false)
+		l.refused(now)
+		l.refusedRemoval(now)
+	}
+	within(t, "many failures", l.until-now, lastBackoff, 0)
+	within(t, "many refusals", l.mendAt-now, lastBackoff, pause)
+	within(t, "many refused removals", l.leaveAt-now, lastBackoff, pause)
 }
 
 func TestRemovalsInDoubtAreNotedUntilTheLinkHasBeenGoodForAWhile(t *testing.T) {

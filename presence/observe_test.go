@@ -77,6 +77,77 @@ func TestPodIsDeadWhenItsScoreIsAbsent(t *testing.T) {
 	s.want("and still since then, for less than a lease", "b", false)
 }
 
+func TestScoreThatWasAbsentIsWatchedAnew(t *testing.T) {
+	s := newSky(t)
+	s.beats(9*time.Second, still)
+	s.read(nil, map[string]Info{"b": {}})
+	s.want("only its description is left", "b", true)
+	s.now = s.now.Add(3 * time.Second)
+	s.read(still(), nil)
+	s.o.beat(s.now)
+	s.want("back, with the score that it had", "b", false)
+	s.beats(9*time.Second, still)
+	s.want("and still for less than a lease", "b", false)
+	s.now = s.now.Add(time.Second)
+	s.read(still(), nil)
+	s.want("and still for exactly a lease", "b", true)
+}
+
+func TestAGapIsMoreThanTwoHeartbeats(t *testing.T) {
+	s := newSky(t)
+	if away := s.o.beat(s.now); away != 0 {
+		t.Errorf("away for %v before the first heartbeat", away)
+	}
+	s.read(still(), nil)
+	for _, c := range []struct {
+		after time.Duration
+		dead  bool
+	}{{6 * time.Second, false}, {6 * time.Second, true}, {6*time.Second + 1, false}} {
+		s.now = s.now.Add(c.after)
+		s.read(still(), nil)
+		if got, want := s.o.trusted(s.now), c.after <= s.o.maxGap; got != want {
+			t.Errorf("%v after a heartbeat: trusted = %v, want %v", c.after, got, want)
+		}
+		if away := s.o.beat(s.now); away != c.after {
+			t.Errorf("away for %v, want %v", away, c.after)
+		}
+		s.want("after "+c.after.String(), "b", c.dead)
+	}
+}
+
+func TestPodIsSuspectedByTheAgeOfItsScore(t *testing.T) {
+	s := newSky(t)
+	var clock redisClock // as ours
+	for age, want := range map[time.Duration]bool{
+		10*time.Second - time.Millisecond: false,
+		10 * time.Second:                  true,
+		-6 * time.Second:                  false,
+		-6*time.Second - time.Millisecond: true,
+	} {
+		s.read(map[string]float64{"b": float64(s.now.Add(-age).UnixMilli())}, nil)
+		if got := s.o.suspected("b", &clock); got != want {
+			t.Errorf("a score %v old: suspected = %v, want %v", age, got, want)
+		}
+	}
+	s.read(nil, map[string]Info{"b": {}})
+	if s.o.suspected("b", &clock) || s.o.suspected("c", &clock) {
+		t.Error("what is absent is suspected: it is known to be dead")
+	}
+}
+
+func TestReadingIsFreshForAWhile(t *testing.T) {
+	s := newSky(t)
+	s.read(still(), nil)
+	for after, want := range map[time.Duration]bool{0: true, time.Second - 1: true, time.Second: false, time.Hour: false} {
+		if got := s.o.fresh("b", s.now.Add(after), time.Second); got != want {
+			t.Errorf("after %v: fresh = %v, want %v", after, got, want)
+		}
+	}
+	if s.o.fresh("c", s.now, time.Second) {
+		t.Error("what was never read is fresh")
+	}
+}
+
 func TestScoreThatGoesBackIsAHeartbeat(t *testing.T) {
 	s := newSky(t)
 	score := 1e12
@@ -162,6 +233,9 @@ func TestPodsLongDeadAreForgettable(t *testing.T) {
 	got := s.o.forgettable(s.now, time.Minute, 8)
 	if len(got) != 2 || got["b"] == nil || *got["b"] != 1 || got["gone"] != nil {
 		t.Fatalf("forgettable: %v, want b with its score, and gone without", got)
+	}
+	if got := s.o.forgettable(s.now, time.Minute, 1); len(got) != 1 {
+		t.Fatalf("forgettable: %v, want one at most", got)
 	}
 	s.read(nil, nil)
 	if len(s.o.pods) != 0 {
@@ -259,18 +333,45 @@ func TestClaimTakesWhatStoodStillForALease(t *testing.T) {
 	}
 }
 
+// Redis may answer with errors for days.
+func TestClaimRemembersItsLastWrites(t *testing.T) {
+	c := claim{lease: time.Hour}
+	const writes = 3 * claimKept
+	for i := range writes {
+		c.write(float64(i))
+	}
+	if len(c.mine) != claimKept {
+		t.Errorf("%d are remembered, want %d", len(c.mine), claimKept)
+	}
+	for score, want := range map[float64]bool{writes - 1: true, writes - claimKept: true, writes - claimKept - 1: false, 0: false} {
+		c := c
+		if own, _ := c.look(score, time.Unix(1e9, 0)); own != want {
+			t.Errorf("score %v of %d is one's own: %v, want %v", score, writes, own, want)
+		}
+	}
+}
+
 func TestRedisClockFollowsJumpsAndIgnoresSlowAnswers(t *testing.T) {
 	var c redisClock
 	at := time.Unix(1e9, 0)
 	if got := c.now(at); got != at.UnixMicro() {
 		t.Fatalf("unmeasured: %d", got)
 	}
+	if c.measure(at.UnixMicro(), at, at); !c.known {
+		t.Error("a clock that agrees with ours is not taken for measured")
+	}
 	c.measure(5_000_000, at, at.Add(2*time.Millisecond))
 	at = at.Add(2 * time.Millisecond)
 	if got := c.now(at); got != 5_001_000 {
 		t.Fatalf("measured: %d, want the middle of the round trip", got)
 	}
-	// A slow answer that agrees changes nothing.
+	// A slow answer that agrees changes nothing, at either end of what it leaves open.
+	for _, ahead := range []int64{0, 1000} {
+		c.measure(5_001_000-ahead, at.Add(-time.Millisecond), at)
+		if got := c.now(at); got != 5_001_000 {
+			t.Errorf("after a measurement that says %d to %d: %d", 5_001_000-ahead, 5_002_000-ahead, got)
+		}
+	}
 	c.measure(7_000_000, at.Add(time.Second), at.Add(3*time.Second))
 	if got := c.now(at.Add(3 * time.Second)); got != 8_001_000 {
 		t.Fatalf("after a slow answer: %d", got)

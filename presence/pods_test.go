@@ -195,6 +195,9 @@ func TestClaimWaitsForALeaseAfterALookThatFailed(t *testing.T) {
 	if failed.IsZero() {
 		t.Fatal("no look failed")
 	}
+	if looks > 200 {
+		t.Errorf("%d looks within a few leases: there is no pause between them", looks)
+	}
 	if took := time.Since(failed); took < 500*time.Millisecond {
 		t.Errorf("taken %v after a look that failed, before a lease was over", took)
 	}

@@ -179,16 +179,8 @@ func (c *Cluster) At(slot int) *Server {
 			if len(fields) < 8 || !strings.Contains(fields[2], "myself") || strings.Contains(fields[2], "slave") {
 				continue
 			}
-			for _, r := range fields[8:] {
-				from, to, several := strings.Cut(r, "-")
-				if !several {
-					to = from
-				}
-				low, err1 := strconv.Atoi(from)
-				high, err2 := strconv.Atoi(to)
-				if err1 == nil && err2 == nil && low <= slot && slot <= high {
-					return s
-				}
+			if has(fields[8:], slot) {
+				return s
 			}
 		}
 	}
@@ -313,17 +305,26 @@ func (c *Cluster) EndMove(slot int, to *Server) {
 // ownerBy returns the address of the node that has a slot, as a node says.
 func (c *Cluster) ownerBy(s *Server, slot int) string {
 	c.t.Helper()
-	c.do(s, "PING")
-	ranges, err := c.clients[s].ClusterSlots(context.Background()).Result()
-	if err != nil {
-		c.t.Fatalf("redistest: slots by %s: %v", s.Addr(), err)
-	}
-	for _, r := range ranges {
-		if r.Start <= slot && slot <= r.End {
-			return r.Nodes[0].Addr
+	for line := range strings.Lines(c.do(s, "CLUSTER", "NODES")) {
+		if fields := strings.Fields(line); len(fields) > 8 && strings.Contains(fields[2], "master") && has(fields[8:], slot) {
+			addr, _, _ := strings.Cut(fields[1], "@")
+			return addr
 		}
 	}
 	return ""
+}
+
+// has reports whether a slot is among those that CLUSTER NODES names in the end of a line.
+func has(ranges []string, slot int) bool {
+	return slices.ContainsFunc(ranges, func(r string) bool {
+		from, to, several := strings.Cut(r, "-")
+		if !several {
+			to = from
+		}
+		low, err1 := strconv.Atoi(from)
+		high, err2 := strconv.Atoi(to)
+		return err1 == nil && err2 == nil && low <= slot && slot <= high
+	})
 }
 
 // epoch returns the Cluster's epoch as a node knows it.
