@@ -95,6 +95,7 @@ func (h *Hub) follow(ctx context.Context, s *subscriber, at place) error {
 		case ctx.Err() != nil:
 			return nil
 		case elsewhere:
+			h.opts.Redis.Nodes.Refresh() // it may be a Cluster
 			return errElsewhere
 		case err != nil:
 			failures++

@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -103,5 +104,31 @@ func TestAFreshConnectionNeedsALogin(t *testing.T) {
 			f.Close()
 		}
 		e.Close()
+	}
+}
+
+// An ACL logs each command that it refuses.
+func TestInfoThatIsRefusedIsNotAskedForAgain(t *testing.T) {
+	s := redistest.Start(t)
+	e := NewEndpoint(allowing(t, s, "u", "ping"))
+	defer e.Close()
+	for range 3 {
+		c, server, err := e.Dial(soon(t))
+		if err != nil || server.ID != "" || server.Role != Master {
+			t.Fatal(server, err)
+		}
+		c.Close()
+		f, err := e.Fresh(soon(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	stats := s.CLI("INFO", "commandstats")
+	if !regexp.MustCompile(`cmdstat_info:calls=[01],.*rejected_calls=1,`).MatchString(stats) {
+		t.Error(stats)
+	}
+	if refused := s.CLI("ACL", "LOG"); strings.Contains(refused, "cluster") || strings.Contains(refused, "role") {
+		t.Error("asked for more than is needed: ", refused)
 	}
 }
