@@ -206,7 +206,7 @@ func keys() []key {
 		newKey("conn.max_message", "64KiB", func(c *Config) *Size { return &c.Conn.MaxMessage }, size(125, 16*mib),
 			"Largest message that a client may send. A larger one closes the connection with 1009."),
 		newKey("conn.queue_bytes", "256KiB", func(c *Config) *Size { return &c.Conn.QueueBytes }, size(kib, gib),
-			"Size of a connection's send queue, for clients that read more slowly than messages come. A larger message is still sent if the queue is empty."),
+			"Memory that a connection's send queue may take, for clients that read more slowly than messages come. A message takes more than its bytes: see docs/performance.md. A larger message is still sent if the queue is empty."),
 		newKey("conn.slow_consumer", "disconnect", func(c *Config) *string { return &c.Conn.SlowConsumer }, oneOf([]string{"disconnect", "drop_newest", "drop_oldest"}, nil),
 			"What happens when a send queue is full: disconnect (close with 1013; the client may reconnect), drop_newest (drop the new message), drop_oldest (drop the oldest messages in the queue)."),
 		newKey("conn.ping", "25s", func(c *Config) *time.Duration { return &c.Conn.Ping }, duration(time.Second, time.Hour, false),

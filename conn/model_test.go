@@ -20,7 +20,7 @@ func TestConnectionsDoWhatPlainListsDo(t *testing.T) {
 		steps = 2000
 	}
 	for name, policy := range map[string]Policy{"disconnect": Disconnect, "newest": DropNewest, "oldest": DropOldest} {
-		for limit, conns := range map[int]int{600: 3, 700: 2 * netloop.MaxWrites, 5_000: 3, 40_000: 3} {
+		for limit, conns := range map[int]int{600: 3, 3_000: 2 * netloop.MaxWrites, 8_000: 3, 40_000: 3} {
 			t.Run(fmt.Sprintf("%s/%d", name, limit), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, conns, Settings{QueueBytes: limit, SlowConsumer: policy})
@@ -44,6 +44,7 @@ type world struct {
 	conns []*modelConn
 	sent  []func() // what is sent and not flushed yet
 	size  int      // of that, in bytes
+	pool  sendq.Pool
 }
 
 // modelConn is one connection: the real one, and what the model has of it.
@@ -52,6 +53,7 @@ type modelConn struct {
 	x      *fakeSocket
 	frames []modelFrame // that wait
 	begun  bool         // the first of them is
+	ruler  *sendq.Queue // the same ones: it tells what they take, and nothing else
 	unseen []modelFrame // messages for everyone that it has not been given
 
 	room                        int
@@ -65,6 +67,7 @@ type modelFrame struct {
 	expires         int64
 	collapse        string
 	closes, control bool
+	frame           *sendq.Frame // for the ruler
 }
 
 func newWorld(t *testing.T, conns int, o Settings) *world {
@@ -78,7 +81,7 @@ func newWorld(t *testing.T, conns int, o Settings) *world {
 
 func (w *world) connection() *modelConn {
 	w.made++
-	return &modelConn{w: w, x: w.open(fmt.Sprint("u", w.made))}
+	return &modelConn{w: w, x: w.open(fmt.Sprint("u", w.made)), ruler: w.pool.Queue()}
 }
 
 // do does one thing at random, to the connections and to the model.
@@ -103,7 +106,7 @@ func (w *world) do() string {
 	case p < 640:
 		text := w.text()
 		m.x.c.Send(text)
-		m.control(modelFrame{bytes: textOf(string(text)), control: true})
+		m.control(controlFrame(textOf(string(text))))
 		return "no message"
 	case p < 800:
 		w.flush()
@@ -119,7 +122,7 @@ func (w *world) do() string {
 		return "time"
 	case p < 980:
 		m.x.c.Close(4100, "bye")
-		m.close(modelFrame{bytes: closeOf(4100, "bye"), control: true})
+		m.close(controlFrame(closeOf(4100, "bye")))
 		return "a close"
 	case p < 985 && !m.closed:
 		m.x.arrive(string(closeFrame(wire.CodeNormal, "")))
@@ -139,12 +142,32 @@ func (w *world) do() string {
 	return "pushes"
 }
 
-// text is unlike any other, and of a size that matters.
+// text is unlike any other, and of a size that matters; one for each is less than
+// what is queued by itself.
 func (w *world) text() []byte {
 	w.made++
 	size := []int{20, 20, 20, 130, 130, 700, sendq.MaxPrivate + 20, 5000}[w.r.IntN(8)]
 	b := fmt.Appendf(nil, "%d ", w.made)
-	return append(b, bytes.Repeat([]byte{byte('a' + w.made%26)}, w.r.IntN(min(size, 2*w.o.QueueBytes)))...)
+	return append(b, bytes.Repeat([]byte{byte('a' + w.made%26)}, w.r.IntN(min(size, 2*w.o.QueueBytes, batchBytes/2/len(w.conns))))...)
+}
+
+// alone is a frame for one queue; nil: it is too large.
+func alone(b []byte) *sendq.Frame {
+	if len(b) > sendq.MaxPrivate {
+		return nil
+	}
+	f := sendq.NewFrame(b)
+	f.Alone = true
+	return f
+}
+
+func controlFrame(b []byte) modelFrame {
+	f := alone(b)
+	if f == nil {
+		f = sendq.NewFrame(bytes.Clone(b))
+	}
+	f.Control = true
+	return modelFrame{bytes: b, control: true, frame: f}
 }
 
 func (w *world) plain(m *modelConn) {
@@ -153,7 +176,11 @@ func (w *world) plain(m *modelConn) {
 		cut := w.r.IntN(len(text))
 		w.d.Plain(m.x.c, w.clock, text[:cut], text[cut:])
 		w.size += len(text)
-		w.sent = append(w.sent, func() { m.send(modelFrame{bytes: textOf(string(text))}) })
+		f := modelFrame{bytes: textOf(string(text))}
+		if f.frame = alone(f.bytes); f.frame == nil {
+			f.frame = w.d.Frame(Push{}, text)
+		}
+		w.sent = append(w.sent, func() { m.send(f) })
 	}
 }
 
@@ -170,7 +197,7 @@ func (w *world) shared(all bool) {
 		p.Close, p.CloseCode, p.Reason = true, 4500, "go"
 		f.bytes = append(f.bytes, closeOf(4500, "go")...)
 	}
-	f.expires, f.collapse, f.closes = p.Expires, p.Collapse, p.Close
+	f.expires, f.collapse, f.closes, f.frame = p.Expires, p.Collapse, p.Close, w.d.Frame(p, text)
 	if all {
 		send(w.d, p, text)
 		w.sent = append(w.sent, func() {
@@ -245,9 +272,14 @@ func (m *modelConn) update(special bool) {
 		return
 	}
 	m.frames, m.unseen = m.unseen, nil
-	if m.flush(); len(m.frames) > 1 {
-		rest := m.frames[1:]
+	m.write() // which the ruler has nothing of
+	if len(m.frames) > 0 {
+		first, rest := m.frames[0], m.frames[1:]
 		m.frames = m.frames[:1:1]
+		m.measure(first)
+		if m.begun {
+			m.ruler.Began(&m.w.pool, len(first.frame.Bytes)-len(first.bytes))
+		}
 		for _, f := range rest {
 			m.admit(f)
 		}
@@ -269,7 +301,18 @@ func (m *modelConn) admit(f modelFrame) {
 	case !m.hasRoom(f) && !m.overflow(f):
 		return
 	}
+	m.add(f)
+}
+
+// add adds a frame behind all others.
+func (m *modelConn) add(f modelFrame) {
 	m.frames = append(m.frames, f)
+	m.measure(f)
+}
+
+func (m *modelConn) measure(f modelFrame) {
+	f.frame.Retain()
+	m.ruler.Push(&m.w.pool, f.frame)
 }
 
 func (m *modelConn) collapse(f modelFrame) bool {
@@ -278,7 +321,8 @@ func (m *modelConn) collapse(f modelFrame) bool {
 			continue
 		}
 		m.fate(old, sendq.Collapsed)
-		if grows := len(f.bytes) - len(old.bytes); f.closes || grows > 0 && m.waiting()+grows > m.w.o.QueueBytes {
+		f.frame.Retain()
+		if !m.ruler.Collapse(&m.w.pool, f.frame, m.w.o.QueueBytes) {
 			m.frames = slices.Delete(m.frames, i, i+1) // nothing may come behind a close
 			return false
 		}
@@ -289,8 +333,7 @@ func (m *modelConn) collapse(f modelFrame) bool {
 }
 
 func (m *modelConn) fits(f modelFrame) bool {
-	n := m.waiting()
-	return n == 0 || n+len(f.bytes) <= m.w.o.QueueBytes
+	return m.ruler.FitsFrame(f.frame, m.w.o.QueueBytes)
 }
 
 func (m *modelConn) hasRoom(f modelFrame) bool {
@@ -322,6 +365,7 @@ func (m *modelConn) overflow(f modelFrame) bool {
 
 // drop drops the oldest message that is not begun.
 func (m *modelConn) drop(fate sendq.Fate) bool {
+	m.ruler.DropOldest(&m.w.pool)
 	for i, f := range m.frames {
 		if !f.control && (i > 0 || !m.begun) {
 			m.fate(f, fate)
@@ -344,7 +388,7 @@ func (m *modelConn) tooSlow() {
 	m.w.slow++
 	m.dropMessages()
 	m.closing = true
-	m.frames = append(m.frames, modelFrame{bytes: closeOf(wire.CodeTryAgain, "retry_ms=????"), control: true})
+	m.add(controlFrame(closeOf(wire.CodeTryAgain, "retry_ms=????")))
 }
 
 func (m *modelConn) control(f modelFrame) {
@@ -355,7 +399,7 @@ func (m *modelConn) control(f modelFrame) {
 				n += len(waits.bytes)
 			}
 		}
-		return n > controlSlack && m.waiting()+len(f.bytes) > m.w.o.QueueBytes+controlSlack
+		return n > controlSlack && m.ruler.Memory()+len(f.bytes) > m.w.o.QueueBytes+controlSlack
 	}
 	if tooMuch() {
 		m.flush()
@@ -365,7 +409,7 @@ func (m *modelConn) control(f modelFrame) {
 	case tooMuch():
 		m.tooSlow()
 	default:
-		m.frames = append(m.frames, f)
+		m.add(f)
 	}
 	m.flush()
 }
@@ -373,7 +417,7 @@ func (m *modelConn) control(f modelFrame) {
 func (m *modelConn) close(f modelFrame) {
 	if m.open() {
 		m.closing = true
-		m.frames = append(m.frames, f)
+		m.add(f)
 		m.flush()
 	}
 }
@@ -382,7 +426,7 @@ func (m *modelConn) peerClose() {
 	m.peerClosed = true
 	if m.open() {
 		m.dropMessages()
-		m.close(modelFrame{bytes: closeOf(wire.CodeNormal, ""), control: true})
+		m.close(controlFrame(closeOf(wire.CodeNormal, "")))
 	}
 	m.flush()
 }
@@ -392,6 +436,7 @@ func (m *modelConn) end() {
 		m.fate(f, sendq.Closed)
 	}
 	m.frames, m.unseen, m.closed = nil, nil, true
+	m.ruler.Clear(&m.w.pool, sendq.Closed)
 }
 
 func (m *modelConn) give(n int) {
@@ -404,23 +449,40 @@ func (m *modelConn) give(n int) {
 
 // flush writes what the socket takes.
 func (m *modelConn) flush() {
+	if !m.blocked && !m.closed {
+		m.ruler.DropLate(&m.w.pool, m.w.clock)
+		took := m.write()
+		if !m.closed {
+			m.ruler.Took(&m.w.pool, took, m.w.clock)
+		}
+		if len(m.frames) == 0 { // nor does the place of one that collapsed
+			m.ruler.DropLate(&m.w.pool, m.w.clock)
+		}
+	}
+}
+
+func (m *modelConn) write() (took int) {
 	for !m.blocked && len(m.frames) > 0 && !m.closed {
 		f := &m.frames[0]
 		if !m.begun && f.expires != 0 && f.expires < m.w.clock {
 			m.fate(*f, sendq.Expired)
 			m.frames = m.frames[1:]
+			m.ruler.Took(&m.w.pool, took, m.w.clock)
+			took = 0
+			m.ruler.DropLate(&m.w.pool, m.w.clock)
 			continue
 		}
 		if m.broken {
 			m.end()
-			return
+			return 0
 		}
 		n := min(len(f.bytes), m.room)
 		m.room -= n
+		took += n
 		m.got = append(m.got, f.bytes[:n]...)
 		if n < len(f.bytes) {
 			f.bytes, m.begun, m.blocked = f.bytes[n:], m.begun || n > 0, true
-			return
+			return took
 		}
 		m.fate(*f, sendq.Written)
 		m.frames, m.begun = m.frames[1:], false
@@ -428,6 +490,7 @@ func (m *modelConn) flush() {
 	if m.closing && m.peerClosed && len(m.frames) == 0 && !m.closed {
 		m.end()
 	}
+	return took
 }
 
 // compare holds the connections and the books against the model.
@@ -445,6 +508,13 @@ func (w *world) compare(step int, did string) {
 		m.x.got, m.got = nil, nil
 		if m.x.closed != m.closed || !m.closed && m.x.notify != m.blocked {
 			w.t.Errorf("step %d, %s: socket %d is closed %v, blocked %v, want %v, %v", step, did, i, m.x.closed, m.x.notify, m.closed, m.blocked)
+		}
+		memory := 0
+		if m.x.c.out != nil {
+			memory = m.x.c.out.Memory()
+		}
+		if !m.closing && !m.closed && memory != m.ruler.Memory() {
+			w.t.Errorf("step %d, %s: what waits for connection %d takes %d bytes, want %d", step, did, i, memory, m.ruler.Memory())
 		}
 		want.QueuedBytes += int64(m.waiting())
 		if len(m.frames) > 0 {

@@ -72,9 +72,10 @@ type Options struct {
 type Settings struct {
 	// MaxMessage bounds a client's message in bytes, over all its fragments.
 	MaxMessage int
-	// QueueBytes bounds what waits for one connection, in bytes. One message is
-	// taken whatever its size where nothing waits; control frames and receipts may
-	// take 16 KiB beside it.
+	// QueueBytes bounds the memory that what waits for one connection takes, in
+	// bytes: blocks of 1 KiB, and frames, which count for each connection that they
+	// wait for. One message is taken whatever its size where nothing waits; control
+	// frames and receipts may take 16 KiB beside it.
 	QueueBytes int
 	// SlowConsumer is what happens beyond QueueBytes.
 	SlowConsumer Policy

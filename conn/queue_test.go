@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,18 +10,54 @@ import (
 )
 
 func TestTheOldestAreDroppedBehindTheFrameThatIsBegun(t *testing.T) {
-	x := newFakeServer(t, Options{Settings: Settings{QueueBytes: 36, SlowConsumer: DropOldest}}).open("u")
+	x := newFakeServer(t, Options{Settings: Settings{QueueBytes: 4 << 10, SlowConsumer: DropOldest}}).open("u")
+	block := func(s string) string { return strings.Repeat(s, 700) } // which has a block of 1 KiB for itself
 	x.give(3)
-	x.push("begun")
-	x.push("second", "third", "fourth", "fifth") // one chunk, 34 bytes
-	x.push("the sixth")                          // room for it is made by two
+	x.push(block("0"))
+	x.push(block("1"), block("2"), block("3"))
+	large := strings.Repeat("4", 1500)
+	x.push(large) // room for it is made by two
 	if d := x.s.Stats().Dropped; d != 2 {
 		t.Fatalf("%d were dropped", d)
 	}
 	x.give(2)
-	x.want("the frame that is begun stays whole, and the first", textOf("begun"), textOf("fourth"), textOf("fifth"), textOf("the sixth"))
-	if st := x.s.Stats(); st.Written != 4 || st.Dropped != 2 || st.QueuedBytes != 0 || st.QueuedConns != 0 {
+	x.want("the frame that is begun stays whole, and the first", textOf(block("0")), textOf(block("3")), textOf(large))
+	if st := x.s.Stats(); st.Written != 3 || st.Dropped != 2 || st.QueuedBytes != 0 || st.QueuedConns != 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// What waits is bounded by the memory that it takes, whatever it is made of, and as much
+// of it waits as fits.
+func TestTheQueueIsBoundedByWhatItTakes(t *testing.T) {
+	const limit = 64 << 10
+	for name, p := range map[string]Push{"for one": {}, "collapsing": {Collapse: "k"}, "expiring": {Expires: 1 << 60}} {
+		for _, policy := range []Policy{DropNewest, DropOldest} {
+			for _, size := range []int{1, 16, 100, 500, 600, 900, 1100, 5000} {
+				x := newFakeServer(t, Options{Settings: Settings{QueueBytes: limit, SlowConsumer: policy}}).open("u")
+				for i := range 2 * limit / size {
+					if p.Collapse != "" {
+						p.Collapse = fmt.Sprint(i) // which takes nobody's place
+					}
+					text := strings.Repeat("x", size)
+					if name == "for one" {
+						x.s.d.Plain(x.c, 0, []byte(text))
+					} else {
+						f := x.s.d.Frame(p, []byte(text))
+						x.s.d.To(x.c, f)
+						f.Release()
+					}
+					if flushAll(x.s.d); x.c.out.Memory() > limit {
+						t.Fatalf("%s, %d bytes each: %d bytes are taken", name, size, x.c.out.Memory())
+					}
+				}
+				took, st := x.c.out.Memory(), x.s.Stats()
+				if took < limit-size-2<<10 || st.Dropped == 0 {
+					t.Errorf("%s, %d bytes each: %d bytes are taken of %d, %d messages were dropped", name, size, took, limit, st.Dropped)
+				}
+				t.Logf("%s, %d bytes each, policy %d: %d wait", name, size, policy, uint64(2*limit/size)-st.Dropped)
+			}
+		}
 	}
 }
 
@@ -182,3 +219,24 @@ func TestWhatIsForEveryoneIsInTheBooksOfOneThatIsRefused(t *testing.T) {
 		t.Errorf("%+v", x.s.Stats())
 	}
 }
+
+// What is no message has 16 KiB of memory beside the queue, whatever fills that.
+func TestControlFramesStayWithinTheirOwnBound(t *testing.T) {
+	const limit = 64 << 10
+	x := newFakeServer(t, Options{Settings: Settings{QueueBytes: limit, SlowConsumer: DropNewest}}).open("u")
+	for range limit >> 10 {
+		x.push(strings.Repeat("x", 600)) // which has a block of 1 KiB for itself
+	}
+	for i := 0; x.s.Stats().SlowConsumers == 0; i++ {
+		if took := x.c.out.Memory(); i == 100 || took > limit+controlSlack+blockSlack {
+			t.Fatalf("after %d of them what waits takes %d bytes", i, took)
+		}
+		x.c.Send([]byte(strings.Repeat("y", 900)))
+	}
+	if x.c.state == stateOpen {
+		t.Error("it is still open")
+	}
+}
+
+// blockSlack is what a block may take that was begun within a bound.
+const blockSlack = 1 << 10

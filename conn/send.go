@@ -40,7 +40,7 @@ func (c *Conn) admit(f *sendq.Frame) {
 	case f.Collapse != "" && c.collapse(f):
 	case f.Closes:
 		c.closeBy(f, CauseServer) // it is the last one: no bound is needed
-	case !c.hasRoom(len(f.Bytes)):
+	case !c.hasRoom(f):
 		c.overflow(f)
 	default:
 		c.push(f)
@@ -54,14 +54,15 @@ func (c *Conn) sendPlain(text []byte, at int64) {
 		c.catchUp() // which may end it
 	}
 	l := c.loop
-	var room [maxHead]byte
-	head := l.codec.head(room[:0], len(text))
-	if size := len(head) + len(text); c.state == stateOpen && c.takes() && c.roomNow(size) {
+	var buf [maxHead]byte
+	head := l.codec.head(buf[:0], len(text))
+	room := c.out == nil || c.out.Fits(len(head)+len(text), l.settings().QueueBytes)
+	if room && c.state == stateOpen && c.takes() {
 		c.queue().Append(&l.pool, false, at, head, text)
 		return
 	}
 	f := sendq.NewFrame(l.codec.text(nil, text))
-	f.At = at
+	f.At, f.Alone = at, true
 	c.admit(f)
 }
 
@@ -77,7 +78,7 @@ func (c *Conn) sendText(text []byte) {
 func (c *Conn) sendControl(frame []byte) {
 	tooMuch := func() bool {
 		return c.state == stateOpen && c.out != nil && c.out.Control()+len(frame) > controlSlack &&
-			c.out.Bytes()+len(frame) > c.loop.settings().QueueBytes+controlSlack
+			c.out.Memory()+len(frame) > c.loop.settings().QueueBytes+controlSlack
 	}
 	if tooMuch() {
 		c.flushNow() // what waits only because nobody has tried to write it
@@ -149,22 +150,22 @@ func (c *Conn) dropQueue() {
 	}
 }
 
-// roomNow reports whether n more bytes may wait, without making room.
-func (c *Conn) roomNow(n int) bool {
-	return c.out == nil || c.out.Bytes() == 0 || c.out.Bytes()+n <= c.loop.settings().QueueBytes
+// roomNow reports whether f may wait, too, without making room.
+func (c *Conn) roomNow(f *sendq.Frame) bool {
+	return c.out == nil || c.out.FitsFrame(f, c.loop.settings().QueueBytes)
 }
 
-// hasRoom reports whether n more bytes may wait. What waits only because nobody
-// has tried to write it yet is written first.
-func (c *Conn) hasRoom(n int) bool {
-	if c.roomNow(n) {
+// hasRoom reports whether f may wait, too. What waits only because nobody has
+// tried to write it yet is written first.
+func (c *Conn) hasRoom(f *sendq.Frame) bool {
+	if c.roomNow(f) {
 		return true
 	}
 	if c.has(flagBlocked) || c.state != stateOpen {
 		return false
 	}
 	c.flushNow()
-	return c.state == stateOpen && c.roomNow(n)
+	return c.state == stateOpen && c.roomNow(f)
 }
 
 // overflow does with a message what the policy for slow consumers says.
@@ -178,10 +179,10 @@ func (c *Conn) overflow(f *sendq.Frame) {
 	case DropNewest:
 		c.lose(f, sendq.Dropped)
 	case DropOldest:
-		for !c.hasRoom(len(f.Bytes)) && c.out != nil && c.out.DropOldest(&l.pool) {
+		for !c.hasRoom(f) && c.out != nil && c.out.DropOldest(&l.pool) {
 			c.giveBack()
 		}
-		if c.hasRoom(len(f.Bytes)) {
+		if c.hasRoom(f) {
 			c.push(f)
 		} else {
 			c.lose(f, sendq.Dropped)

@@ -14,6 +14,8 @@
 //     not used between two calls of [Pool.Trim] goes back to the system.
 //  5. A frame that is begun leaves the queue: what is left of it goes first, and
 //     can be neither dropped nor replaced.
+//  6. [Queue.Memory] is what all of it takes, in bytes; a shared frame counts in
+//     each of its queues.
 //
 // # Books
 //

@@ -2,6 +2,7 @@ package sendq
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -15,6 +16,7 @@ type Frame struct {
 	Collapse string // a newer frame with this key takes its place; "": none does
 	Closes   bool   // it ends with a close frame
 	Control  bool   // it is no message: in no book, never dropped or collapsed
+	Alone    bool   // it is for one queue, which copies it: MaxPrivate bytes at most, and nothing special but At
 
 	holds atomic.Int32
 	class *sync.Pool // nil: it is not used again
@@ -34,6 +36,14 @@ func (f *Frame) Release() {
 		f.class.Put(f)
 	}
 }
+
+// frameBytes is what a frame takes beside its bytes: 80 itself, and its place in
+// Queue.frames, of which up to three in four are not in use.
+const frameBytes = 80 + 4*8
+
+// memory is what f takes, in bytes. A sixteenth is what the allocator loses at the
+// ends of its spans, and needs for its own books.
+func (f *Frame) memory() int { return cap(f.Bytes) + cap(f.Bytes)/16 + len(f.Collapse) + frameBytes }
 
 // late reports whether it is too late to write f.
 func (f *Frame) late(now int64) bool { return f.Expires != 0 && f.Expires < now }
@@ -76,15 +86,15 @@ func class(n int) (number, size int) {
 func (p *Frames) New(n int) *Frame {
 	number, size := class(n)
 	if number >= classes {
-		return NewFrame(make([]byte, 0, n))
+		return NewFrame(slices.Grow([]byte(nil), n))
 	}
 	pool := &p.classes[number]
 	f, _ := pool.Get().(*Frame)
 	if f == nil {
-		f = &Frame{Bytes: make([]byte, 0, size), class: pool}
+		f = &Frame{Bytes: slices.Grow([]byte(nil), size), class: pool} // its cap is what the allocator gives
 	}
 	f.Bytes = f.Bytes[:0]
-	f.Expires, f.At, f.Collapse, f.Closes, f.Control = 0, 0, "", false, false
+	f.Expires, f.At, f.Collapse, f.Closes, f.Control, f.Alone = 0, 0, "", false, false, false
 	f.holds.Store(1)
 	return f
 }

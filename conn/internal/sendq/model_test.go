@@ -22,6 +22,7 @@ type modelFrame struct {
 	control, closes bool
 	expires         int64
 	collapse        string
+	memory          int // of a shared one
 }
 
 func (m *model) bytes() (n int) {
@@ -81,13 +82,14 @@ func (m *model) write(n int, now int64) (took int) {
 	return took
 }
 
-func (m *model) collapse(f modelFrame, limit int) bool {
+// collapse is given how much memory is free.
+func (m *model) collapse(f modelFrame, free int) bool {
 	for i, old := range m.list {
 		if i == 0 && m.begun || old.control || old.closes || old.collapse != f.collapse {
 			continue
 		}
 		m.fate(old, Collapsed)
-		if f.closes || len(f.bytes) > len(old.bytes) && m.bytes()-len(old.bytes)+len(f.bytes) > limit {
+		if f.closes || f.memory > old.memory && f.memory-old.memory > free {
 			m.list = slices.Delete(m.list, i, i+1)
 			return false
 		}
@@ -95,6 +97,23 @@ func (m *model) collapse(f modelFrame, limit int) bool {
 		return true
 	}
 	return false
+}
+
+// recount is the memory of what is in q.
+func recount(q *Queue) (n int) {
+	for b := q.head; b != nil; b = b.next {
+		n += blockBytes
+	}
+	for _, f := range q.frames[q.popped:] {
+		n += f.memory()
+	}
+	switch {
+	case q.rest.frame != nil:
+		n += q.rest.frame.memory()
+	case q.rest.memory >= len(q.rest.bytes):
+		n += q.rest.memory // its own, of which a part may be written
+	}
+	return n + len(q.urgent)
 }
 
 // A queue and the plain list are treated alike, at random; then the same bytes
@@ -165,7 +184,8 @@ func compare(t *testing.T, p *Pool, frames *Frames, seed uint64) {
 			shared := push(f)
 			if f.collapse != "" {
 				limit := []int{0, 2000, 1 << 20}[random.IntN(3)]
-				replaced := m.collapse(f, limit)
+				f.memory = shared.memory()
+				replaced := m.collapse(f, limit-q.Memory())
 				if got := q.Collapse(p, shared, limit); got != replaced {
 					t.Fatalf("seed %d, step %d: replaced: %v", seed, step, got)
 				}
@@ -210,6 +230,9 @@ func compare(t *testing.T, p *Pool, frames *Frames, seed uint64) {
 		}
 		q.DropLate(p, now)
 		m.write(0, now)
+		if got, want := q.Memory(), recount(q); got != want {
+			t.Fatalf("seed %d, step %d: it takes %d bytes, counted anew %d", seed, step, got, want)
+		}
 		if q.Bytes() != m.bytes() || !bytes.Equal(out, m.out) {
 			t.Fatalf("seed %d, step %d: %d bytes wait, in the list %d; the same bytes have left: %v", seed, step, q.Bytes(), m.bytes(), bytes.Equal(out, m.out))
 		}
@@ -223,7 +246,7 @@ func compare(t *testing.T, p *Pool, frames *Frames, seed uint64) {
 			t.Errorf("seed %d: fate %d: %d, in the list %d", seed, fate, got, m.fates[fate])
 		}
 	}
-	if !q.Empty() || p.Bytes != 0 {
+	if !q.Empty() || p.Bytes != 0 || q.Memory() != 0 {
 		t.Errorf("seed %d: %d bytes are left", seed, p.Bytes)
 	}
 	p.Give(q)

@@ -13,12 +13,14 @@ type Queue struct {
 	popped     int      // how many of frames are out already
 
 	bytes   int // that wait
+	memory  int // that they take: blocks, frames, rest and urgent
 	control int // of them, those of control frames that are not begun
 }
 
 // rest is what is left of a frame that is begun.
 type rest struct {
 	bytes   []byte
+	memory  int    // that they take once they are out of the blocks
 	frame   *Frame // whose bytes they are; nil: their own
 	message bool   // it counts
 	timed   bool
@@ -27,6 +29,30 @@ type rest struct {
 
 // Bytes is how many bytes wait.
 func (q *Queue) Bytes() int { return q.bytes }
+
+// Memory is how many bytes of memory what waits takes. A frame that several queues
+// share counts in each of them.
+func (q *Queue) Memory() int { return q.memory }
+
+// Fits reports whether a frame for this queue alone, of size bytes, leaves Memory
+// within limit. Where nothing waits each one does.
+func (q *Queue) Fits(size, limit int) bool { return q.fits(0, size, limit) }
+
+// FitsFrame is Fits for a Frame.
+func (q *Queue) FitsFrame(f *Frame, limit int) bool {
+	if f.Alone {
+		return q.fits(0, len(f.Bytes), limit)
+	}
+	return q.fits(f.memory(), 0, limit)
+}
+
+// fits is Fits for memory outside of the blocks, and size bytes in them.
+func (q *Queue) fits(memory, size, limit int) bool {
+	if q.tail == nil || !q.tail.fits(size) {
+		memory += blockBytes
+	}
+	return q.bytes == 0 || q.memory+memory <= limit
+}
 
 // Control is how many bytes of control frames wait, less those of one that is begun.
 func (q *Queue) Control() int { return q.control }
@@ -61,6 +87,11 @@ func (q *Queue) Append(p *Pool, control bool, at int64, parts ...[]byte) {
 
 // Push adds a frame, whose hold goes over from the caller to the queue.
 func (q *Queue) Push(p *Pool, f *Frame) {
+	if f.Alone {
+		q.Append(p, f.Control, f.At, f.Bytes)
+		f.Release()
+		return
+	}
 	b := q.last(p, 0)
 	b.add(recordShared)
 	b.shared++
@@ -68,6 +99,7 @@ func (q *Queue) Push(p *Pool, f *Frame) {
 		q.control += len(f.Bytes)
 	}
 	q.frames = append(q.frames, f)
+	q.memory += f.memory()
 	q.grow(p, len(f.Bytes))
 }
 
@@ -76,6 +108,7 @@ func (q *Queue) Push(p *Pool, f *Frame) {
 func (q *Queue) First(p *Pool, frame []byte) {
 	q.urgent = append(frame, q.urgent...)
 	q.control += len(frame)
+	q.memory += len(frame)
 	q.grow(p, len(frame))
 }
 
@@ -86,6 +119,7 @@ func (q *Queue) last(p *Pool, size int) *block {
 		return b
 	}
 	b = p.block()
+	q.memory += blockBytes
 	if q.tail == nil {
 		q.head = b
 	} else {
@@ -103,8 +137,7 @@ func (q *Queue) grow(p *Pool, n int) {
 
 // Collapse looks for a waiting frame with the key of f, and puts f in its place,
 // with the caller's hold of f; false: there is none. Where f closes, so that
-// nothing may come behind it, or where more than limit bytes would then wait, the
-// other one is only taken out, and f is still to be added.
+// nothing may come behind it, or where Memory would then exceed limit, the other one is only taken out, and f is still to be added.
 func (q *Queue) Collapse(p *Pool, f *Frame, limit int) bool {
 	for i := q.popped; i < len(q.frames); i++ {
 		old := q.frames[i]
@@ -112,12 +145,14 @@ func (q *Queue) Collapse(p *Pool, f *Frame, limit int) bool {
 			continue
 		}
 		replacement := f
-		fits := !f.Closes && (len(f.Bytes) <= len(old.Bytes) || q.bytes-len(old.Bytes)+len(f.Bytes) <= limit)
+		more := f.memory() - old.memory()
+		fits := !f.Closes && (more <= 0 || q.memory+more <= limit)
 		if !fits { // an empty frame holds the place
 			replacement = NewFrame(nil)
 			replacement.Control = true
 		}
 		q.frames[i] = replacement
+		q.memory += replacement.memory() - old.memory()
 		q.grow(p, len(replacement.Bytes)-len(old.Bytes))
 		p.Count(Collapsed, 1)
 		old.Release()
@@ -153,6 +188,7 @@ func (q *Queue) drop(p *Pool, fate Fate) bool {
 	} else {
 		q.urgent = append(q.urgent, t.bytes...)
 		q.control += len(t.bytes)
+		q.memory += len(t.bytes)
 	}
 	t.release()
 	return t.message
@@ -166,7 +202,7 @@ func (q *Queue) Clear(p *Pool, fate Fate) {
 	}
 	q.grow(p, -q.bytes)
 	q.rest.release()
-	q.rest, q.urgent, q.control = rest{}, nil, 0
+	q.rest, q.urgent, q.control, q.memory = rest{}, nil, 0, 0
 }
 
 // DropLate takes out messages at the head that are too late.
@@ -255,11 +291,13 @@ func (q *Queue) tookFirst(p *Pool, n int, now int64) int {
 		n -= k
 		if q.rest.bytes = q.rest.bytes[k:]; len(q.rest.bytes) == 0 {
 			p.wrote(&q.rest, now)
+			q.memory -= q.rest.memory
 			q.rest = rest{}
 		}
 	}
 	k := min(n, len(q.urgent))
 	q.control -= k
+	q.memory -= k
 	if q.urgent = q.urgent[k:]; len(q.urgent) == 0 {
 		q.urgent = nil
 	}
@@ -281,8 +319,10 @@ func (q *Queue) begin(t rest, n int) {
 	t.bytes = t.bytes[n:]
 	if t.frame == nil {
 		t.bytes = append([]byte(nil), t.bytes...)
+		t.memory = cap(t.bytes)
 	}
 	q.rest = t
+	q.memory += t.memory
 }
 
 // wrote counts a frame all of which is written.
@@ -309,8 +349,9 @@ func (q *Queue) pop(p *Pool) (t rest) {
 	r := b.record(b.gone)
 	if r&recordShared != 0 {
 		f := q.popFrame()
-		t = rest{bytes: f.Bytes, frame: f, message: !f.Control, timed: f.At != 0, at: f.At}
+		t = rest{bytes: f.Bytes, memory: f.memory(), frame: f, message: !f.Control, timed: f.At != 0, at: f.At}
 		b.shared--
+		q.memory -= t.memory
 	} else {
 		size := uint16(r.size())
 		t = rest{bytes: b.room()[b.start : b.start+size : b.start+size], message: r&recordControl == 0, timed: r&recordTimed != 0, at: b.at}
@@ -337,6 +378,7 @@ func (q *Queue) popBlock(p *Pool) {
 		q.tail = nil
 	}
 	p.put(b)
+	q.memory -= blockBytes
 }
 
 func (q *Queue) popFrame() *Frame {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 )
 
 // written takes all that Buffers offers, at most so many bytes at once, and
@@ -394,5 +395,17 @@ func TestClassesHoldWhatIsAskedForAndLittleMore(t *testing.T) {
 			t.Fatalf("%d bytes: class %d of %d", n, number, classes)
 		}
 		last = number
+	}
+}
+
+func TestAFrameIsNoLargerThanWhatItIsChargedFor(t *testing.T) {
+	if n := unsafe.Sizeof(Frame{}); n > 80 {
+		t.Errorf("%d bytes", n)
+	}
+	var frames Frames
+	for _, n := range []int{1, 100, 600, 1600, 3500, 36 << 10, 2 << 20} {
+		if f := frames.New(n); f.memory() < n+frameBytes || f.memory() > (n+64)*5/4+frameBytes {
+			t.Errorf("a frame of %d bytes is charged as %d", n, f.memory())
+		}
 	}
 }
