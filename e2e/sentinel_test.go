@@ -75,8 +75,8 @@ func startStream(t *testing.T, set *redistest.Sentinels, c *client, channel stri
 			}
 			if clients[addr].Publish(ctx, channel, to(strconv.FormatInt(n, 10), c)).Err() == nil {
 				s.published.Store(n)
-				n++
 			}
+			n++ // also where it is not known whether it was published
 		}
 		for _, c := range clients {
 			_ = c.Close()

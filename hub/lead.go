@@ -34,19 +34,18 @@ var (
 type place struct {
 	endpoint *redisconn.Endpoint
 	server   redisconn.Server
-	moved    <-chan struct{} // closed: Sentinels name another one
+	left     <-chan struct{} // closed: Sentinels name another one, or it was left by Leave
 }
 
 // dialAt dials a node, and says where it is. Clients' connections that were made before are
 // not used again: they may lead elsewhere.
 func dialAt(ctx context.Context, node *redisconn.Node) (net.Conn, place, error) {
 	at := place{endpoint: node.Endpoint()}
-	at.moved = at.endpoint.Moved()
-	c, server, err := at.endpoint.Dial(ctx)
-	if err != nil {
+	var c net.Conn
+	var err error
+	if c, at.server, at.left, err = at.endpoint.DialWatched(ctx); err != nil {
 		return nil, at, err
 	}
-	at.server = server
 	at.endpoint.Retire()
 	return c, at, nil
 }
@@ -69,7 +68,7 @@ func (h *Hub) follow(ctx context.Context, s *subscriber, at place) error {
 	defer h.lead.Store(nil)
 	select {
 	case <-s.confirmed:
-	case <-at.moved:
+	case <-at.left:
 		return errMoved
 	case <-ctx.Done():
 		return nil
@@ -82,7 +81,7 @@ func (h *Hub) follow(ctx context.Context, s *subscriber, at place) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-at.moved:
+		case <-at.left:
 			return errMoved
 		case <-time.After(wait):
 		}
@@ -95,6 +94,8 @@ func (h *Hub) follow(ctx context.Context, s *subscriber, at place) error {
 		case ctx.Err() != nil:
 			return nil
 		case elsewhere:
+			h.opts.Redis.Nodes.Refresh() // it may be a Cluster
+			at.endpoint.Leave()
 			return errElsewhere
 		case err != nil:
 			failures++

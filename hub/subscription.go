@@ -83,7 +83,7 @@ func (h *Hub) keepSubscribed(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-at.moved: // a failover, which is what it waits for
+		case <-at.left: // a failover, which is what it waits for
 			failures = 1
 		case <-time.After(backoff.After(failures+1, first, most)):
 		}

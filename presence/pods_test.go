@@ -451,7 +451,7 @@ func TestPodIsToldWhenItWasAwayForALease(t *testing.T) {
 	w := realWorld(t)
 	regained := make(chan time.Duration, 10)
 	p := w.pods("a:1", func(o *presence.PodsOptions) {
-		o.Timeout = 100 * time.Millisecond
+		o.Timeout = 400 * time.Millisecond
 		o.Regained = func(away time.Duration) { regained <- away }
 	})
 	w.keepBeating(p)
@@ -467,7 +467,7 @@ func TestPodIsToldWhenItWasAwayForALease(t *testing.T) {
 func TestPodsLongDeadAreRemovedAndLivingOnesNot(t *testing.T) {
 	bothWorlds(t, func(t *testing.T, w *world) {
 		short := func(o *presence.PodsOptions) {
-			o.Heartbeat, o.Lease, o.TTL = 60*time.Millisecond, 120*time.Millisecond, 100*time.Millisecond
+			o.Heartbeat, o.Lease, o.TTL = 250*time.Millisecond, 120*time.Millisecond, 100*time.Millisecond
 		}
 		p, q := w.pods("a:1", short), w.pods("b:1", short)
 		w.keepBeating(p)

@@ -46,7 +46,7 @@ func BenchmarkSentinelPoll(b *testing.B) {
 	e := NewEndpoint(Options{Addresses: set.Addrs(), SentinelMaster: redistest.MasterName})
 	defer e.Close()
 	ctx := context.Background()
-	if _, err := e.addr(ctx); err != nil {
+	if _, _, err := e.locate(ctx); err != nil {
 		b.Fatal(err)
 	}
 	server, own := serverCPU(b, set.Sentinels[0]), ownCPU()

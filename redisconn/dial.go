@@ -66,6 +66,12 @@ func (o Options) login(ctx context.Context, ask func(context.Context, askable) (
 		last.Store(b)
 		return b, nil
 	}
+	// The library obeys the deadline of ctx only, not its end.
+	defer context.AfterFunc(ctx, func() {
+		if b := last.Load(); b != nil {
+			_ = b.Close()
+		}
+	})()
 	var s Server
 	settings.OnConnect = func(ctx context.Context, cn *redis.Conn) (err error) {
 		s, err = ask(ctx, cn)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,20 +24,27 @@ type Endpoint struct {
 	generation atomic.Uint64 // of clients' connections; see Retire
 	last       atomic.Pointer[Server]
 	noInfo     atomic.Bool // INFO is refused: an ACL logs each time
+
+	mu    sync.Mutex      // protects following
+	stay  context.Context // until the server is left; see Leave
+	leave context.CancelFunc
 }
 
 // NewEndpoint returns the Endpoint of one address, or of Sentinels. It does not
 // connect yet.
 func NewEndpoint(o Options) *Endpoint {
 	e := &Endpoint{o: o}
+	e.stay, e.leave = context.WithCancel(context.Background())
 	if o.SentinelMaster != "" {
-		e.sentinels = newSentinels(o, e.Retire)
+		e.sentinels = newSentinels(o, e.Leave)
 	}
 	return e
 }
 
-// Close closes the connections to Sentinels, and not those that the Endpoint has made.
+// Close closes the connections of clients and to Sentinels, and not those that Dial has
+// returned.
 func (e *Endpoint) Close() {
+	e.Leave()
 	if e.sentinels != nil {
 		e.sentinels.close()
 	}
@@ -68,17 +76,27 @@ const strayFor = 10 * time.Minute
 // stalls, and does not say what was lost when it reconnects. ctx bounds the call, and
 // must have a deadline.
 func (e *Endpoint) Dial(ctx context.Context) (net.Conn, Server, error) {
-	addr, err := e.addr(ctx)
+	c, s, _, err := e.DialWatched(ctx)
+	return c, s, err
+}
+
+// DialWatched is Dial, and returns a channel that is closed when the server is left: see
+// Leave. The channel is there with an error too.
+func (e *Endpoint) DialWatched(ctx context.Context) (_ net.Conn, _ Server, left <-chan struct{}, _ error) {
+	addr, stay, err := e.locate(ctx)
 	if err != nil {
-		return nil, Server{}, fmt.Errorf("dial Redis: %w", err)
+		return nil, Server{}, stay.Done(), fmt.Errorf("dial Redis: %w", err)
 	}
 	o := e.o
 	o.Addresses = []string{addr}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(stay, cancel)()
 	c, s, err := o.login(ctx, e.ask)
 	if err != nil {
-		return nil, Server{}, fmt.Errorf("dial Redis: %w", err)
+		return nil, Server{}, stay.Done(), fmt.Errorf("dial Redis: %w", err)
 	}
-	return c, s, nil
+	return c, s, stay.Done(), nil
 }
 
 // Server returns what the server said of itself that was dialed last; zero before.
@@ -106,17 +124,29 @@ func (e *Endpoint) ask(ctx context.Context, cn askable) (Server, error) {
 // lead to another server than new ones. Commands under way are not disturbed.
 func (e *Endpoint) Retire() { e.generation.Add(1) }
 
-// Moved returns a channel that is closed when the Sentinels name another master than
-// at the time of the call; clients' connections are then retired. Without Sentinels it never is.
-func (e *Endpoint) Moved() <-chan struct{} {
-	if e.sentinels == nil {
-		return nil
-	}
-	return e.sentinels.moves()
+// Leave leaves the server that there was: it is known that the Endpoint leads elsewhere.
+// Clients' connections to it are closed, so that nobody waits for one that hangs; of a
+// command under way it is not known whether it was done. It is called where the Sentinels
+// name another master, too.
+func (e *Endpoint) Leave() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.generation.Add(1)
+	e.leave()
+	e.stay, e.leave = context.WithCancel(context.Background())
+}
+
+// Left returns a channel that is closed when the server is left that there is now.
+func (e *Endpoint) Left() <-chan struct{} { return e.staying().Done() }
+
+func (e *Endpoint) staying() context.Context {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stay
 }
 
 // Watch asks the Sentinels again and again which server is the master, until ctx
-// ends; see Moved. A master that hangs is left as soon as they name another one.
+// ends. A master that hangs is left as soon as they name another one.
 // failed is called where none of them answers, and with nil once one does again: meanwhile
 // the master that they named last is believed, as long as it says that it is one. Without
 // Sentinels it only waits.
@@ -128,12 +158,17 @@ func (e *Endpoint) Watch(ctx context.Context, failed func(error)) {
 	e.sentinels.watch(ctx, failed)
 }
 
-// addr is the address of the server.
-func (e *Endpoint) addr(ctx context.Context) (string, error) {
+// locate returns the address of the server, and a context that ends when it is left.
+func (e *Endpoint) locate(ctx context.Context) (addr string, stay context.Context, err error) {
 	if e.sentinels == nil {
-		return e.o.Addresses[0], nil
+		return e.o.Addresses[0], e.staying(), nil
 	}
-	return e.sentinels.master(ctx)
+	for {
+		addr, err = e.sentinels.master(ctx)
+		if stay = e.staying(); err != nil || addr == e.sentinels.known() {
+			return addr, stay, err
+		} // else it was left in between
+	}
 }
 
 // mustBeMaster reports whether a replica is the wrong server: Sentinels know the
@@ -162,23 +197,32 @@ func wantMaster(r Role, err error) error {
 
 // dialClient is the dialer of clients.
 func (e *Endpoint) dialClient(ctx context.Context, _, _ string) (net.Conn, error) {
-	made := e.generation.Load()
-	addr, err := e.addr(ctx)
+	addr, stay, err := e.locate(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := e.o.reach(ctx, addr, dialSocket)
-	if err != nil {
+	p := &pooled{of: e, made: e.generation.Load()}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(stay, cancel)()
+	if p.Conn, err = e.o.reach(ctx, addr, dialSocket); err != nil {
 		return nil, err
 	}
-	return &pooled{Conn: c, of: e, made: made}, nil
+	p.forget = context.AfterFunc(stay, func() { _ = p.Conn.Close() })
+	return p, nil
 }
 
-// pooled is a connection of a client's, until it is retired.
+// pooled is a connection of a client's, until it is retired, or its server is left.
 type pooled struct {
 	net.Conn
-	of   *Endpoint
-	made uint64
+	of     *Endpoint
+	made   uint64
+	forget func() bool // that it is to be closed when the server is left
+}
+
+func (p *pooled) Close() error {
+	p.forget()
+	return p.Conn.Close()
 }
 
 var errRetired = errors.New("the connection may lead to another server than new ones")

@@ -1,10 +1,13 @@
 package redisconn
 
 import (
+	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pushpod/internal/redistest"
 	"pushpod/internal/secret"
@@ -103,5 +106,95 @@ func TestAFreshConnectionNeedsALogin(t *testing.T) {
 			f.Close()
 		}
 		e.Close()
+	}
+}
+
+// An ACL logs each command that it refuses.
+func TestInfoThatIsRefusedIsNotAskedForAgain(t *testing.T) {
+	s := redistest.Start(t)
+	e := NewEndpoint(allowing(t, s, "u", "ping"))
+	defer e.Close()
+	for range 3 {
+		c, server, err := e.Dial(soon(t))
+		if err != nil || server.ID != "" || server.Role != Master {
+			t.Fatal(server, err)
+		}
+		c.Close()
+		f, err := e.Fresh(soon(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	stats := s.CLI("INFO", "commandstats")
+	if !regexp.MustCompile(`cmdstat_info:calls=[01],.*rejected_calls=1,`).MatchString(stats) {
+		t.Error(stats)
+	}
+	if refused := s.CLI("ACL", "LOG"); strings.Contains(refused, "cluster") || strings.Contains(refused, "role") {
+		t.Error("asked for more than is needed: ", refused)
+	}
+}
+
+// A server that hangs would be waited for until the timeout.
+func TestNobodyWaitsForAServerThatIsLeft(t *testing.T) {
+	t.Parallel()
+	old, young := redistest.Start(t), redistest.Start(t)
+	p := redistest.NewProxy(t, old.Addr())
+	e := NewEndpoint(Options{Addresses: []string{p.Addr()}, Timeout: patience})
+	defer e.Close()
+	client := e.NewClient(true, 4)
+	defer client.Close()
+	if err := client.Ping(soon(t)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	old.Pause()
+	defer old.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ended := make(chan string)
+	for what, wait := range map[string]func() error{
+		"a command": func() error { return client.Set(ctx, "k", "v", 0).Err() },
+		"a pipeline, on a new connection": func() error {
+			pipe := client.Pipeline()
+			pipe.Set(ctx, "piped", "v", 0)
+			if _, err := pipe.Exec(ctx); err != nil || young.Client().Get(ctx, "piped").Val() == "v" {
+				return context.Canceled // it may be sent to the new server
+			}
+			return nil
+		},
+		"a dial":               func() error { _, _, err := e.Dial(ctx); return err },
+		"a look":               func() error { _, err := e.Fresh(ctx); return err },
+		"who asked to be told": func() error { <-e.Left(); return context.Canceled },
+	} {
+		go func() {
+			if err := wait(); err == nil {
+				what += " succeeds"
+			}
+			ended <- what
+		}()
+	}
+	left := e.Left()
+	select {
+	case what := <-ended:
+		t.Fatalf("%s has ended before", what)
+	case <-time.After(300 * time.Millisecond):
+	}
+	p.Lead(young.Addr())
+	e.Leave()
+	for range 5 {
+		select {
+		case what := <-ended:
+			if strings.HasSuffix(what, "succeeds") {
+				t.Error(what)
+			}
+		case <-time.After(patience / 2):
+			t.Fatal("somebody still waits")
+		}
+	}
+	if !isClosed(left) || isClosed(e.Left()) {
+		t.Error("the old server is left, and the new one is not")
+	}
+	if err := client.Set(soon(t), "k", "v", 0).Err(); err != nil || young.CLI("GET", "k") != "v" {
+		t.Errorf("at the new server: %v", err)
 	}
 }

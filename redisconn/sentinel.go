@@ -42,11 +42,10 @@ type sentinels struct {
 
 	mu     sync.Mutex // protects following
 	choice choice
-	moved  chan struct{} // closed when the choice becomes another
 }
 
 func newSentinels(o Options, left func()) *sentinels {
-	s := &sentinels{name: o.SentinelMaster, addrs: o.Addresses, timeout: o.timeout(), left: left, moved: make(chan struct{})}
+	s := &sentinels{name: o.SentinelMaster, addrs: o.Addresses, timeout: o.timeout(), left: left}
 	for _, addr := range o.Addresses {
 		at := Options{
 			Addresses: []string{addr}, Username: o.SentinelUsername, Password: o.SentinelPassword,
@@ -64,12 +63,6 @@ func (s *sentinels) close() {
 		_ = c.Close()
 	}
 	s.running.Wait()
-}
-
-func (s *sentinels) moves() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.moved
 }
 
 // watch is Endpoint.Watch.
@@ -126,8 +119,6 @@ func (s *sentinels) poll(ctx context.Context, known string) (string, error) {
 	s.choice.take(votes, len(s.clients), time.Now())
 	if known != "" && known != s.choice.addr {
 		s.left()
-		close(s.moved)
-		s.moved = make(chan struct{})
 	}
 	return s.choice.addr, nil
 }

@@ -72,7 +72,7 @@ func TestSentinelsLeadToTheMaster(t *testing.T) {
 	set.Sentinels[1].Resume()
 
 	// A failover while the master lives.
-	moved := e.Moved()
+	moved := e.Left()
 	if isClosed(moved) {
 		t.Error("moved before a failover")
 	}
@@ -83,7 +83,7 @@ func TestSentinelsLeadToTheMaster(t *testing.T) {
 	// And one where it has died, and comes back.
 	set.Await(set.Servers[1])
 	set.Sentinels[2].Kill()
-	moved = e.Moved()
+	moved = e.Left()
 	set.Servers[1].Kill()
 	eventually(t, "it moves again", func() bool { return isClosed(moved) })
 	eventually(t, "the old master is found again", func() bool { return leadsTo(t, e, set.Servers[0]) && writes() })

@@ -137,7 +137,8 @@ func (q *Queue) grow(p *Pool, n int) {
 
 // Collapse looks for a waiting frame with the key of f, and puts f in its place,
 // with the caller's hold of f; false: there is none. Where f closes, so that
-// nothing may come behind it, or where Memory would then exceed limit, the other one is only taken out, and f is still to be added.
+// nothing may come behind it, or where Memory would then exceed limit, the other one
+// is only taken out, and f is still to be added.
 func (q *Queue) Collapse(p *Pool, f *Frame, limit int) bool {
 	for i := q.popped; i < len(q.frames); i++ {
 		old := q.frames[i]
