@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -229,7 +230,7 @@ func (s *Server) start() error {
 	s.mu.Lock()
 	s.proc = p
 	s.mu.Unlock()
-	if err := s.await(p); err != nil {
+	if err := s.await(p, logPath); err != nil {
 		s.Kill()
 		text, _ := os.ReadFile(logPath)
 		return fmt.Errorf("%w; its log:\n%s", err, text)
@@ -252,7 +253,7 @@ func (s *Server) commandLine() ([]string, error) {
 
 // await returns once the server answers PING, be it with an error reply such
 // as NOAUTH.
-func (s *Server) await(p *process) error {
+func (s *Server) await(p *process, logPath string) error {
 	deadline := time.Now().Add(startLimit)
 	for time.Now().Before(deadline) {
 		select {
@@ -260,11 +261,18 @@ func (s *Server) await(p *process) error {
 			return errors.New("it ended at once")
 		case <-time.After(5 * time.Millisecond):
 		}
-		if s.answers() {
+		if hasPorts(logPath) && s.answers() {
 			return nil
 		}
 	}
 	return fmt.Errorf("no answer within %v", startLimit)
+}
+
+// hasPorts reports whether a server's log says that it listens: until then another test's
+// server may be the one that answers on a port that was free a moment ago.
+func hasPorts(logPath string) bool {
+	text, _ := os.ReadFile(logPath)
+	return bytes.Contains(text, []byte("Server initialized")) || bytes.Contains(text, []byte("Sentinel ID is"))
 }
 
 func (s *Server) answers() bool {
