@@ -51,6 +51,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 
 	// A new connection to Redis finds a descriptor.
 	proxy.Cut()
+	p.wantMetric("the pod has noticed", 1, "pushpod_subscription_gaps_total")
 	p.waitReady()
 	if n := luaPush(t, r, "alice", `1`); n != 1 {
 		t.Errorf("push.lua returned %d, want 1", n)
