@@ -125,7 +125,7 @@ func (n *node) judgeRegistration(slot *slot) {
 		}
 	}
 	switch {
-	case isBrokenOff(err):
+	case isBrokenOff(err), isRedirected(err): // by what was to be looked up
 		n.requeue(it, fmt.Errorf("%w: %w", ErrUnavailable, err))
 	case err != nil:
 		n.giveUp(it, fmt.Errorf("%w: register: %w", ErrUnavailable, err))
@@ -144,7 +144,7 @@ func (n *node) judgeCheck(slot *slot) {
 	it := slot.item
 	refused, err := slot.look.judge(&n.batch, it)
 	switch {
-	case isBrokenOff(err):
+	case isBrokenOff(err), isRedirected(err):
 		n.requeue(it, nil)
 		return
 	case err != nil:
