@@ -81,7 +81,7 @@ func TestNothingThatListensIsAClearError(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stdout, stderr strings.Builder
-	status := run(t.Context(), []string{"--url", "ws://" + addr + "/ws", "--points", "5", "--only", "open"}, &stdout, &stderr)
+	status := run(t.Context(), []string{"--url", "ws://" + addr + "/ws", "--redis", addr, "--points", "5", "--only", "open"}, &stdout, &stderr)
 	if status != 1 || !strings.Contains(stderr.String(), "refused") {
 		t.Errorf("exit %d, stderr:\n%s", status, stderr.String())
 	}

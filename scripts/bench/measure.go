@@ -128,7 +128,9 @@ func (m *measurement) addOpen(took, cpu, redisCPU time.Duration) {
 	if m.setting.server.known() {
 		m.add(row{Measure: "handshakes: server CPU for each", Unit: seconds, Value: cpu.Seconds() / n}.against(m.limits.openCPU))
 	}
-	m.add(row{Measure: "handshakes: Redis CPU for each", Unit: seconds, Value: redisCPU.Seconds() / n})
+	if redisCPU > 0 {
+		m.add(row{Measure: "handshakes: Redis CPU for each", Unit: seconds, Value: redisCPU.Seconds() / n})
+	}
 	m.add(row{Measure: "handshakes", Unit: perSecond, Value: n / took.Seconds()}.against(m.limits.openRate))
 }
 
@@ -206,7 +208,7 @@ func (m *measurement) atRest(ctx context.Context) error {
 	}
 	after, err := m.usage(ctx)
 	m.add(row{Measure: "idle: server CPU, of one core", Unit: percent, Value: 100 * float64(after.pod-before.pod) / float64(time.Since(start))})
-	if renewed := after.renewed - before.renewed; renewed > 0 {
+	if renewed := after.renewed - before.renewed; renewed > 0 && after.redis > 0 {
 		m.add(row{Measure: "idle: Redis CPU for each renewal", Unit: seconds, Value: (after.redis - before.redis).Seconds() / renewed})
 	}
 	return err

@@ -104,6 +104,9 @@ func (m *measurement) addLoad(l load, f figures, framesPerWrite float64) {
 // addRedis adds what a push cost Redis; of the script and the function beside a plain
 // PUBLISH at the same rate.
 func (m *measurement) addRedis(l load, f figures) {
+	if f.redisCPU == 0 {
+		return
+	}
 	each := f.redisCPU.Seconds() / max(1, float64(f.n))
 	r := row{Measure: l.name + ": Redis CPU per push", Unit: seconds, Value: each}
 	if plain := m.redisEach[l.rate]; l.by != byPublish && plain > 0 {
