@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -202,14 +201,6 @@ func TestADatabaseOfAClusterIsRefusedByName(t *testing.T) {
 	}
 }
 
-// faults skips a test that takes long, unless make test-faults asks for it.
-func faults(t *testing.T) {
-	t.Helper()
-	if os.Getenv("PUSHPOD_FAULTS") == "" {
-		t.Skip("takes long: make test-faults")
-	}
-}
-
 // A node that the others have forgotten still answers, and hears nothing of what is published
 // elsewhere: the pod's probe, which goes through another node, tells.
 func TestASubscriptionOnAForgottenNodeIsNoticed(t *testing.T) {
@@ -252,7 +243,7 @@ func TestASubscriptionOnAForgottenNodeIsNoticed(t *testing.T) {
 // A Cluster that wants all slots to be served refuses everybody while a master is away: the pod
 // warns of that before, is then not ready, and still delivers what is published.
 func TestFaultsFullCoverage(t *testing.T) {
-	faults(t)
+	redistest.Faults(t)
 	cluster := startRedisCluster(t, 0, "--cluster-require-full-coverage", "yes")
 	s := inCluster(quick(), cluster).with("redis.username", admin, "redis.password", passwordOf(admin)) // CONFIG GET
 	p := startPod(t, cluster.Masters[0], s)

@@ -36,7 +36,7 @@ func TestThePodFollowsAnAddressThatLeadsElsewhere(t *testing.T) {
 
 // TestFaultsAddressesThatLeadElsewhere does so with the settings that pods have by default.
 func TestFaultsAddressesThatLeadElsewhere(t *testing.T) {
-	faults(t)
+	redistest.Faults(t)
 	t.Parallel()
 	followAnAddress(t, settings{"log.format": "json"}, leadWithin(3*time.Second, 3*time.Second))
 }

@@ -208,7 +208,7 @@ func TestSentinelsFailOverUnderConnections(t *testing.T) {
 
 // TestFaultsSentinelsFailOverUnderACrowd prints how long it takes.
 func TestFaultsSentinelsFailOverUnderACrowd(t *testing.T) {
-	faults(t)
+	redistest.Faults(t)
 	n := crowdSize(t)
 	set := startSentinels(t, redistest.SentinelOptions{Proxies: true, DownAfter: time.Second})
 	p := startPod(t, set.Servers[0], bySentinels(settings{"conn.ping": "5m", "presence.ttl": "10m", "log.format": "json"}, set))

@@ -106,7 +106,7 @@ func TestShardedNeedsAServerThatKnowsIt(t *testing.T) {
 // Slots move round and round under pushes, registrations and renewals of whole pods; then a node
 // joins and takes slots, and then the whole Cluster is restarted, empty.
 func TestFaultsSlotsMoveUnderLoad(t *testing.T) {
-	faults(t)
+	redistest.Faults(t)
 	cluster := startRedisCluster(t, 0)
 	db := newProducers(t, cluster)
 	s := inCluster(quick(), cluster).with("redis.pubsub", "sharded", "uplink.max_length", "1000")

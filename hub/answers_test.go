@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pushpod/conn"
+	"pushpod/internal/redistest"
 	"pushpod/presence"
 	"pushpod/redisconn"
 )
@@ -222,17 +223,9 @@ func TestWhatIsPublishedWhileWritesArePausedArrives(t *testing.T) {
 }
 
 func TestFaultsWritesPausedForLong(t *testing.T) {
-	faults(t)
+	redistest.Faults(t)
 	t.Parallel()
 	pauseWrites(t, 20*time.Second)
-}
-
-// faults skips what takes long, but in `make test-faults`.
-func faults(t *testing.T) {
-	t.Helper()
-	if os.Getenv("PUSHPOD_FAULTS") == "" {
-		t.Skip("make test-faults runs it")
-	}
 }
 
 // A pod without a right that it has no use for misses nothing.

@@ -273,7 +273,7 @@ func TestPresenceIsWholeWithinARenewalAfterRedisWasEmptied(t *testing.T) {
 }
 
 func TestFaultsPresenceOfAFleetIsWholeWithinARenewal(t *testing.T) {
-	faults(t)
+	redistest.Faults(t)
 	if longest := empties(t, 20, 19_000, 30*time.Second); longest > 50*time.Millisecond {
 		t.Errorf("a command waited for %v of Redis's work, want 50 ms at most", longest)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pushpod/conn"
+	"pushpod/internal/redistest"
 )
 
 // starve has one client send requests as large as they may be, more than a Redis with so
@@ -64,6 +65,6 @@ func TestOneClientDoesNotStarvePresence(t *testing.T) {
 
 // As large as people have it: the default configuration, and a Redis with 256 MB.
 func TestFaultsOneClientDoesNotStarvePresence(t *testing.T) {
-	faults(t)
+	redistest.Faults(t)
 	starve(t, 256<<20, 64<<20, 1<<30)
 }

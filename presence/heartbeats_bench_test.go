@@ -3,8 +3,6 @@ package presence_test
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,23 +14,6 @@ import (
 	"pushpod/presence"
 	"pushpod/redisconn"
 )
-
-// redisCPU returns the CPU time that a server has used (INFO cpu).
-func redisCPU(b *testing.B, s *redistest.Server) (sum time.Duration) {
-	b.Helper()
-	text, err := s.Client().Info(b.Context(), "cpu").Result()
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`(?m)^used_cpu_(?:user|sys):([0-9.]+)`).FindAllStringSubmatch(text, -1) {
-		seconds, err := strconv.ParseFloat(m[1], 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		sum += time.Duration(seconds * float64(time.Second))
-	}
-	return sum
-}
 
 // BenchmarkHeartbeats has many pods on one Redis beat in turn, an operation being one
 // heartbeat of each, until each has also read all pods once. percent-of-core is what Redis
@@ -79,11 +60,11 @@ func benchHeartbeats(b *testing.B, n int) {
 	rounds := max(1, n/surveyEvery)
 	var used time.Duration
 	for b.Loop() {
-		before := redisCPU(b, server)
+		before := server.CPU()
 		for range rounds {
 			each(func(ctx context.Context, p *presence.Pods) error { return p.Beat(ctx) })
 		}
-		used += redisCPU(b, server) - before
+		used += server.CPU() - before
 	}
 	beats := float64(b.N * rounds * n)
 	perBeat := used.Seconds() / beats

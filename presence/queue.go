@@ -359,16 +359,14 @@ func (q *queue) giveUp(it *item, err error) {
 }
 
 // dropStaying gives up all waiting renewals: the next period brings them again.
-func (q *queue) dropStaying() (n int) {
+func (q *queue) dropStaying() {
 	for q.staying.len() > 0 {
 		it := q.staying.pop()
 		if it.op != superseded {
 			q.replace(it)
-			n++
 		}
 		q.recycle(it)
 	}
-	return n
 }
 
 // close gives up everything, with err.

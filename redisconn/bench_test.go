@@ -2,8 +2,6 @@ package redisconn
 
 import (
 	"context"
-	"regexp"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -24,7 +22,7 @@ func BenchmarkFresh(b *testing.B) {
 			s, t := start()
 			e := NewEndpoint(Options{Addresses: []string{s.Addr()}, TLS: t})
 			defer e.Close()
-			server, own := serverCPU(b, s), ownCPU()
+			server, own := s.CPU(), ownCPU()
 			for b.Loop() {
 				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 				f, err := e.Fresh(ctx)
@@ -34,7 +32,7 @@ func BenchmarkFresh(b *testing.B) {
 				f.Close()
 				cancel()
 			}
-			b.ReportMetric(float64((serverCPU(b, s)-server).Microseconds())/float64(b.N), "redis-µs/op")
+			b.ReportMetric(float64((s.CPU()-server).Microseconds())/float64(b.N), "redis-µs/op")
 			b.ReportMetric(float64((ownCPU()-own).Microseconds())/float64(b.N), "own-µs/op")
 		})
 	}
@@ -49,31 +47,14 @@ func BenchmarkSentinelPoll(b *testing.B) {
 	if _, _, err := e.locate(ctx); err != nil {
 		b.Fatal(err)
 	}
-	server, own := serverCPU(b, set.Sentinels[0]), ownCPU()
+	server, own := set.Sentinels[0].CPU(), ownCPU()
 	for b.Loop() {
 		if _, err := e.sentinels.poll(ctx, e.sentinels.known()); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64((serverCPU(b, set.Sentinels[0])-server).Microseconds())/float64(b.N), "sentinel-µs/op")
+	b.ReportMetric(float64((set.Sentinels[0].CPU()-server).Microseconds())/float64(b.N), "sentinel-µs/op")
 	b.ReportMetric(float64((ownCPU()-own).Microseconds())/float64(b.N), "own-µs/op")
-}
-
-// serverCPU is the CPU time that a server has used (INFO cpu).
-func serverCPU(b *testing.B, s *redistest.Server) (sum time.Duration) {
-	b.Helper()
-	text, err := s.Client().Info(b.Context(), "cpu").Result()
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`(?m)^used_cpu_(?:user|sys):([0-9.]+)`).FindAllStringSubmatch(text, -1) {
-		seconds, err := strconv.ParseFloat(m[1], 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		sum += time.Duration(seconds * float64(time.Second))
-	}
-	return sum
 }
 
 func ownCPU() time.Duration {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +46,7 @@ func BenchmarkClusterPublish(b *testing.B) {
 					}
 				}
 				time.Sleep(500 * time.Millisecond)
-				before := cpuOf(b, cluster, clients)
+				before := cpuOf(cluster)
 				b.ResetTimer()
 				const atOnce = 100
 				for done := 0; done < b.N; {
@@ -74,8 +73,8 @@ func BenchmarkClusterPublish(b *testing.B) {
 				b.StopTimer()
 				time.Sleep(300 * time.Millisecond) // the bus
 				total := 0.0
-				for i, after := range cpuOf(b, cluster, clients) {
-					us := (after - before[i]) * 1e6 / float64(b.N)
+				for i, after := range cpuOf(cluster) {
+					us := (after - before[i]).Seconds() * 1e6 / float64(b.N)
 					total += us
 					b.ReportMetric(us, fmt.Sprintf("µs-node%d/msg", i+1))
 				}
@@ -98,22 +97,10 @@ func listen(b *testing.B, addr string, command ...string) (stop func()) {
 	return func() { c.Close() }
 }
 
-// cpuOf returns the seconds of processor that each master has used.
-func cpuOf(b *testing.B, cluster *redistest.Cluster, clients map[*redistest.Server]*redis.Client) (list []float64) {
+// cpuOf returns the processor time that each master has used.
+func cpuOf(cluster *redistest.Cluster) (list []time.Duration) {
 	for _, m := range cluster.Masters {
-		info, err := clients[m].Info(context.Background(), "cpu").Result()
-		if err != nil {
-			b.Fatal(err)
-		}
-		seconds := 0.0
-		for line := range strings.Lines(info) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-			if name == "used_cpu_sys" || name == "used_cpu_user" {
-				s, _ := strconv.ParseFloat(value, 64)
-				seconds += s
-			}
-		}
-		list = append(list, seconds)
+		list = append(list, m.CPU())
 	}
 	return list
 }
