@@ -11,20 +11,24 @@
 local MAX_DATA = 65536 -- bytes
 local MAX_NAMED = 1000 -- connections named in one envelope, to keep it below redis.max_envelope
 
-local find, sub = string.find, string.sub
+local find, match, sub = string.find, string.match, string.sub
 
 local function refuse(reason)
   return redis.error_reply('pushpod: ' .. reason)
 end
 
 if #KEYS ~= 1 then return refuse('give one key, <prefix>user:{<user id>}; ' .. #KEYS .. ' were given') end
--- The prefix has no braces, so the first one opens the id; the id itself may hold more of them.
+-- The prefix has no braces, so the first one opens the id; the id itself may hold more of them. Most ids need no quoting.
 local key = KEYS[1]
-local _, open = find(key, '^[^{]*user:{')
-if not open or #key == open or sub(key, -1) ~= '}' then
-  return refuse('the key is not of the form <prefix>user:{<user id>}')
+local user = match(key, '^[^{]*user:{([^"\\]+)}$')
+local is_plain = user ~= nil
+if not is_plain then
+  local _, open = find(key, '^[^{]*user:{')
+  if not open or #key == open or sub(key, -1) ~= '}' then
+    return refuse('the key is not of the form <prefix>user:{<user id>}')
+  end
+  user = sub(key, open + 1, -2)
 end
-local user = sub(key, open + 1, -2)
 
 local data = ARGV[1]
 if not data then return refuse('no data; give JSON behind the key') end
@@ -135,7 +139,7 @@ if #ARGV > 1 or #entries == 0 then
   end
 end
 
-if find(user, '["\\]') then user = string.gsub(user, '["\\]', '\\%0') end
+if not is_plain then user = string.gsub(user, '["\\]', '\\%0') end
 -- Connections are named one by one, as in push.lua.
 local message = '"' .. id .. ',"at":' .. seconds .. millis .. expires .. collapse .. ',"data":' .. data .. '}'
 local answer, uuids = {}, {}
