@@ -27,6 +27,7 @@ type Presence interface {
 	Unregister(e presence.Entry, done func(error)) error
 	Heal(user string, held func(presence.UUID) bool)
 	Err() error
+	Failing() error
 }
 
 // Pods is this pod among the others.

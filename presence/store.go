@@ -2,9 +2,11 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -209,6 +211,24 @@ func (s *Store) Err() error {
 		}
 	}
 	return err
+}
+
+// Failing says which of a Cluster's masters do not take writes, and why, where others do: their
+// users' new connections are refused. Nil: none, or all, of which Err tells.
+func (s *Store) Failing() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var failing []error
+	for _, n := range s.routes.of {
+		if err := n.err(); err != nil {
+			failing = append(failing, fmt.Errorf("%s: %w", n.server, err))
+		}
+	}
+	if len(failing) == len(s.routes.of) {
+		return nil
+	}
+	slices.SortFunc(failing, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(failing...)
 }
 
 // Lookup reads where a user's connections are (HGETALL), oldest first. It may
