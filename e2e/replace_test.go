@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pushpod/internal/redistest"
 )
 
 // A client that moves from pod to pod is found at any moment, once, and gets each push once.
@@ -119,4 +121,20 @@ func TestADrainThatIsAnnouncedLosesNothing(t *testing.T) {
 		}
 	}
 	leaving.wantExit("drained", 0, time.Until(left.Add(drain+6*time.Second)))
+}
+
+// With the times that are the defaults behind a balancer, and clients that answer nothing,
+// announced or not, a pod is gone within the 30 s that Kubernetes gives it.
+func TestFaultsADrainByDefaultFitsThirtySeconds(t *testing.T) {
+	redistest.Faults(t)
+	t.Parallel()
+	p := startPod(t, startRedis(t), patient().with("shutdown.delay", "5s", "shutdown.drain", "15s"))
+	for i := range 20 {
+		dial(t, p, fmt.Sprint("plain-", i), mute())
+		dial(t, p, fmt.Sprint("asks-", i), mute(), withQuery("goaway", "1"))
+	}
+	left := time.Now()
+	p.sigterm()
+	p.wantExit("drained", 0, 30*time.Second)
+	t.Logf("gone after %v", time.Since(left).Round(10*time.Millisecond))
 }
