@@ -97,10 +97,25 @@ func TestAnEntryTakesThePlaceOfAnother(t *testing.T) {
 			b.mustUnregister(e)
 		}
 		w.want("another user's stands", "bob", a.channel, other)
-		if got := b.Stats(); got.Replaced != 1 || got.Registered != 6 || len(messages) != 0 {
+		w.put(entry("dave"), "no pod's channel")
+		odd := instead(presence.Entry{User: "dave", UUID: w.only("dave")})
+		b.mustRegister(odd)
+		if n := len(w.fields("dave")); n != 2 {
+			t.Errorf("%d entries stand where the one is no pod's", n)
+		}
+		if got := b.Stats(); got.Replaced != 1 || got.Registered != 7 || len(messages) != 0 {
 			t.Errorf("%d replaced, %d registered, and %d told in vain", got.Replaced, got.Registered, len(messages))
 		}
 	})
+}
+
+// only is the user's only connection.
+func (w *world) only(user string) (u presence.UUID) {
+	w.t.Helper()
+	for field := range w.fields(user) {
+		u, _ = presence.ParseUUID(field)
+	}
+	return u
 }
 
 // allWorlds is bothWorlds, and a real server whose fields expire, where it has that.
