@@ -43,6 +43,9 @@ func newGate(l Limits) *gate {
 	return g
 }
 
+// tooMany is the error of who is refused for limits.per_ip or limits.per_user.
+const tooMany = "too_many"
+
 // enter asks for one more connection from an address.
 func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 	g.mu.Lock()
@@ -54,7 +57,7 @@ func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it may", RetryAfter: 5}
 	}
 	if g.limits.PerIP > 0 && g.perIP[Network(ip)] >= g.limits.PerIP {
-		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "too many connections from this address", RetryAfter: 5}
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: tooMany, Reason: "too many connections from this address", RetryAfter: 5}
 	}
 	g.total++
 	if g.limits.PerIP > 0 {
@@ -109,6 +112,7 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	}
 	if refusal == nil {
 		refusal = h.gate.enter(r.Remote)
+		h.lookForProxy(r, refusal)
 	}
 	if refusal != nil {
 		return nil, refusal
@@ -218,7 +222,7 @@ func (h *Hub) refusal(s *session, err error) *conn.Refusal {
 		return refusedBy(refused)
 	}
 	if errors.Is(err, presence.ErrTooMany) {
-		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5}
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: tooMany, Reason: "this user has too many connections", RetryAfter: 5}
 	}
 	h.registerLog.Warn().Err(err).Str("uuid", presence.FormatUUID(s.uuid)).Msg("connection not registered")
 	return unavailable(cannotRegister)

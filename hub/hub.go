@@ -121,6 +121,7 @@ type Hub struct {
 	rights   rights
 	eviction eviction
 	outdated outdated
+	unnamed  unnamed
 	coverage coverage
 	refusals chan refused // to be logged
 
@@ -223,6 +224,9 @@ func (h *Hub) Draining() (draining bool) {
 	h.status.update(func(s *status) { draining = s.draining })
 	return draining
 }
+
+// Conflicting reports whether another instance uses this pod's address.
+func (h *Hub) Conflicting() bool { return h.status.inConflict() }
 
 // Refuse ends the taking of connections.
 func (h *Hub) Refuse() { h.status.update(func(s *status) { s.leaving = true }) }

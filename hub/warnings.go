@@ -27,6 +27,9 @@ func (h *Hub) Warnings() (list []Problem) {
 		list = append(list, Problem{"coverage", wantsCoverage})
 	}
 	list = append(list, h.foreseen()...)
+	if why := h.unnamed.warning(); why != "" {
+		list = append(list, Problem{"proxy", why})
+	}
 	h.outdated.mu.Lock()
 	defer h.outdated.mu.Unlock()
 	if h.outdated.why != "" {
