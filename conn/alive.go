@@ -17,30 +17,37 @@ type life struct {
 // unless the server is closed. It may be called from anywhere but a callback, by one
 // goroutine at a time, since Serve.
 func (s *Server) Alive() {
-	for _, l := range s.loops {
-		l.alive()
+	ticks, rounds := make([]<-chan struct{}, len(s.loops)), make([]uint64, len(s.loops))
+	for i, l := range s.loops { // all are asked before one is waited for: a tick takes its time
+		ticks[i], rounds[i] = l.askForLife()
+	}
+	for i, l := range s.loops {
+		select {
+		case <-ticks[i]:
+		case <-s.closing:
+			return
+		}
+		for l.life.rounds.Load() == rounds[i] {
+			select {
+			case <-time.After(time.Millisecond):
+			case <-s.closing:
+				return
+			}
+		}
 	}
 }
 
-func (l *Loop) alive() {
-	ticked := make(chan struct{})
+// askForLife returns what is closed at the next tick, and how many turns the worker has
+// had, which gets one more.
+func (l *Loop) askForLife() (ticked <-chan struct{}, rounds uint64) {
+	asked := make(chan struct{})
 	l.mu.Lock()
-	l.life.asked = ticked
+	defer l.mu.Unlock()
+	l.life.asked = asked
 	l.io.Timer(true)
-	l.mu.Unlock()
-	select {
-	case <-ticked:
-	case <-l.srv.closing:
-		return
-	}
-	for before := l.life.rounds.Load(); l.life.rounds.Load() == before; {
-		l.wakeWorker()
-		select {
-		case <-time.After(time.Millisecond):
-		case <-l.srv.closing:
-			return
-		}
-	}
+	rounds = l.life.rounds.Load()
+	l.wakeWorker()
+	return asked, rounds
 }
 
 // showLife answers alive, at a tick. The caller holds l.mu.

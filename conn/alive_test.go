@@ -59,6 +59,27 @@ func TestAliveTellsALoopThatGoesOnFromOneThatHangs(t *testing.T) {
 	})
 }
 
+// The last connection takes the ticks along, but not the one that is asked for.
+func TestAliveIsAnsweredWhereTheLastConnectionEnds(t *testing.T) {
+	overAll(t, func(t *testing.T, o Options) {
+		s := startServer(t, o)
+		c := s.connect(t, "u")
+		var ticks []<-chan struct{}
+		for _, l := range s.loops {
+			ticked, _ := l.askForLife()
+			ticks = append(ticks, ticked)
+		}
+		c.closeNow()
+		for _, ticked := range ticks {
+			select {
+			case <-ticked:
+			case <-time.After(20 * time.Second):
+				t.Fatal("there is no tick any more")
+			}
+		}
+	})
+}
+
 func TestAliveEndsWithTheServer(t *testing.T) {
 	s := startServer(t, Options{Loops: 2, Portable: true})
 	s.Close()

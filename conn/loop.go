@@ -165,7 +165,7 @@ func (l *Loop) remove(c *Conn) {
 	l.free = append(l.free, c.slot)
 	if len(l.free) == len(l.slots) {
 		l.slots, l.free = l.slots[:0], l.free[:0]
-		l.io.Timer(false)
+		l.io.Timer(l.life.asked != nil)
 	}
 }
 
