@@ -174,12 +174,14 @@ func (h *Hub) Refused(remote netip.Addr, origin string, r *conn.Refusal) {
 	}
 }
 
-// logRefusals logs refused handshakes until ctx ends.
+// logRefusals logs refused handshakes, and a proxy that seems to be unnamed, until ctx ends.
 func (h *Hub) logRefusals(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-h.unnamed.seen:
+			h.log.Warn().Msg(h.unnamed.warning())
 		case r := <-h.refusals:
 			if r.refusal.Status == 0 {
 				h.unheardLog.Info().Str("reason", r.refusal.Reason).Stringer("address", r.remote).Msg("connection closed without an answer")

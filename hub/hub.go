@@ -150,6 +150,7 @@ func New(o Options) *Hub {
 		rewrites: rewrites{wanted: make(chan struct{}, 1)},
 		rights:   rights{wanted: make(chan struct{}, 1)},
 		refusals: make(chan refused, 16),
+		unnamed:  unnamed{seen: make(chan struct{}, 1)},
 
 		unverified: make(chan unverified, maxUnverified),
 		nameless:   new(presence.Credential),

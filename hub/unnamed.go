@@ -10,7 +10,10 @@ import (
 
 // unnamed is a proxy, as it seems, that auth.trusted_proxies does not name: all its
 // clients count as one address.
-type unnamed struct{ from atomic.Pointer[netip.Addr] } // nil: none was seen
+type unnamed struct {
+	from atomic.Pointer[netip.Addr] // nil: none was seen
+	seen chan struct{}              // capacity 1: there is one, to be logged
+}
 
 // warning says what is wrong; "": nothing is.
 func (u *unnamed) warning() string {
@@ -38,7 +41,7 @@ func (h *Hub) lookForProxy(r *conn.Request, refusal *conn.Refusal) {
 	}
 	from := r.From.Unmap()
 	if h.unnamed.from.CompareAndSwap(nil, &from) {
-		h.log.Warn().Stringer("address", from).Bool("x_forwarded_for", forwards).Msg(h.unnamed.warning())
+		h.unnamed.seen <- struct{}{} // there is room: it happens once. A log that is slow holds no loop up
 	}
 }
 

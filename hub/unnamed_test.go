@@ -48,8 +48,11 @@ func TestAProxyThatNobodyHasNamedIsNoticed(t *testing.T) {
 			for range c.times {
 				p.exchange("PROXY TCP4 " + c.from + " 127.0.0.1 1 2\r\n" + upgrade("/ws?user=alice", c.lines...))
 			}
-			said := strings.Count(log.String(), "limits.per_ip counts all connections from "+c.from)
-			warnings := 0
+			count := func() int { return strings.Count(log.String(), "limits.per_ip counts all connections from "+c.from) }
+			if c.warns {
+				p.eventually("it is logged", func() bool { return count() > 0 })
+			}
+			said, warnings := count(), 0
 			for _, w := range p.Warnings() {
 				if w.Name == "proxy" && strings.Contains(w.Reason, c.from) {
 					warnings++
