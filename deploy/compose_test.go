@@ -84,6 +84,9 @@ func TestComposePodsAreConfiguredRight(t *testing.T) {
 					}
 				}
 			}
+			if at(c, "volumes", source) != nil {
+				continue // Docker's own
+			}
 			if _, err := os.Stat(source); err != nil || !strings.HasSuffix(v, ":ro") {
 				t.Errorf("%s: volume %s: %v", name, v, err)
 			}

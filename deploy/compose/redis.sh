@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts Redis with the accounts of configs/redis-acl.conf. An account gets the password in its variable
 # (POD_PASSWORD, PRODUCER_PASSWORD, BACKEND_PASSWORD, OPERATOR_PASSWORD); without one it lets nobody in.
-# Arguments go to redis-server.
+# What is to be kept goes into DATA_DIR. Arguments go to redis-server.
 set -eu
 umask 077
 
@@ -26,7 +26,7 @@ password operator "${OPERATOR_PASSWORD:-}"
 # Presence is written anew by the pods: there is nothing to save but what clients send up (push:uplink).
 # noeviction: any other policy may remove presence.
 cat >>"$conf" <<EOF
-dir $dir
+dir ${DATA_DIR:-$dir}
 save ""
 appendonly yes
 maxmemory 1gb
