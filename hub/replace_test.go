@@ -233,6 +233,9 @@ func TestAPodThatWasNotSubscribedIsToldAgain(t *testing.T) {
 	old := p.connect("alice")
 	p.feed.Refuse(true)
 	p.eventually("the loss is noticed", func() bool { return p.has("unsubscribed") })
+	p.eventually("Redis has noticed, too", func() bool {
+		return p.admin.PubSubNumSub(context.Background(), p.channel).Val()[p.channel] == 0
+	})
 	// As another pod does, of which this is the hub: this one refuses handshakes.
 	uuid := p.swap("alice", old)
 	u, _ := presence.ParseUUID(old.uuid)
