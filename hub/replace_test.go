@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	client "pushpod/clients/go"
 	"pushpod/conn"
 	"pushpod/presence"
@@ -60,8 +62,14 @@ func (p *pod) swap(user string, old *wsClient) (uuid string) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		p.t.Fatal(err)
 	}
+	p.otherBeats()
 	p.untidy = true // the other pod's stays
 	return uuid
+}
+
+// otherBeats is a heartbeat of the other pod: a dead one's entries are removed.
+func (p *pod) otherBeats() {
+	p.admin.ZAdd(context.Background(), p.keys.Pods(), redis.Z{Score: float64(time.Now().UnixMilli()), Member: otherPod})
 }
 
 // wantOnly holds that the user's hash names this connection alone, now and for some
@@ -69,6 +77,7 @@ func (p *pod) swap(user string, old *wsClient) (uuid string) {
 func (p *pod) wantOnly(why, user, uuid, channel string) {
 	p.t.Helper()
 	only := func() bool {
+		p.otherBeats()
 		found := p.entries(user)
 		return len(found) == 1 && found[uuid] == channel
 	}
