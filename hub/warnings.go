@@ -1,6 +1,9 @@
 package hub
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // outdated is what Redis is too old for, although the configuration asks for it.
 type outdated struct {
@@ -25,6 +28,9 @@ func (h *Hub) Warnings() (list []Problem) {
 	}
 	if h.coverage.full.Load() {
 		list = append(list, Problem{"coverage", wantsCoverage})
+	}
+	if err := h.presence.Failing(); err != nil {
+		list = append(list, Problem{"presence", "new connections of some users get 503, since a master of the Cluster does not take their entries: " + strings.ReplaceAll(err.Error(), "\n", "; ")})
 	}
 	list = append(list, h.foreseen()...)
 	h.outdated.mu.Lock()
