@@ -94,7 +94,8 @@ func startHAProxy(t testing.TB, file, addr string, pairs ...string) {
 	if file == "haproxy.cfg" {
 		pairs = append(pairs, "mode http\n", "mode http\n option httpclose\n") // a refused connection ends, as it does at a pod
 	}
-	configuration := deployed(t, "haproxy/"+file, append(pairs, "bind :80", "bind "+addr)...)
+	pairs = append(pairs, "bind :80", "bind "+addr, "maxconn 30000", "maxconn 1000") // a test may not have the descriptors
+	configuration := deployed(t, "haproxy/"+file, pairs...)
 	startBalancer(t, "haproxy", configuration, func(file string) []string { return []string{"-db", "-f", file} })
 }
 
