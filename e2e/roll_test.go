@@ -129,8 +129,8 @@ func (c rollCase) run(t *testing.T, size rollSize) {
 	producers.stop()
 
 	books := rollBooks{usual: every}
+	settleAll(users)
 	for _, u := range users {
-		u.settle()
 		u.audit(&books, c, began)
 		if u.pause < every {
 			books.hammered += len(u.pushes)
@@ -277,16 +277,20 @@ func (u *rolledUser) wantConnected() {
 
 func (u *rolledUser) pushed(p rolledPush) { u.pushes = append(u.pushes, p) }
 
-// settle waits for the last push of each kind: what was before it has come by then, or never will.
-func (u *rolledUser) settle() {
-	for _, p := range u.pushes[max(0, len(u.pushes)-2):] {
-		for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			u.mu.Lock()
-			came := len(u.handed[p.id]) > 0
-			u.mu.Unlock()
-			if came {
-				break
-			}
+// lacks reports whether a push that was promised has not been handed over.
+func (u *rolledUser) lacks() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.ContainsFunc(u.pushes, func(p rolledPush) bool {
+		return p.answer > 0 && len(u.handed[p.id]) == 0 && !u.isAway(p)
+	})
+}
+
+// settleAll waits until all have what they were promised, and no longer than that takes where nothing is lost.
+func settleAll(users []*rolledUser) {
+	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if !slices.ContainsFunc(users, (*rolledUser).lacks) {
+			return
 		}
 	}
 }
