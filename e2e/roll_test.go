@@ -122,7 +122,7 @@ func (c rollCase) run(t *testing.T, size rollSize) {
 			}
 			pods[i] = p.restart()
 			pods[i].waitReady()
-			time.Sleep(1100 * time.Millisecond) // nginx's fail_timeout: the pod is taken again
+			time.Sleep(500 * time.Millisecond) // HAProxy sees that it is back
 		}
 	}
 	ended := time.Now()
