@@ -309,6 +309,7 @@ type rollBooks struct {
 	lost, twice []string
 	doubles     int                      // messages that came over two connections
 	longest     map[string]time.Duration // between two pushes of a kind, before the roll and during it
+	slowest     map[string]time.Duration // from a push to the application, to users who were connected
 	medians     []time.Duration          // each user's longest
 }
 
@@ -317,7 +318,7 @@ func (u *rolledUser) audit(b *rollBooks, c rollCase, began time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if b.answered == nil {
-		b.answered, b.longest = make(map[int]int), make(map[string]time.Duration)
+		b.answered, b.longest, b.slowest = make(map[int]int), make(map[string]time.Duration), make(map[string]time.Duration)
 	}
 	b.pushes += len(u.pushes)
 	b.handovers += u.handovers
@@ -337,6 +338,9 @@ func (u *rolledUser) audit(b *rollBooks, c rollCase, began time.Time) {
 			continue
 		}
 		b.answered[p.answer]++
+		if got > 0 {
+			b.slowest[phase(p.at, began)] = max(b.slowest[phase(p.at, began)], u.handed[p.id][0].Sub(p.at))
+		}
 		if p.err != nil {
 			u.t.Errorf("push %s to %s: %v", p.id, u.user, p.err)
 		}
@@ -357,16 +361,21 @@ func (u *rolledUser) audit(b *rollBooks, c rollCase, began time.Time) {
 		slices.SortFunc(came, time.Time.Compare)
 		var longest time.Duration
 		for i := 1; i < len(came); i++ {
-			gap, phase := came[i].Sub(came[i-1]), "roll"
-			if came[i].Before(began) {
-				phase = "before"
-			} else {
+			gap := came[i].Sub(came[i-1])
+			if !came[i].Before(began) {
 				longest = max(longest, gap)
 			}
-			b.longest[phase] = max(b.longest[phase], gap)
+			b.longest[phase(came[i], began)] = max(b.longest[phase(came[i], began)], gap)
 		}
 		b.medians = append(b.medians, longest)
 	}
+}
+
+func phase(at, began time.Time) string {
+	if at.Before(began) {
+		return "before"
+	}
+	return "roll"
 }
 
 // connectAfter is when a connection followed on an end.
@@ -407,10 +416,11 @@ func (b *rollBooks) log(t *testing.T, c rollCase, size rollSize, took time.Durat
 		most = away[len(away)-1]
 	}
 	text, _ := json.Marshal(b.answered)
-	t.Logf("%d users, 3 pods %d times in %v; %d pushes, %d of them to two users; answered %s; lost %d, twice %d, %d came over two connections and were dropped; %d handovers; without a connection: %d times, median %v, at most %v, %d pushes meanwhile; longest gap between two pushes of a kind %v before and %v during the roll, each user's longest: median %v",
+	t.Logf("%d users, 3 pods %d times in %v; %d pushes, %d of them to two users; answered %s; lost %d, twice %d, %d came over two connections and were dropped; %d handovers; without a connection: %d times, median %v, at most %v, %d pushes meanwhile; longest gap between two pushes of a kind %v before and %v during the roll, each user's longest: median %v; slowest push %v before and %v during the roll",
 		size.users, size.rounds, took.Round(100*time.Millisecond), b.pushes, b.hammered, text, len(b.lost), len(b.twice), b.doubles, b.handovers,
 		b.cuts, median(away).Round(time.Millisecond), most.Round(time.Millisecond), b.excused,
-		b.longest["before"].Round(time.Millisecond), b.longest["roll"].Round(time.Millisecond), median(b.medians).Round(time.Millisecond))
+		b.longest["before"].Round(time.Millisecond), b.longest["roll"].Round(time.Millisecond), median(b.medians).Round(time.Millisecond),
+		b.slowest["before"].Round(time.Millisecond), b.slowest["roll"].Round(time.Millisecond))
 }
 
 // judge fails the test where a promise was broken. What is a matter of time is held against bounds that a busy machine keeps;

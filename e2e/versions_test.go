@@ -13,7 +13,7 @@ import (
 )
 
 // before is the commit before pods knew ?replaces= and goaway. A pod of it must work beside one of today.
-const before = "3fb43d03"
+const before = "3fb43d068a"
 
 // older is a pod program of an earlier commit, and its scripts.
 type older struct{ program, scripts string }
