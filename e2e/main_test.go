@@ -86,7 +86,7 @@ func build(dir string) (string, error) {
 	}
 	path := filepath.Join(dir, "pushpod")
 	race := os.Getenv("PUSHPOD_E2E_RACE") == "1"
-	cmd := exec.Command("go", "build", fmt.Sprintf("-race=%v", race), "-o", path, ".")
+	cmd := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", race), "-o", path, ".")
 	cmd.Dir = moduleRoot()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -16,39 +17,59 @@ import (
 const before = "3fb43d068a"
 
 // older is a pod program of an earlier commit, and its scripts.
-type older struct{ program, scripts string }
+type older struct {
+	once             sync.Once
+	program, scripts string
+	missing, err     error
+}
 
-// buildOlder makes it from the history; where there is none, the test is left out.
-func buildOlder(t *testing.T, commit string) older {
+// beforeThis is built once, as program is.
+var beforeThis older
+
+// get makes it from the history; where there is none, the test is left out.
+func (o *older) get(t *testing.T) *older {
 	t.Helper()
+	o.once.Do(func() { o.missing, o.err = o.build(filepath.Join(program.dir, before), before) })
+	if o.missing != nil {
+		t.Skipf("the history does not reach back to commit %s: %v", before, o.missing)
+	}
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	return o
+}
+
+func (o *older) build(dir, commit string) (missing, err error) {
 	git := func(args ...string) ([]byte, error) {
 		cmd := exec.Command("git", args...)
 		cmd.Dir = moduleRoot()
 		return cmd.Output()
 	}
 	if _, err := git("rev-parse", "--verify", "--quiet", commit+"^{commit}"); err != nil {
-		t.Skipf("the history does not reach back to commit %s: %v", commit, err)
+		return err, nil
 	}
 	archive, err := git("archive", "--format=tar", commit)
 	if err != nil {
-		t.Fatalf("git archive %s: %v %s", commit, err, stderrOf(err))
+		return nil, fmt.Errorf("git archive %s: %w %s", commit, err, stderrOf(err))
 	}
-	dir := t.TempDir()
 	if err := unpack(archive, dir); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	o := older{program: filepath.Join(dir, "pushpod-"+commit), scripts: filepath.Join(dir, "scripts")}
-	// Paths left out of it, what was compiled for the last run is used again, though in another directory.
+	o.program, o.scripts = filepath.Join(dir, "pushpod-before"), filepath.Join(dir, "scripts")
+	// As program is built, so that what both need is compiled once.
 	cmd := exec.Command("go", "build", "-trimpath", "-o", o.program, ".")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build commit %s: %v\n%s", commit, err, out)
+		return nil, fmt.Errorf("build commit %s: %w\n%s", commit, err, out)
 	}
-	return o
+	return nil, nil
 }
 
 func unpack(archive []byte, dir string) error {
 	files := tar.NewReader(bytes.NewReader(archive))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("unpack git's archive: %w", err)
+	}
 	for {
 		h, err := files.Next()
 		if errors.Is(err, io.EOF) {
@@ -76,7 +97,7 @@ func unpack(archive []byte, dir string) error {
 // TestVersionsSideBySide is a roll from the commit before to this one, and back.
 func TestVersionsSideBySide(t *testing.T) {
 	t.Parallel()
-	o := buildOlder(t, before)
+	o := beforeThis.get(t)
 	r := startRedis(t)
 	db := asProducer(r)
 	s := patient().with("shutdown.drain", "500ms", "log.level", "debug")
@@ -184,7 +205,7 @@ func TestVersionsSideBySide(t *testing.T) {
 // TestDeviceMovesBetweenVersions: a client of the project's own is rolled from the version before to this one and back.
 func TestDeviceMovesBetweenVersions(t *testing.T) {
 	t.Parallel()
-	o := buildOlder(t, before)
+	o := beforeThis.get(t)
 	r := startRedis(t)
 	s := patient().with("shutdown.drain", "500ms")
 	was := launchProgram(t, o.program, r, s)
