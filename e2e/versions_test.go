@@ -58,7 +58,7 @@ func (o *older) build(dir, commit string) (missing, err error) {
 	o.program, o.scripts = filepath.Join(dir, "pushpod-before"), filepath.Join(dir, "scripts")
 	// As program is built, so that what both need is compiled once.
 	cmd := exec.Command("go", "build", "-trimpath", "-o", o.program, ".")
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build commit %s: %w\n%s", commit, err, out)
 	}
