@@ -133,6 +133,28 @@ func TestAReplacedConnectionIsDeliveredToAndNeverWrittenAgain(t *testing.T) {
 	p.untidy = false
 }
 
+// Its client is about to replace it, and a renewal that is late would stand beside the new entry.
+func TestAConnectionThatWasToldGoawayIsRenewedNoMore(t *testing.T) {
+	t.Parallel()
+	p := startReplacing(t, func(s *set) {
+		s.conn = func(o *conn.Options) { o.Settings.Renew, o.Settings.MaxAge = 50*time.Millisecond, 4*time.Second }
+	})
+	c := p.instead("alice", "&goaway=1")
+	if f := c.next("its age"); f.Type != "goaway" {
+		t.Fatalf("got %s, want goaway", f.Raw)
+	}
+	time.Sleep(200 * time.Millisecond) // what was under way is through
+	if err := p.admin.Del(context.Background(), p.keys.User("alice")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(400 * time.Millisecond)
+	if found := p.entries("alice"); len(found) != 0 {
+		t.Errorf("a renewal has written %v", found)
+	}
+	c.close()
+	p.eventually("it has ended", func() bool { return p.Len() == 0 })
+}
+
 // What Redis does with a renewal that was under way, behind the transaction.
 func TestAnEntryThatARenewalBringsBackIsRemoved(t *testing.T) {
 	t.Parallel()
