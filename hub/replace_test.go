@@ -136,7 +136,7 @@ func TestAReplacedConnectionIsDeliveredToAndNeverWrittenAgain(t *testing.T) {
 // Its client is about to replace it, and a renewal that is late would stand beside the new entry.
 func TestAConnectionThatWasToldGoawayIsRenewedNoMore(t *testing.T) {
 	t.Parallel()
-	p := startReplacing(t, func(s *set) {
+	p := startRenewing(t, func(s *set) {
 		s.conn = func(o *conn.Options) { o.Settings.Renew, o.Settings.MaxAge = 50*time.Millisecond, 4*time.Second }
 	})
 	c := p.instead("alice", "&goaway=1")
