@@ -85,7 +85,7 @@ func (s *session) Renew() { s.hub().presence.Renew(s.entry()) }
 // Closed forgets the session.
 func (s *session) Closed(why conn.Cause) {
 	h := s.hub()
-	h.gate.leave(s.address())
+	defer h.gate.leave(s.address()) // behind its end in the registry: see gate.set
 	if h.opts.Hook != nil {
 		h.verdicts.forget(s)
 	}

@@ -132,7 +132,7 @@ func (n *node) judgeRegistration(slot *slot) {
 	case refused != nil:
 		n.count.refused.Add(1)
 		n.reject(it, refused)
-	case n.opt.PerUser > 0 && (slot.count.Err() != nil || slot.count.Val() > int64(n.opt.PerUser)):
+	case n.batch.limit.bounds() && (slot.count.Err() != nil || n.batch.limit.excess(int(slot.count.Val())) > 0):
 		n.examineFor(it)
 	default:
 		n.admitted(it, nil)
@@ -152,7 +152,7 @@ func (n *node) judgeCheck(slot *slot) {
 		err = fmt.Errorf("%w: check: %w", ErrUnavailable, err)
 	case refused != nil:
 		err = refused
-	case n.counts(it) && (slot.count.Err() != nil || slot.count.Val() >= int64(n.opt.PerUser)):
+	case n.counts(it) && (slot.count.Err() != nil || n.batch.limit.excess(int(slot.count.Val())+1) > 0):
 		n.examineFor(it)
 		return
 	}
@@ -161,7 +161,7 @@ func (n *node) judgeCheck(slot *slot) {
 
 // counts reports whether a check asks how many entries the user has.
 func (n *node) counts(it *item) bool {
-	return it.op == checking && it.joins && n.opt.PerUser > 0 && n.opt.OnExcess != OnExcessCloseOldest
+	return it.op == checking && it.joins && n.batch.limit.bounds() && n.batch.limit.rejects()
 }
 
 // judgeStay has it told where something speaks against an entry that is renewed. Where
