@@ -30,7 +30,7 @@ func TestImports(t *testing.T) {
 		only     []string // folders that may import it
 		why      string
 	}{
-		{redis, []string{".", "presence", "hub", "cli", "scripts", "redisconn", "internal/redistest"}, "Redis is known to presence, to the hub's probe and uplink, and to tools"},
+		{redis, []string{".", "presence", "hub", "cli", "scripts", "redisconn", "internal/redistest", "examples/go"}, "Redis is known to presence, to the hub's probe and uplink, and to tools"},
 		{gobwas, []string{"conn", "conn/internal/wire", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
 		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
 		{yaml, []string{"config"}, "only the configuration is YAML"},
@@ -98,6 +98,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn/internal/wire":      {nil, "frames and close codes are bytes alone"},
 		"e2e":                     {nil, "it sees pods from outside only"},
 		"embedded":                {nil, "it stands in for a Redis, which knows nothing of us"},
+		"examples/go":             {[]string{"scripts"}, "it is what others copy"},
 		"hub":                     {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
 		"hub/source":              {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
 		"internal/backoff":        {nil, "it is time alone"},
@@ -131,7 +132,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 // one place: it alone knows of TLS, Sentinels and accounts. Tests are exempt, and
 // what stands in for a Redis.
 func TestOnlyRedisconnReachesRedis(t *testing.T) {
-	exempt := []string{"redisconn", "embedded", "internal/redistest", "scripts/bench", "clients/go", "auth"} // auth asks web services
+	exempt := []string{"redisconn", "embedded", "internal/redistest", "scripts/bench", "clients/go", "examples/go", "auth"} // auth asks web services
 	eachFile(t, 0, func(path, dir string, f *ast.File) {
 		if slices.Contains(exempt, dir) {
 			return
