@@ -24,6 +24,8 @@ func TestImports(t *testing.T) {
 		jwt       = "github.com/golang-jwt/jwt"
 		jwkset    = "github.com/MicahParks/jwkset"
 		gobreaker = "github.com/sony/gobreaker"
+
+		jsonschema = "github.com/santhosh-tekuri/jsonschema"
 	)
 	rules := []struct {
 		imported string
@@ -45,6 +47,7 @@ func TestImports(t *testing.T) {
 		{jwt, []string{"auth"}, "one package believes tokens"},
 		{jwkset, []string{"auth"}, "one package believes tokens"},
 		{gobreaker, []string{"auth"}, "the hook is the one service that connections wait for"},
+		{jsonschema, []string{"internal/schematest"}, "only tests hold anything against schemas"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
@@ -107,6 +110,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"internal/json":           {nil, "it is a grammar alone"},
 		"internal/rawio":          {nil, "it is system calls alone"},
 		"internal/redistest":      {[]string{"internal/certtest"}, "every package's tests may use it"},
+		"internal/schematest":     {nil, "every package's tests may use it"},
 		"internal/resp":           {nil, "it reads bytes alone"},
 		"internal/secret":         {nil, "it is text alone"},
 		"presence":                {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
