@@ -33,7 +33,7 @@ func TestImports(t *testing.T) {
 		why      string
 	}{
 		{redis, []string{".", "presence", "hub", "cli", "scripts", "redisconn", "internal/redistest", "examples/go"}, "Redis is known to presence, to the hub's probe and uplink, and to tools"},
-		{gobwas, []string{"conn", "conn/internal/wire", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
+		{gobwas, []string{"conn", "conn/internal/wire", "clients/go", "conformance"}, "WebSocket frames are known to both ends of a connection only"},
 		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
 		{yaml, []string{"config"}, "only the configuration is YAML"},
 		{miniredis, []string{"embedded"}, "the embedded Redis is for trying out"},
@@ -87,8 +87,9 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"admin":                   {[]string{"conn", "hub", "internal/secret", "presence"}, "metrics are read from the three that count"},
 		"auth":                    {[]string{"internal/filewatch", "internal/json", "internal/secret"}, "who a client is depends on no connection and no Redis"},
 		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
-		"cli":                     {[]string{"auth", "clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
+		"cli":                     {[]string{"auth", "clients/go", "config", "conformance", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":              {nil, "others copy it into their own programs"},
+		"conformance":             {nil, "it plays a pod, and knows no more of one than its clients do"},
 		"config":                  {[]string{"internal/secret"}, "it is plain structs that main copies"},
 		"conn":                    {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/proxyhead", "conn/internal/sendq", "conn/internal/tlsloop", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
 		"conn/conntest":           {[]string{"conn/internal/netloop"}, "it stands in for a network"},

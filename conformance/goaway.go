@@ -42,21 +42,28 @@ func goaway(r *run) error {
 
 	// What was on its way.
 	const late = `{"conformance":"on its way to the old connection"}`
-	r.sleepUntil(welcome.Add(300 * time.Millisecond))
-	old.push("goaway-late", late)
-	if r.echoes {
-		if _, ok := r.echo(late, r.opts.Wait); !ok {
-			return errors.New("what came on the old connection 300 ms after the new one was welcome was not handed on")
-		}
+	r.waitFor(time.Until(welcome.Add(300*time.Millisecond)), func(e event) bool { early = early || e.peer == old && e.kind == closed; return early })
+	if early {
+		return errors.New("it closed the old connection as soon as the new one was welcome: read on for a second")
 	}
-	e, ok := r.waitFor(time.Until(told.Add(within+r.opts.Wait)), func(e event) bool { return e.peer == old && (e.kind == closed || e.kind == gone) })
-	switch took := e.at.Sub(welcome); {
-	case !ok:
+	old.push("goaway-late", late)
+	handed, ended := !r.echoes, event{}
+	r.waitFor(time.Until(told.Add(within+r.opts.Wait)), func(e event) bool {
+		handed = handed || e.kind == said && e.err == nil && e.frame.isRequest(late)
+		if e.peer == old && ended.peer == nil && (e.kind == closed || e.kind == gone) {
+			ended = e
+		}
+		return handed && ended.peer != nil
+	})
+	switch took := ended.at.Sub(welcome); {
+	case ended.peer == nil:
 		return errors.New("it did not close the old connection")
-	case e.kind == gone:
+	case ended.kind == gone:
 		return errors.New("it ended the old connection without a close frame")
 	case took < 900*time.Millisecond:
 		return fmt.Errorf("it closed the old connection %v after the new one was welcome: read on for a second", took.Round(time.Millisecond))
+	case !handed:
+		return errors.New("what came on the old connection 300 ms after the new one was welcome was not handed on")
 	}
 	return r.lives(next)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"time"
 
 	"github.com/gobwas/ws"
 )
@@ -296,9 +295,4 @@ func clientFrames(r *run) error {
 		return skip("the client has sent none")
 	}
 	return noted{fmt.Sprintf("%d frames", r.frames)}
-}
-
-// sleepUntil is for what takes time by the protocol.
-func (r *run) sleepUntil(t time.Time) {
-	r.waitFor(time.Until(t), func(event) bool { return false })
 }
