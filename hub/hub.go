@@ -122,8 +122,10 @@ type Hub struct {
 	rights   rights
 	eviction eviction
 	outdated outdated
+	unnamed  unnamed
 	coverage coverage
 	refusals chan refused // to be logged
+	unheard  unheard
 
 	unverified chan unverified // tokens that take long to verify
 	refreshing refreshing
@@ -150,6 +152,8 @@ func New(o Options) *Hub {
 		rewrites: rewrites{wanted: make(chan struct{}, 1)},
 		rights:   rights{wanted: make(chan struct{}, 1)},
 		refusals: make(chan refused, 16),
+		unheard:  unheard{wanted: make(chan struct{}, 1)},
+		unnamed:  unnamed{seen: make(chan struct{}, 1)},
 
 		unverified: make(chan unverified, maxUnverified),
 		nameless:   new(presence.Credential),
@@ -186,6 +190,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	running.Go(func() { h.logRefusals(ctx) })
 	running.Go(func() { h.verifyTokens(ctx) })
 	running.Go(func() { h.keepRights(ctx) })
+	running.Go(func() { h.tellAgain(ctx) })
 
 	if err := h.pods.Claim(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -224,6 +229,9 @@ func (h *Hub) Draining() (draining bool) {
 	h.status.update(func(s *status) { draining = s.draining })
 	return draining
 }
+
+// Conflicting reports whether another instance uses this pod's address.
+func (h *Hub) Conflicting() bool { return h.status.inConflict() }
 
 // Refuse ends the taking of connections.
 func (h *Hub) Refuse() { h.status.update(func(s *status) { s.leaving = true }) }

@@ -56,6 +56,11 @@ type Options struct {
 	// callbacks are. Nil: nobody is told.
 	Refused func(Entry, *Refused)
 
+	// Replaced says what the pod is told whose entry of the user is replaced, and on which
+	// channel that is published. It is called from the store's goroutine, and must not block or
+	// call the store. Nil: nobody is told.
+	Replaced func(user string, old Located) (channel string, message []byte)
+
 	// Pods judges which pods are dead, and writes the own score before any
 	// entry is. Where it is nil, nobody is dead.
 	Pods *Pods
@@ -134,7 +139,7 @@ func (s *Store) Register(e Entry, done func(Registered)) error {
 // entry, and writes nothing: a credential for one connection is not used up. done gets
 // nil, a *Refused, or ErrUnavailable wrapped around the cause, and is called as for Register.
 // Where the entry joins those that stand, the user's are counted too, and done gets
-// ErrTooMany where Register would refuse it.
+// ErrTooMany where Register would refuse it; one that it Replaces is not.
 func (s *Store) Check(e Entry, joins bool, done func(error)) error {
 	n := s.open(e.User)
 	if n == nil {
