@@ -86,6 +86,10 @@ func TestFramesAreAsTheSchemaSays(t *testing.T) {
 	alice.send([]byte(strings.Repeat(string(text(`{"type":"ping","id":"3"}`)), 8)))
 	seen.read(t, schema, alice, "receipt", "rate")
 
+	leaving := dial(t, p, "alice", withQuery("token", tokenOf("alice")), withQuery("goaway", "1"))
+	p.sigterm()
+	seen.read(t, schema, leaving, "goaway", "")
+
 	for _, want := range []string{
 		"welcome", "message", "ping", "receipt", "receipt bad_frame", "receipt unknown_type", "receipt not_allowed", "receipt unavailable", "receipt rate", "error bad_frame",
 	} {
