@@ -40,7 +40,7 @@ const (
 	phpNeeds  = "Debian's php-cli and php-redis"
 )
 
-func lacksNode() bool { return lacks("node", "--version") || isAbsent("examples/node/node_modules") }
+func lacksNode() bool { return lacks("node", "--version") || isAbsent("examples/node/node_modules/ioredis") }
 
 func lacksPHP() bool { return lacks("php", "-r", "new Redis();") }
 
@@ -118,13 +118,11 @@ func (e example) test(t *testing.T, r *redistest.Server, pods []*pod) {
 	eve := dial(t, pods[0], hostile)
 
 	e.wants(t, r, "2", "online", "alice")
-	e.wants(t, r, "0", "online", "nobody")
 
 	const data = `{"text":"hi, \u00fc", "n":1.0}` // byte for byte
 	e.wants(t, r, "2", "push", "alice", data)
 	e.wants(t, r, "2", "push", "alice", data, "id", "m 1", "ttl", "60000")
 	e.wants(t, r, "1", "push", hostile, data)
-	e.wants(t, r, "0", "push", "nobody", data)
 	for _, c := range alice {
 		c.wantMessage("push", data)
 		if m := c.wantMessage("push with an id", data); deref(m.ID) != "m 1" {
@@ -132,7 +130,6 @@ func (e example) test(t *testing.T, r *redistest.Server, pods []*pod) {
 		}
 	}
 	eve.wantMessage("push to an id with quotes", data)
-	e.refuses(t, r, "not JSON", "push", "alice", `{"text":`)
 	e.refuses(t, r, "ttl", "push", "alice", data, "ttl", "0")
 
 	users := []string{"alice", hostile}
@@ -175,7 +172,6 @@ func (e example) test(t *testing.T, r *redistest.Server, pods []*pod) {
 		left := entriesOf(t, r.Client(), "alice")
 		return len(left) == 0, left
 	})
-	e.wants(t, r, "0", "logout", "alice")
 	back := dial(t, pods[0], "alice")
 	if got := e.run(t, r, operator, "", "logout", "alice", "60"); got.status != 0 || got.stdout != "1\n" {
 		t.Errorf("logout by an operator: exit %d, stdout %q, stderr %q", got.status, got.stdout, got.stderr)
