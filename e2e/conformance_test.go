@@ -2,8 +2,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"pushpod/internal/redistest"
 )
 
 // The command of a client's author; package conformance has the rules.
@@ -46,5 +50,31 @@ func TestConformanceCommand(t *testing.T) {
 		if r.status != want || !strings.Contains(r.stderr, why) || r.stdout != "" {
 			t.Errorf("%s: exit %d, stderr %q; want %d and %q", args, r.status, r.stderr, want, why)
 		}
+	}
+}
+
+// The rules by which clients differ; all of them is make test-faults.
+func TestTheJavaScriptClientConforms(t *testing.T) {
+	t.Parallel()
+	conformsJS(t, "--rule", "welcome,app-pings,duplicates,requests,goaway,close-1001,close-4500,frames")
+}
+
+func TestFaultsTheJavaScriptClientConforms(t *testing.T) {
+	t.Parallel()
+	redistest.Faults(t)
+	conformsJS(t)
+}
+
+func conformsJS(t *testing.T, args ...string) {
+	t.Helper()
+	if lacks("node", "--version") || isAbsent("clients/js/node_modules/ws") {
+		t.Skip("it needs Node and npm ci in clients/js")
+	}
+	args = append([]string{"conformance", "--listen", freeAddr(t)}, args...)
+	args = append(args, "--", "node", filepath.Join(moduleRoot(), "e2e", "testdata", "echo-client.mjs"))
+	p := startProcess(t, "conformance of clients/js", nil, args...)
+	p.wantExit("the client keeps the rules", 0, 3*time.Minute)
+	if out := p.stdout.String(); strings.Contains(out, "skip") || strings.Count(out, "pass  ") < 8 {
+		t.Error(out)
 	}
 }

@@ -40,7 +40,9 @@ const (
 	phpNeeds  = "Debian's php-cli and php-redis"
 )
 
-func lacksNode() bool { return lacks("node", "--version") || isAbsent("examples/node/node_modules/ioredis") }
+func lacksNode() bool {
+	return lacks("node", "--version") || isAbsent("examples/node/node_modules/ioredis")
+}
 
 func lacksPHP() bool { return lacks("php", "-r", "new Redis();") }
 
