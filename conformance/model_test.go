@@ -107,7 +107,7 @@ func (m *model) read(l *link) (wait time.Duration, again, welcomed bool) {
 	l.br = bufio.NewReader(l.br)
 	var message []byte
 	for {
-		f, err := ws.ReadFrame(l.br)
+		f, err := readFrame(l.br)
 		if err != nil {
 			return m.after(l, 1006, "", welcomed)
 		}
@@ -135,6 +135,15 @@ func (m *model) read(l *link) (wait time.Duration, again, welcomed bool) {
 			message = nil
 		}
 	}
+}
+
+func readFrame(r io.Reader) (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(r); err != nil {
+		return f, err
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }
 
 // after says what a client does behind a close code.

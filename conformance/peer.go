@@ -70,7 +70,7 @@ func (p *peer) read() error {
 		if err != nil {
 			return err
 		}
-		if err := checkHeader(h, begun); err != nil {
+		if err := checkHeader(h, begun, len(message)); err != nil {
 			p.pod.tell(event{peer: p, kind: said, err: err})
 			p.endWith(1002, "")
 			return err
@@ -105,8 +105,8 @@ func (p *peer) read() error {
 	}
 }
 
-// checkHeader holds a frame against RFC 6455, section 5, and against max_message.
-func checkHeader(h ws.Header, begun bool) error {
+// checkHeader holds a frame against RFC 6455, section 5, and its message, of which so many bytes came before, against max_message.
+func checkHeader(h ws.Header, begun bool, before int) error {
 	state := ws.StateServerSide
 	if begun {
 		state = state.Set(ws.StateFragmented)
@@ -116,8 +116,8 @@ func checkHeader(h ws.Header, begun bool) error {
 		return err
 	case h.OpCode == ws.OpBinary:
 		return fmt.Errorf("a binary frame")
-	case h.Length > maxMessage:
-		return fmt.Errorf("a frame of %d bytes, where welcome has said max_message %d", h.Length, maxMessage)
+	case h.Length > int64(maxMessage-before):
+		return fmt.Errorf("a message of %d bytes or more, where welcome has said max_message %d", int64(before)+h.Length, maxMessage)
 	}
 	return nil
 }

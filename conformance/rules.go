@@ -65,9 +65,9 @@ func handshake(r *run) error {
 	case q.Method != "GET" || q.ProtoMajor != 1 || q.ProtoMinor != 1:
 		return fmt.Errorf("%s %s: GET and HTTP/1.1 are needed", q.Method, q.Proto)
 	case !strings.EqualFold(q.Header.Get("Upgrade"), "websocket") || !strings.Contains(strings.ToLower(q.Header.Get("Connection")), "upgrade"):
-		return errors.New("Upgrade: websocket and Connection: Upgrade are needed")
+		return errors.New("no Upgrade: websocket, or no Connection: Upgrade")
 	case q.Header.Get("Sec-WebSocket-Version") != "13" || len(q.Header.Get("Sec-WebSocket-Key")) != 24:
-		return errors.New("Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 16 bytes in base64 are needed")
+		return errors.New("no Sec-WebSocket-Version: 13, or no Sec-WebSocket-Key of 16 bytes in base64")
 	case q.URL.Path != "/ws":
 		return fmt.Errorf("the path is %q: /ws is needed", q.URL.Path)
 	case offered != "" && !strings.Contains(offered, subprotocol):
