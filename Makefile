@@ -23,6 +23,7 @@ build: ## Build bin/pushpod
 .PHONY: tools
 tools: ## Install what the tests need and is missing (Debian packages; root or sudo)
 	@scripts/install-test-tools.sh
+	@scripts/install-example-packages.sh
 
 .PHONY: lint
 lint: ## Check format, vet, staticcheck
