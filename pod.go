@@ -214,19 +214,19 @@ func (p *pod) leave(ctx context.Context) error {
 	return nil
 }
 
-// drain closes all connections, evenly over shutdown.drain, and waits until they have
-// ended. The closes are spread, so clients need little more spread when they reconnect.
+// drain closes all connections, evenly over shutdown.drain, those that asked for it behind a
+// notice, and waits until they have ended. The closes are spread, so clients need little more spread when they reconnect.
 func (p *pod) drain(ctx context.Context) {
 	retry := func() string { return conn.Retry(0, time.Second) }
 	start := time.Now()
 	n := p.server.Len()
-	if err := p.server.CloseAll(ctx, p.cfg.Shutdown.Drain, conn.CodeGoingAway, retry); err != nil {
+	if err := p.server.Drain(ctx, p.cfg.Shutdown.Drain); err != nil {
 		return
 	}
 	// A handshake may have completed meanwhile.
 	const grace = 6 * time.Second // TCP ends 5 s after a close frame at the latest
 	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); backoff.Sleep(ctx, 20*time.Millisecond) {
-		_ = p.server.CloseAll(ctx, 0, conn.CodeGoingAway, retry)
+		p.server.CloseAll(conn.CodeGoingAway, retry)
 	}
 	p.log.Info().Int("connections", n).Int64("drain_ms", time.Since(start).Milliseconds()).Msg("connections closed")
 }
@@ -334,6 +334,7 @@ func (p *pod) build() {
 		Pods:     p.pods,
 		Own:      func(user string) int { return p.hub.CountUser(user) },
 		Refused:  func(e presence.Entry, r *presence.Refused) { p.hub.Revoke(e, r) },
+		Replaced: func(user string, old presence.Located) (string, []byte) { return p.hub.Replacement(user, old) },
 		Log:      p.log,
 	})
 	proxies := auth.NewProxies(c.Auth.TrustedProxies)

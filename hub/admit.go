@@ -104,6 +104,10 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 		return nil, r.Problem
 	}
 	claim, refusal := h.who(r)
+	var replaces presence.UUID
+	if refusal == nil {
+		replaces, refusal = readReplaces(r)
+	}
 	if refusal == nil {
 		refusal = h.open()
 	}
@@ -116,9 +120,9 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	claim.user = strings.Clone(claim.user) // which is part of the request
 	s := newSession(h, c, claim, r.Remote)
 	if h.decidesLater(claim) {
-		refusal = h.decideLater(s, claim, r)
+		refusal = h.decideLater(s, claim, r, replaces)
 	} else {
-		refusal = h.ask(s, r.Upgrade)
+		refusal = h.ask(s, r.Upgrade, replaces)
 	}
 	if refusal != nil {
 		h.gate.leave(r.Remote)
@@ -128,20 +132,23 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 }
 
 // ask asks Redis about a session, which answers later: it registers it, or with no upgrade
-// only says what would be said. Its connection's loop is locked.
-func (h *Hub) ask(s *session, upgrade bool) *conn.Refusal {
+// only says what would be said. replaces is the connection whose place it takes, if it is its
+// user's. Its connection's loop is locked.
+func (h *Hub) ask(s *session, upgrade bool, replaces presence.UUID) *conn.Refusal {
+	e := s.entry()
+	e.Replaces = replaces
 	if upgrade {
-		return h.register(s)
+		return h.register(s, e)
 	}
-	return h.check(s)
+	return h.check(s, e)
 }
 
 // register makes a session known, here and in Redis, which answers later. Its
 // connection's loop is locked.
-func (h *Hub) register(s *session) *conn.Refusal {
+func (h *Hub) register(s *session, e presence.Entry) *conn.Refusal {
 	// It is in the registry before it is in Redis, so that no push misses it.
 	h.registry.add(s)
-	if err := h.presence.Register(s.entry(), func(r presence.Registered) { h.registered(s, r) }); err != nil {
+	if err := h.presence.Register(e, func(r presence.Registered) { h.registered(s, r) }); err != nil {
 		h.registry.remove(s)
 		return unavailable("this pod is leaving")
 	}
@@ -196,6 +203,9 @@ func (h *Hub) registered(s *session, r presence.Registered) {
 	}
 	if !r.More || h.answers.full() {
 		h.answers.send(h.server)
+	}
+	if r.Unheard != (presence.Located{}) {
+		h.unheard.add(h.Replacement(s.user, r.Unheard))
 	}
 	for _, old := range r.Excess {
 		h.uplink.publish(h.closing(old.Channel), replaced(s.user, old.UUID))

@@ -124,6 +124,7 @@ type Hub struct {
 	outdated outdated
 	coverage coverage
 	refusals chan refused // to be logged
+	unheard  unheard
 
 	unverified chan unverified // tokens that take long to verify
 	refreshing refreshing
@@ -150,6 +151,7 @@ func New(o Options) *Hub {
 		rewrites: rewrites{wanted: make(chan struct{}, 1)},
 		rights:   rights{wanted: make(chan struct{}, 1)},
 		refusals: make(chan refused, 16),
+		unheard:  unheard{wanted: make(chan struct{}, 1)},
 
 		unverified: make(chan unverified, maxUnverified),
 		nameless:   new(presence.Credential),
@@ -186,6 +188,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	running.Go(func() { h.logRefusals(ctx) })
 	running.Go(func() { h.verifyTokens(ctx) })
 	running.Go(func() { h.keepRights(ctx) })
+	running.Go(func() { h.tellAgain(ctx) })
 
 	if err := h.pods.Claim(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -77,6 +77,7 @@ func TestPresenceInACluster(t *testing.T) {
 		{"what speaks against entries", groundsInACluster},
 		{"a slot is being moved", slotIsBeingMoved},
 		{"nothing is overtaken", nothingIsOvertaken},
+		{"a place changes hands", swapsInACluster},
 		{"lives while slots move", livesWhileSlotsMove},
 		{"pods know each other", podsInACluster},
 		{"a master hangs", masterHangs},

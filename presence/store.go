@@ -56,6 +56,11 @@ type Options struct {
 	// callbacks are. Nil: nobody is told.
 	Refused func(Entry, *Refused)
 
+	// Replaced says what the pod is told whose entry of the user is replaced, and on which
+	// channel that is published. It is called from the store's goroutine, and must not block or
+	// call the store. Nil: nobody is told.
+	Replaced func(user string, old Located) (channel string, message []byte)
+
 	// Pods judges which pods are dead, and writes the own score before any
 	// entry is. Where it is nil, nobody is dead.
 	Pods *Pods
