@@ -117,7 +117,8 @@ export class PushClient extends EventTarget {
     this.#stop?.abort()
     this.#stop = null
     clearTimeout(this.#timer)
-    if (this.#leads) this.#channel?.postMessage({ state: { name: 'connecting', code: LOST, reason: 'the tab with the connection has left' } })
+    const left = { name: 'connecting', code: LOST, reason: 'the tab with the connection has left' }
+    if (this.#leads && this.#state.name !== 'closed') this.#channel?.postMessage({ state: left })
     this.#channel?.close()
     this.#channel = this.#link = this.#dialing = null
     for (const link of this.#links) link.end(1000, '')
@@ -357,18 +358,24 @@ export class PushClient extends EventTarget {
     return promise
   }
 
+  /** What takes requests now: the connection, or the channel to the tab that has it. */
+  get #carrier() {
+    if (this.#leads) return this.#link
+    return this.#state.name === 'open' ? this.#channel : null
+  }
+
   #pump() {
-    if (this.#state.name !== 'open' || this.#paused) return
+    if (this.#paused) return
     const requests = [...this.#requests.values()]
     let free = WINDOW - requests.filter((r) => r.link).length
     for (const r of requests) {
       if (r.link || r.held) continue
-      if (free-- <= 0 || this.#state.name !== 'open') return
-      r.link = this.#leads ? this.#link : this.#channel
-      if (!this.#leads) this.#channel.postMessage({ id: r.id, frame: r.frame })
-      else if (this.#link.via === 'sse') this.#settle(r.id, 'one_way', 'server-sent events carry no requests')
-      else if (bytes(r.frame) > this.#link.most) this.#settle(r.id, 'too_large', `the pod takes ${this.#link.most} bytes`)
-      else this.#link.send(r.frame)
+      r.link = this.#carrier
+      if (!r.link || free-- <= 0) return void (r.link = null)
+      if (!this.#leads) r.link.postMessage({ id: r.id, frame: r.frame })
+      else if (r.link.via === 'sse') this.#settle(r.id, 'one_way', 'server-sent events carry no requests')
+      else if (bytes(r.frame) > r.link.most) this.#settle(r.id, 'too_large', `the pod takes ${r.link.most} bytes`)
+      else r.link.send(r.frame)
     }
   }
 
