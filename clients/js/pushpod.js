@@ -7,9 +7,10 @@ const GRACE = 5000 // ms beyond the ping interval, and then for the answer to a 
 const WINDOW = 32 // requests without a receipt: fewer than a second's worth of frames (limits.frames_per_second)
 const SEEN = 1024 // message ids that are remembered
 const LONGEST = 3_600_000 // ms that a retry_ms is believed for
-const UPGRADE = 30_000 // ms until server-sent events try WebSocket again; doubles up to LONGEST
+const UPGRADE = 30_000 // ms until server-sent events try WebSocket once more; doubles up to LONGEST
 
 const LOST = 1006 // the connection broke, or there was none
+const TAB_GONE = 'the tab with the connection is gone'
 const NAMES_RETRY = [1001, 1013, 4029, 4053]
 const OWN_FAULT = [1000, 1002, 1003, 1007, 1009]
 
@@ -45,7 +46,7 @@ export class PushClient extends EventTarget {
 
   #attempt = 0 // failures in a row, for the backoff
   #broken = 0 // attempts in a row at which no WebSocket came about
-  #upgradeIn = UPGRADE
+  #upgradeIn = 0 // ms until server-sent events try WebSocket
   #refused = false // the last token was expired or refused
   #renewed = false // the last attempt with a fresh token was made at once
   #replaces = '' // the UUID whose place the next connection takes
@@ -117,8 +118,7 @@ export class PushClient extends EventTarget {
     this.#stop?.abort()
     this.#stop = null
     clearTimeout(this.#timer)
-    const left = { name: 'connecting', code: LOST, reason: 'the tab with the connection has left' }
-    if (this.#leads && this.#state.name !== 'closed') this.#channel?.postMessage({ state: left })
+    if (this.#link) this.#channel?.postMessage({ state: { name: 'connecting', code: LOST, reason: TAB_GONE } })
     this.#channel?.close()
     this.#channel = this.#link = this.#dialing = null
     for (const link of this.#links) link.end(1000, '')
@@ -161,8 +161,10 @@ export class PushClient extends EventTarget {
       if (signal.aborted) return
       this.#leads = true
       this.#unsend()
-      if (this.#state.name !== 'closed') {
-        this.#set({ name: 'connecting', code: LOST, reason: 'the tab with the connection is gone' })
+      const { name, until } = this.#state
+      if (until) this.#timer = setTimeout(() => this.#dial(), until - Date.now())
+      else if (name !== 'closed') {
+        this.#set({ name: 'connecting', code: LOST, reason: TAB_GONE })
         this.#dial()
       }
       return new Promise((release) => signal.addEventListener('abort', release))
@@ -170,10 +172,11 @@ export class PushClient extends EventTarget {
     locks.request(name, { signal }, lead).catch(() => {}) // stopped before it was our turn
   }
 
-  #fromFollower({ hello, connect, id, frame }) {
+  #fromFollower({ hello, connect, late, id, frame }) {
     const channel = this.#channel
     if (hello) channel.postMessage({ state: this.#state })
     if (connect) this.connect()
+    if (late && this.#state.until <= Date.now()) this.#dial()
     if (frame) {
       const done = ({ code, reason } = {}) => channel === this.#channel && channel.postMessage({ done: id, code, reason })
       this.#ask(id, frame).then(() => done(), done)
@@ -181,7 +184,13 @@ export class PushClient extends EventTarget {
   }
 
   #fromLeader({ state, text, done, code, reason }) {
-    if (state) this.#set(state)
+    if (state) {
+      this.#set(state)
+      clearTimeout(this.#timer)
+      // Browsers hold back the timers of hidden tabs, such as the leader may be in, for up to a minute.
+      const remind = () => this.#channel?.postMessage({ late: true })
+      if (state.until) this.#timer = setTimeout(remind, state.until - Date.now() + 1000)
+    }
     if (text) this.#message(JSON.parse(text), text)
     if (done) this.#settle(done, code, reason)
     if (done) this.#pump()
@@ -244,7 +253,7 @@ export class PushClient extends EventTarget {
     clearTimeout(this.#timer)
     if (link.via === 'websocket') {
       this.#broken = 0
-      this.#upgradeIn = UPGRADE
+      this.#upgradeIn = 0
     } else if (this.#options.WebSocket) this.#timer = setTimeout(() => this.#dial(), this.#upgradeIn)
     // What was addressed to the old one just before is still on its way.
     if (replaced) setTimeout(() => replaced.end(1000, ''), LINGER)
@@ -257,15 +266,15 @@ export class PushClient extends EventTarget {
     if (link === this.#dialing) {
       this.#dialing = null
       if (code === LOST && !upgrade && !(link.via === 'sse' && this.#link)) this.#broken++
-      if (gone) this.#eventsURL = null
+      if (gone && this.#options.WebSocket) this.#eventsURL = null
     } else if (link === this.#link) {
       this.#link = null
       if (code !== LOST) this.#replaces = ''
     } else return this.#pump() // a replaced one, or we have closed it
     clearTimeout(this.#timer)
     this.#refused = wantsToken(code)
+    if (this.#link) return this.#retryBeside(code, reason)
     const wait = this.#wait(code, reason, lasted)
-    if (this.#link) return this.#retryBeside(wait)
     if (wait < 0) return this.#finish(code, reason)
     if (this.#dialing) return this.#set({ name: 'connecting', code, reason })
     this.#hasty = code === LOST
@@ -274,9 +283,11 @@ export class PushClient extends EventTarget {
   }
 
   /** A successor has not come about; the connection that it was for is still there. */
-  #retryBeside(wait) {
-    if (!this.#link.goaway) wait = this.#upgradeIn = Math.min(2 * this.#upgradeIn, LONGEST)
+  #retryBeside(code, reason) {
+    if (!this.#link.goaway) this.#upgradeIn = Math.min(2 * this.#upgradeIn || UPGRADE, LONGEST)
+    const wait = this.#link.goaway ? this.#wait(code, reason, 0) : this.#upgradeIn
     if (wait >= 0) this.#timer = setTimeout(() => this.#dial(), wait)
+    this.#pump()
   }
 
   #finish(code, reason) {
@@ -371,7 +382,8 @@ export class PushClient extends EventTarget {
     for (const r of requests) {
       if (r.link || r.held) continue
       r.link = this.#carrier
-      if (!r.link || free-- <= 0) return void (r.link = null)
+      const unknown = r.link?.via === 'sse' && this.#upgradeIn === 0 // whether WebSocket works
+      if (!r.link || unknown || free-- <= 0) return void (r.link = null)
       if (!this.#leads) r.link.postMessage({ id: r.id, frame: r.frame })
       else if (r.link.via === 'sse') this.#settle(r.id, 'one_way', 'server-sent events carry no requests')
       else if (bytes(r.frame) > r.link.most) this.#settle(r.id, 'too_large', `the pod takes ${r.link.most} bytes`)

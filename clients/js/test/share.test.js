@@ -104,6 +104,35 @@ test('Where the server said to stay away, no other tab tries', async (t) => {
   assert.ok(await w.next())
 })
 
+test('The wait that a server asked for goes on in the tab that takes over', async (t) => {
+  const { w, clients, s } = await tabs(t, 2)
+  s.welcome().end(1013, 'retry_ms=60000')
+  await settle()
+  const { until } = clients[1].state
+  w.log.length = 0
+  clients[0].close()
+  await settle()
+  assert.deepEqual(clients[1].state, { name: 'waiting', until, code: 1013, reason: 'retry_ms=60000' })
+  await w.pass(59_999)
+  assert.equal(await w.next(), undefined)
+  await w.pass(1)
+  assert.ok(await w.next())
+})
+
+test('A hidden tab with the connection, whose timers are held back, is reminded by the others', async (t) => {
+  const { w, s } = await tabs(t, 2)
+  s.welcome()
+  await settle()
+  const { setTimeout } = globalThis
+  const held = t.mock.method(globalThis, 'setTimeout', (then, ms) => setTimeout(then, ms + 60_000))
+  s.end(1006) // the leader's timer is made here; the other tab's behind a message
+  held.mock.restore()
+  await w.pass(1_249)
+  assert.equal(await w.next(), undefined)
+  await w.pass(1)
+  assert.ok(await w.next())
+})
+
 test('connect() of any tab is for all', async (t) => {
   const { w, clients, s } = await tabs(t, 2)
   s.end(1013, 'retry_ms=60000')

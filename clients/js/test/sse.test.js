@@ -55,7 +55,19 @@ async function fallen(t, options) {
   await w.pass(250)
   ;(await w.next()).end(1006)
   await w.pass(500)
-  return { w, client, next, e: await next() }
+  const e = await next()
+  return {
+    w,
+    client,
+    next,
+    e,
+    /** The welcome, and then the failure of WebSocket, which is tried at once. */
+    async open() {
+      await e.welcome('e1')
+      await w.pass(1)
+      ;(await w.next()).end(1006)
+    },
+  }
 }
 
 test('Where WebSocket fails twice, server-sent events are tried', async (t) => {
@@ -84,8 +96,8 @@ test('A letter that is split between two chunks stays whole', async (t) => {
 })
 
 test('event: close says what to do next, and the next attempt is by server-sent events again', async (t) => {
-  const { w, client, e, next } = await fallen(t)
-  await e.welcome('e1')
+  const { w, client, e, next, open } = await fallen(t)
+  await open()
   await e.send('event: close\ndata: {"type":"close","code":1001,"reason":"retry_ms=700"}\n\n')
   assert.deepEqual(client.state, { name: 'waiting', until: Date.now() + 700, code: 1001, reason: 'retry_ms=700' })
   assert.ok(e.init.signal.aborted)
@@ -97,8 +109,8 @@ test('event: close says what to do next, and the next attempt is by server-sent 
 })
 
 test('A comment shows that the server lives; silence is noticed', async (t) => {
-  const { w, client, e } = await fallen(t)
-  await e.welcome('e1')
+  const { w, client, e, open } = await fallen(t)
+  await open()
   await w.pass(25_000)
   await e.send(': \n\n')
   await w.pass(29_000)
@@ -111,8 +123,8 @@ test('A comment shows that the server lives; silence is noticed', async (t) => {
 })
 
 test('A way back to WebSocket is tried, later and later, and taken without a gap', async (t) => {
-  const { w, client, e } = await fallen(t)
-  await e.welcome('e1')
+  const { w, client, e, open } = await fallen(t)
+  await open()
   const live = async (ms) => {
     for (let passed = 0; passed < ms; passed += 10_000) {
       await e.send(':\n\n')
@@ -131,7 +143,7 @@ test('A way back to WebSocket is tried, later and later, and taken without a gap
   s.welcome()
   await w.pass(1000)
   assert.ok(e.init.signal.aborted)
-  assert.deepEqual(w.told(), ['open e1', 'open uuid-4 handover'])
+  assert.deepEqual(w.told(), ['open e1', 'open uuid-5 handover'])
   await w.pass(1)
   s.end(1006)
   await w.pass(2000)
@@ -139,8 +151,8 @@ test('A way back to WebSocket is tried, later and later, and taken without a gap
 })
 
 test('A goaway over server-sent events is a handover too', async (t) => {
-  const { w, e, next } = await fallen(t)
-  await e.welcome('e1')
+  const { w, e, next, open } = await fallen(t)
+  await open()
   await e.send('data: {"type":"goaway","within_ms":3000}\n\n')
   const again = await next()
   assert.equal(again.query.replaces, 'e1')
@@ -148,10 +160,22 @@ test('A goaway over server-sent events is a handover too', async (t) => {
   assert.deepEqual(w.told(), ['open e1', 'open e2 handover'])
 })
 
-test('Requests cannot go up', async (t) => {
-  const { client, e } = await fallen(t)
-  const before = assert.rejects(client.request(1), { code: 'one_way' })
+test('After an outage WebSocket is tried at once, and requests wait for it', async (t) => {
+  const { w, client, e } = await fallen(t)
+  const r = client.request(1, { id: 'r1' })
   await e.welcome('e1')
+  await w.pass(1)
+  const s = (await w.next()).welcome()
+  assert.deepEqual(s.requests(), ['r1'])
+  s.receipt('r1')
+  await r
+  assert.deepEqual(w.told(), ['open e1', 'open uuid-3 handover'])
+})
+
+test('Where WebSocket does not work, requests cannot go up', async (t) => {
+  const { client, open } = await fallen(t)
+  const before = assert.rejects(client.request(1), { code: 'one_way' })
+  await open()
   await before
   await assert.rejects(client.request(1), { code: 'one_way' })
 })
