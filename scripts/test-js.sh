@@ -23,5 +23,5 @@ if [ "${1:-}" = browser ]; then
 	[ -x "$chromium" ] || { echo "test-js: $chromium is missing: install it, or name another one in CHROMIUM" >&2; exit 1; }
 	exec node --test --test-reporter=spec browser/
 fi
-npx tsc
+npm run --silent check
 exec node --test --test-reporter=spec test/

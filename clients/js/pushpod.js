@@ -1,5 +1,9 @@
 // A client of pushpod for browsers and Node 20 and newer: one module, no dependencies, no build step.
-// What the public names mean stands in pushpod.d.ts.
+// What the public names mean stands in pushpod.d.ts, with which tsc compares it.
+
+/** @typedef {import('./pushpod.js').Options} Options */
+/** @typedef {import('./pushpod.js').State & { until?: number, code?: number, reason?: string }} State */
+/** @typedef {import('./pushpod.js').PushClient} Declared */
 
 const SUBPROTOCOL = 'pushpod.v1'
 const LINGER = 1000 // ms for which a replaced connection is still read
@@ -28,11 +32,14 @@ export class RequestError extends Error {
   }
 }
 
+/** @implements {Declared} */
 export class PushClient extends EventTarget {
+  /** @type {Options} */
   #options
   #socketURL
   #eventsURL // null: no server-sent events
 
+  /** @type {State} */
   #state = { name: 'connecting' }
   #stop = null // ends listeners and the wish for the lock; null: not started, or suspended
   #channel = null // to the tabs that share the connection
@@ -55,6 +62,7 @@ export class PushClient extends EventTarget {
   #requests = new Map() // id → { frame, link, held, settle, promise }
   #paused = false // the server has said rate
 
+  /** @param {Options} options */
   constructor(url, options = {}) {
     super()
     const { sse = true, WebSocket = globalThis.WebSocket } = options
@@ -88,7 +96,9 @@ export class PushClient extends EventTarget {
     this.#suspend(this.#state.name === 'closed' ? this.#state : { name: 'closed', code: 1000, reason: '' })
   }
 
-  async request(data, { id = randomId(), signal } = {}) {
+  /** @param {{ id?: string, signal?: AbortSignal }} [options] */
+  async request(data, options = {}) {
+    const { id = randomId(), signal } = options
     const json = JSON.stringify(data)
     if (json === undefined) throw new TypeError('request: data must be a JSON value')
     if (typeof id !== 'string' || !id || bytes(id) > 256) throw new TypeError('request: id must be a string of 1 to 256 bytes')
@@ -178,7 +188,7 @@ export class PushClient extends EventTarget {
     if (connect) this.connect()
     if (late && this.#state.until <= Date.now()) this.#dial()
     if (frame) {
-      const done = ({ code, reason } = {}) => channel === this.#channel && channel.postMessage({ done: id, code, reason })
+      const done = (error) => channel === this.#channel && channel.postMessage({ done: id, code: error?.code, reason: error?.reason })
       this.#ask(id, frame).then(() => done(), done)
     }
   }
@@ -311,7 +321,7 @@ export class PushClient extends EventTarget {
     this.#renewed = false
     if (staysAway(code)) return -1
     const named = NAMES_RETRY.includes(code) && /(?:^|[ ,;])retry_ms=(\d+)/.exec(reason)
-    if (named) return Math.min(named[1], LONGEST)
+    if (named) return Math.min(+named[1], LONGEST)
     const longest = ceiling()
     // Full jitter may draw next to nothing, which after 1008 is not backing off.
     return code === 1008 ? (longest * (1 + Math.random())) / 2 : longest * Math.random()

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openTab, startBrowser, startBrowserWithLid, unable } from './chromium.js'
-import { eventually, sign, startBalancer, startPod, startRedis, startSite } from './servers.js'
+import { eventually, sign, startBalancer, startEvents, startPod, startRedis, startSite } from './servers.js'
 
 const secret = 'a secret of at least thirty-two bytes'
 
@@ -231,6 +231,36 @@ describe('In Chromium', { skip: unable, concurrency: 3, timeout: 170_000 }, () =
     await eventually('it has connected anew', async () => (await a.told()).length === 3)
     await redis.push('alice', 'back')
     await a.gets('back')
+  })
+
+  test('Where a proxy lets no WebSocket through, server-sent events come', async (t) => {
+    const { balancer, url, redis, tab } = await setUp(t)
+    const answer = await fetch(url.replace('ws:', 'http:').replace('/ws', '/sse'))
+    await answer.body.cancel()
+    if (answer.status === 404) return t.skip('this pod has no GET /sse')
+    balancer.strict = true
+    const a = await tab()
+    await a.connect(url)
+    assert.equal((await a.until('open')).via, 'sse')
+    await redis.push('alice', { text: 'hé €' }, 'id', 'm1')
+    await a.gets({ text: 'hé €' })
+    balancer.strict = false
+    await a.page.evaluate(() => window.client.close())
+    await eventually('presence is gone', async () => (await redis.connections('alice')) === 0)
+  })
+
+  test('Server-sent events are read as they come, with the token in a header field', async (t) => {
+    const [site, context, events] = await Promise.all([startSite(t), browser.newContext(), startEvents(t)])
+    t.after(() => context.close())
+    const a = await openTab(context, site)
+    await a.connect(events.url, { token: 'abc' })
+    assert.equal((await a.until('open')).via, 'sse')
+    const [{ request, response }] = events.streams
+    assert.equal(request.headers.authorization, 'Bearer abc')
+    response.write(': comment\n\ndata: {"type":"message","data":"hé €"}\n\n')
+    await a.gets('hé €')
+    response.end('event: close\ndata: {"type":"close","code":4500,"reason":"revoked"}\n\n')
+    assert.equal((await a.until('closed')).code, 4500)
   })
 
   test('Without a network the page says so, and comes back with it', async (t) => {

@@ -142,7 +142,7 @@ export async function startPod(t, redis, settings = {}) {
   return pod
 }
 
-/** Passes connections to the first of its pods that takes them. */
+/** Passes connections to the first of its pods that takes them; with `strict` as a proxy that knows no WebSocket. */
 export async function startBalancer(t, ...pods) {
   const open = new Set()
   const server = net.createServer((client) => pass(client, [...balancer.pods]))
@@ -150,6 +150,7 @@ export async function startBalancer(t, ...pods) {
     const pod = candidates.shift()
     client.on('error', () => {})
     if (!pod) return client.destroy()
+    if (balancer.strict) client.once('data', (head) => /^upgrade:/im.test(head) && client.destroy())
     const up = net.connect(pod.port, '127.0.0.1')
     up.once('error', () => pass(client, candidates))
     up.once('connect', () => {
@@ -165,7 +166,7 @@ export async function startBalancer(t, ...pods) {
       }
     })
   }
-  const balancer = { pods, url: '' }
+  const balancer = { pods, url: '', strict: false }
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   balancer.url = `ws://127.0.0.1:${server.address().port}/ws`
@@ -174,6 +175,28 @@ export async function startBalancer(t, ...pods) {
     for (const socket of open) socket.destroy()
   })
   return balancer
+}
+
+/** Plays GET /sse, for any origin's pages. `streams` are the answers under way. */
+export async function startEvents(t) {
+  const streams = []
+  const server = http.createServer((request, response) => {
+    response.setHeader('access-control-allow-origin', request.headers.origin ?? '*')
+    response.setHeader('access-control-allow-credentials', 'true')
+    response.setHeader('access-control-allow-headers', 'authorization')
+    if (request.method === 'OPTIONS') return response.writeHead(204).end()
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.write('data: {"type":"welcome","uuid":"e","user":"alice","ping":25}\n\n')
+    streams.push({ request, response })
+  })
+  server.on('upgrade', (request, socket) => socket.destroy())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return { streams, url: `ws://127.0.0.1:${server.address().port}/ws` }
 }
 
 /** Serves the module and a page that uses it. */
