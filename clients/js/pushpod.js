@@ -14,7 +14,6 @@ const LONGEST = 3_600_000 // ms that a retry_ms is believed for
 const UPGRADE = 30_000 // ms until server-sent events try WebSocket once more; doubles up to LONGEST
 
 const LOST = 1006 // the connection broke, or there was none
-const TAB_GONE = 'the tab with the connection is gone'
 const NAMES_RETRY = [1001, 1013, 4029, 4053]
 const OWN_FAULT = [1000, 1002, 1003, 1007, 1009]
 
@@ -128,7 +127,6 @@ export class PushClient extends EventTarget {
     this.#stop?.abort()
     this.#stop = null
     clearTimeout(this.#timer)
-    if (this.#link) this.#channel?.postMessage({ state: { name: 'connecting', code: LOST, reason: TAB_GONE } })
     this.#channel?.close()
     this.#channel = this.#link = this.#dialing = null
     for (const link of this.#links) link.end(1000, '')
@@ -174,7 +172,7 @@ export class PushClient extends EventTarget {
       const { name, until } = this.#state
       if (until) this.#timer = setTimeout(() => this.#dial(), until - Date.now())
       else if (name !== 'closed') {
-        this.#set({ name: 'connecting', code: LOST, reason: TAB_GONE })
+        this.#set({ name: 'connecting', code: LOST, reason: 'the tab with the connection is gone' })
         this.#dial()
       }
       return new Promise((release) => signal.addEventListener('abort', release))

@@ -139,7 +139,6 @@ test('A signal ends the wait', async (t) => {
   stop.abort(null) // even with a reason that is nothing
   await settle()
   assert.deepEqual(r, { is: 'rejected', error: null })
-  s.receipt('r1')
   s.end(1006)
   await w.pass(250)
   assert.deepEqual((await w.next()).welcome().requests(), [])

@@ -59,7 +59,7 @@ test('When the tab with the connection leaves, another one connects, and request
   const { w, clients, s } = await tabs(t, 3)
   s.welcome()
   await settle()
-  const r = clients[1].request(1, { id: 'r1' })
+  const requests = [clients[1].request(1, { id: 'r1' }), clients[2].request(2, { id: 'r2' })]
   await settle()
   w.told()
   clients[0].close()
@@ -70,9 +70,10 @@ test('When the tab with the connection leaves, another one connects, and request
   await settle()
   assert.equal(await w.next(), undefined)
   assert.deepEqual(w.told().sort(), ['close 1000 final', 'close 1006', 'close 1006', 'open uuid-2', 'open uuid-2'])
-  assert.deepEqual(next.requests(), ['r1'])
+  assert.deepEqual(next.requests(), ['r1', 'r2'])
   next.receipt('r1')
-  await r
+  next.receipt('r2')
+  await Promise.all(requests)
 })
 
 test('A tab that is put away leaves the others a connection, and shares theirs when it comes back', async (t) => {
