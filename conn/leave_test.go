@@ -171,6 +171,25 @@ func TestADrainIsGivenUpAtOnce(t *testing.T) {
 	}
 }
 
+func TestADrainEndsWhenNobodyIsLeft(t *testing.T) {
+	s := newFakeServer(t, Options{Settings: Settings{Ping: time.Hour}})
+	first, second := s.open("a"), s.open("b")
+	first.give(1 << 20)
+	second.give(1 << 20)
+	d := s.drain(time.Hour)
+	first.wrote("closed")
+	first.arrive(string(closeFrame(CodeGoingAway, "")))
+	second.arrive(string(closeFrame(wire.CodeNormal, "")))
+	select {
+	case err := <-d.result:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it goes on")
+	}
+}
+
 // Turns are spread over the drain; notices so that the last one is over by its end.
 func TestTheTurnsOfADrainAreSpread(t *testing.T) {
 	start := time.Now()

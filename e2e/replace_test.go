@@ -3,10 +3,13 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pushpod/internal/redistest"
 )
 
 // A client that moves from pod to pod is found at any moment, once, and gets each push once.
@@ -69,6 +72,18 @@ func TestADrainThatIsAnnouncedLosesNothing(t *testing.T) {
 	r := startRedis(t)
 	leaving, stays := startPod(t, r, quick().with("shutdown.drain", drain.String())), startPod(t, r, quick())
 	asks := withQuery("goaway", "1")
+	db := asProducer(r)
+	lua, err := os.ReadFile(script("push.lua"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	push := func(user, data string) int { // there is no time to start a redis-cli
+		n, err := db.Eval(t.Context(), string(lua), []string{userKey(user)}, data).Int()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
 	var plain, waiting, moving []*client
 	for i := range 4 {
 		plain = append(plain, dial(t, leaving, fmt.Sprint("plain-", i)))
@@ -79,12 +94,12 @@ func TestADrainThatIsAnnouncedLosesNothing(t *testing.T) {
 	leaving.sigterm()
 	for _, c := range moving {
 		c.wantFrame("told", "goaway")
-		if n := luaPush(t, r, c.user, `1`); n != 1 {
+		if n := push(c.user, `1`); n != 1 {
 			t.Errorf("%s: a push after goaway is addressed to %d", c.name, n)
 		}
 		c.wantMessage("after goaway", `1`)
 		next := dial(t, stays, c.user, asks, withQuery("replaces", c.uuid))
-		if n := luaPush(t, r, c.user, `2`); n != 1 {
+		if n := push(c.user, `2`); n != 1 {
 			t.Errorf("%s: a push after it has moved is addressed to %d", c.name, n)
 		}
 		next.wantMessage("on the other pod", `2`)
@@ -106,4 +121,20 @@ func TestADrainThatIsAnnouncedLosesNothing(t *testing.T) {
 		}
 	}
 	leaving.wantExit("drained", 0, time.Until(left.Add(drain+6*time.Second)))
+}
+
+// With the times that are the defaults behind a balancer, and clients that answer nothing,
+// announced or not, a pod is gone within the 30 s that Kubernetes gives it.
+func TestFaultsADrainByDefaultFitsThirtySeconds(t *testing.T) {
+	redistest.Faults(t)
+	t.Parallel()
+	p := startPod(t, startRedis(t), patient().with("shutdown.delay", "5s", "shutdown.drain", "15s"))
+	for i := range 20 {
+		dial(t, p, fmt.Sprint("plain-", i), mute())
+		dial(t, p, fmt.Sprint("asks-", i), mute(), withQuery("goaway", "1"))
+	}
+	left := time.Now()
+	p.sigterm()
+	p.wantExit("drained", 0, 30*time.Second)
+	t.Logf("gone after %v", time.Since(left).Round(10*time.Millisecond))
 }

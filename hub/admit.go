@@ -43,6 +43,9 @@ func newGate(l Limits) *gate {
 	return g
 }
 
+// tooMany is the error of who is refused for limits.per_ip or limits.per_user.
+const tooMany = "too_many"
+
 // enter asks for one more connection from an address.
 func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 	g.mu.Lock()
@@ -54,7 +57,7 @@ func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it may", RetryAfter: 5}
 	}
 	if g.limits.PerIP > 0 && g.perIP[Network(ip)] >= g.limits.PerIP {
-		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "too many connections from this address", RetryAfter: 5}
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: tooMany, Reason: "too many connections from this address", RetryAfter: 5}
 	}
 	g.total++
 	if g.limits.PerIP > 0 {
@@ -113,6 +116,7 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	}
 	if refusal == nil {
 		refusal = h.gate.enter(r.Remote)
+		h.lookForProxy(r, refusal)
 	}
 	if refusal != nil {
 		return nil, refusal
@@ -177,12 +181,14 @@ func (h *Hub) Refused(remote netip.Addr, origin string, r *conn.Refusal) {
 	}
 }
 
-// logRefusals logs refused handshakes until ctx ends.
+// logRefusals logs refused handshakes, and a proxy that seems to be unnamed, until ctx ends.
 func (h *Hub) logRefusals(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-h.unnamed.seen:
+			h.log.Warn().Msg(h.unnamed.warning())
 		case r := <-h.refusals:
 			if r.refusal.Status == 0 {
 				h.unheardLog.Info().Str("reason", r.refusal.Reason).Stringer("address", r.remote).Msg("connection closed without an answer")
@@ -228,7 +234,7 @@ func (h *Hub) refusal(s *session, err error) *conn.Refusal {
 		return refusedBy(refused)
 	}
 	if errors.Is(err, presence.ErrTooMany) {
-		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5}
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: tooMany, Reason: "this user has too many connections", RetryAfter: 5}
 	}
 	h.registerLog.Warn().Err(err).Str("uuid", presence.FormatUUID(s.uuid)).Msg("connection not registered")
 	return unavailable(cannotRegister)

@@ -122,6 +122,7 @@ type Hub struct {
 	rights   rights
 	eviction eviction
 	outdated outdated
+	unnamed  unnamed
 	coverage coverage
 	refusals chan refused // to be logged
 	unheard  unheard
@@ -152,6 +153,7 @@ func New(o Options) *Hub {
 		rights:   rights{wanted: make(chan struct{}, 1)},
 		refusals: make(chan refused, 16),
 		unheard:  unheard{wanted: make(chan struct{}, 1)},
+		unnamed:  unnamed{seen: make(chan struct{}, 1)},
 
 		unverified: make(chan unverified, maxUnverified),
 		nameless:   new(presence.Credential),
@@ -227,6 +229,9 @@ func (h *Hub) Draining() (draining bool) {
 	h.status.update(func(s *status) { draining = s.draining })
 	return draining
 }
+
+// Conflicting reports whether another instance uses this pod's address.
+func (h *Hub) Conflicting() bool { return h.status.inConflict() }
 
 // Refuse ends the taking of connections.
 func (h *Hub) Refuse() { h.status.update(func(s *status) { s.leaving = true }) }

@@ -44,6 +44,9 @@ func TestEachProblemIsNamed(t *testing.T) {
 		open    bool   // it takes connections
 	}{
 		{func() {}, "claim", "", false},
+		{func() { pods.err = presence.ErrNotClaimed }, "claim", "the pod's address is not claimed yet", false},
+		{func() { pods.err = errors.New("6.2s left") }, "claim", "the pod's address is not claimed yet: 6.2s left", false},
+		{func() { pods.err = nil }, "claim", "", false},
 		{change(func(s *status) { s.claimed = true }), "unsubscribed", "", false},
 		{change(func(s *status) { s.subscribed = true }), "unproved", "", false},
 		{change(func(s *status) { s.proved = true }), "", "", true},

@@ -33,6 +33,9 @@ func (h *Hub) Warnings() (list []Problem) {
 		list = append(list, Problem{"presence", "new connections of some users get 503, since a master of the Cluster does not take their entries: " + strings.ReplaceAll(err.Error(), "\n", "; ")})
 	}
 	list = append(list, h.foreseen()...)
+	if why := h.unnamed.warning(); why != "" {
+		list = append(list, Problem{"proxy", why})
+	}
 	h.outdated.mu.Lock()
 	defer h.outdated.mu.Unlock()
 	if h.outdated.why != "" {

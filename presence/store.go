@@ -139,7 +139,7 @@ func (s *Store) Register(e Entry, done func(Registered)) error {
 // entry, and writes nothing: a credential for one connection is not used up. done gets
 // nil, a *Refused, or ErrUnavailable wrapped around the cause, and is called as for Register.
 // Where the entry joins those that stand, the user's are counted too, and done gets
-// ErrTooMany where Register would refuse it.
+// ErrTooMany where Register would refuse it; one that it Replaces is not.
 func (s *Store) Check(e Entry, joins bool, done func(error)) error {
 	n := s.open(e.User)
 	if n == nil {

@@ -85,6 +85,9 @@ func (n *node) judgeFind(slot *slot) {
 	if errors.Is(err, redis.Nil) || isWrongType(err) { // there is none; or the write says what is wrong
 		at, err = "", nil
 	}
+	if _, ok := n.opt.Keys.PodAddress(at); !ok { // no pod has written it
+		at = ""
+	}
 	var refused *Refused
 	if err == nil {
 		refused, err = slot.look.judge(&n.batch, it)

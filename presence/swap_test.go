@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -63,7 +64,7 @@ func wantTold(t *testing.T, why string, from <-chan *redis.Message, old presence
 }
 
 func TestAnEntryTakesThePlaceOfAnother(t *testing.T) {
-	bothWorlds(t, func(t *testing.T, w *world) {
+	allWorlds(t, func(t *testing.T, w *world) {
 		a, b := w.store("a:1", telling()), w.store("b:1", telling())
 		messages := w.heard(a.channel)
 		old, other := entry("alice"), entry("bob")
@@ -96,9 +97,37 @@ func TestAnEntryTakesThePlaceOfAnother(t *testing.T) {
 			b.mustUnregister(e)
 		}
 		w.want("another user's stands", "bob", a.channel, other)
-		if got := b.Stats(); got.Replaced != 1 || got.Registered != 6 || len(messages) != 0 {
+		w.put(entry("dave"), "no pod's channel")
+		odd := instead(presence.Entry{User: "dave", UUID: w.only("dave")})
+		b.mustRegister(odd)
+		if n := len(w.fields("dave")); n != 2 {
+			t.Errorf("%d entries stand where the one is no pod's", n)
+		}
+		if got := b.Stats(); got.Replaced != 1 || got.Registered != 7 || len(messages) != 0 {
 			t.Errorf("%d replaced, %d registered, and %d told in vain", got.Replaced, got.Registered, len(messages))
 		}
+	})
+}
+
+// only is the user's only connection.
+func (w *world) only(user string) (u presence.UUID) {
+	w.t.Helper()
+	for field := range w.fields(user) {
+		u, _ = presence.ParseUUID(field)
+	}
+	return u
+}
+
+// allWorlds is bothWorlds, and a real server whose fields expire, where it has that.
+func allWorlds(t *testing.T, test func(t *testing.T, w *world)) {
+	bothWorlds(t, test)
+	t.Run("field expiry, real", func(t *testing.T) {
+		t.Parallel()
+		s := redistest.Start(t)
+		if out, _ := s.TryCLI("HEXPIRE", "x", "1", "FIELDS", "1", "x"); strings.Contains(out, "unknown command") {
+			t.Skip("the server has no HEXPIRE")
+		}
+		test(t, &world{t: t, addr: s.Addr(), keys: presence.NewKeys("push:"), admin: s.Client(), real: s})
 	})
 }
 
@@ -106,23 +135,19 @@ func TestAnEntryTakesThePlaceOfAnother(t *testing.T) {
 func (w *world) ttl(e presence.Entry) time.Duration {
 	w.t.Helper()
 	ctx, key := context.Background(), w.keys.User(e.User)
-	if w.mini != nil {
-		s, err := w.admin.HTTL(ctx, key, presence.FormatUUID(e.UUID)).Result()
-		if err != nil || len(s) != 1 {
-			w.t.Fatalf("HTTL: %v, %v", s, err)
-		}
-		return time.Duration(s[0]) * time.Second
+	if d := w.admin.PTTL(ctx, key).Val(); d > 0 {
+		return d
 	}
-	d, err := w.admin.PTTL(ctx, key).Result()
-	if err != nil {
-		w.t.Fatal(err)
+	s, err := w.admin.HTTL(ctx, key, presence.FormatUUID(e.UUID)).Result()
+	if err != nil || len(s) != 1 {
+		w.t.Fatalf("HTTL: %v, %v", s, err)
 	}
-	return d
+	return time.Duration(s[0]) * time.Second
 }
 
 // Whoever looks a user up finds one connection, never both and never none.
 func TestOneOfTheTwoIsFoundAtAnyMoment(t *testing.T) {
-	bothWorlds(t, func(t *testing.T, w *world) {
+	allWorlds(t, func(t *testing.T, w *world) {
 		stores := []*testStore{w.store("a:1", telling()), w.store("b:1", telling()), w.store("c:1", telling())}
 		e := entry("alice")
 		stores[0].mustRegister(e)
@@ -154,7 +179,7 @@ func TestOneOfTheTwoIsFoundAtAnyMoment(t *testing.T) {
 }
 
 func TestWhoReplacesIsNotOneMore(t *testing.T) {
-	bothWorlds(t, func(t *testing.T, w *world) {
+	allWorlds(t, func(t *testing.T, w *world) {
 		const most = 2
 		for _, excess := range []string{presence.OnExcessReject, presence.OnExcessCloseOldest} {
 			user := "user of " + excess
@@ -261,7 +286,7 @@ func TestWhoIsNotHeardIsNamed(t *testing.T) {
 
 // What became of a transaction that is not answered is not known. It ends the same.
 func TestASwapEndsRightWhenTheLinkFails(t *testing.T) {
-	bothWorlds(t, func(t *testing.T, w *world) {
+	allWorlds(t, func(t *testing.T, w *world) {
 		for name, done := range map[string]bool{"it was done": true, "it was not": false} {
 			user := "user: " + name
 			client := w.client(w.addr)
@@ -295,7 +320,7 @@ func TestASwapEndsRightWhenTheLinkFails(t *testing.T) {
 // Places change hands while the link is cut all the time. What stands in the end is what is
 // held: who is replaced asks for the removal of its entry, as one does who hears of it.
 func TestWhatIsHeldStandsAfterRandomSwapsOverACutLink(t *testing.T) {
-	bothWorlds(t, func(t *testing.T, w *world) {
+	allWorlds(t, func(t *testing.T, w *world) {
 		proxy := redistest.NewProxy(t, w.addr)
 		cut := func(o *presence.Options) { o.Redis, o.Batch = redisconn.Of(w.client(proxy.Addr())), 64 }
 		stores := []*testStore{w.store("a:1", telling(cut)), w.store("b:1", telling(cut))}
