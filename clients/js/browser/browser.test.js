@@ -8,7 +8,7 @@ import { eventually, read, sign, startBalancer, startEvents, startPod, startRedi
 
 const secret = 'a secret of at least thirty-two bytes'
 
-describe('In Chromium', { skip: unable, concurrency: 3, timeout: 170_000 }, () => {
+describe('In Chromium', { skip: unable, concurrency: 3, timeout: 900_000 }, () => {
   let browser
   before(async () => (browser = await startBrowser()))
   after(() => browser?.close())
