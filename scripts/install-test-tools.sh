@@ -38,7 +38,7 @@ has haproxy || optional+=(haproxy)
 has chromium || [ -n "${CHROMIUM:-}" ] || optional+=(chromium)
 if ! has node || ! has npm; then
 	# Debian 12 has Node 18, with which scripts/test-js.sh can do nothing.
-	debian=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p')
+	debian=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p' || true)
 	[ "${debian:-20}" -lt 20 ] || optional+=(nodejs npm)
 fi
 /usr/bin/python3 -c 'import redis' 2>/dev/null || optional+=(python3-redis) # for examples/
