@@ -52,9 +52,6 @@ func notRun() map[string]string {
 		"docs/performance.md: go run ./scripts/bench                          # a pod and a Redis of its own, 10,000 connections, 3 minutes":                  "minutes of measuring; scripts/bench has tests of its own",
 		"docs/protocol.md: pushpod conformance --query 'ping=app&goaway=1&refuse=close' -- node my-client.js {url}":                                           "the client is the reader's; e2e/conformance_test.go runs the command",
 		"examples/README.md: export REDIS_URL=redis://127.0.0.1:6379    # with an account: redis://producer:PASSWORD@HOST:6379, the password percent-encoded": "producer stands for each of the programs; e2e/examples_test.go runs these lines with all of them",
-		"docs/cookbook.md: docker build -f deploy/Dockerfile -t pushpod .":                                                                                    "needs Docker",
-		"docs/quickstart.md: git clone REPOSITORY pushpod":                                                                                                    "needs a remote repository, and builds for a minute; the tests build the program",
-		"README.md: make demo": "scripts/demo.sh starts two pods and a redis-server on ports of its own, until Ctrl-C",
 	}
 }
 

@@ -31,18 +31,28 @@ type reader struct {
 func newReader(t *testing.T, all []step) *reader {
 	t.Helper()
 	r := &reader{t: t, dir: t.TempDir(), ports: map[string]string{}, terminals: map[string]*terminal{}}
-	alone := len(all) > 0 && strings.Join(all[0].test, " ") == "no pod"
-	if alone {
+	switch first := firstDirection(all); {
+	case strings.Join(first, " ") == "no pod":
 		r.listen, r.admin, r.redisAddr = freeAddr(t), freeAddr(t), freeAddr(t)
-	} else {
+	default:
 		r.redis = startRedis(t)
 		r.redisAddr = r.redis.Addr()
-		if len(all) == 0 || len(all[0].test) == 0 || all[0].test[0] != "pod" {
+		if len(first) == 0 || first[0] != "pod" {
 			r.startPod(nil)
 		}
 	}
 	r.fillDir()
 	return r
+}
+
+// firstDirection is what the page says before all others.
+func firstDirection(all []step) []string {
+	for _, s := range all {
+		if s.test != nil {
+			return s.test
+		}
+	}
+	return nil
 }
 
 // startPod starts the pod that the page speaks of, in the place of the one before.
