@@ -45,7 +45,7 @@ func TestImports(t *testing.T) {
 		{jwt, []string{"auth"}, "one package believes tokens"},
 		{jwkset, []string{"auth"}, "one package believes tokens"},
 		{gobreaker, []string{"auth"}, "the hook is the one service that connections wait for"},
-		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
+		{zerolog, []string{".", "hub", "internal/loglimit", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
 	eachFile(t, parser.ImportsOnly, func(path, dir string, f *ast.File) {
@@ -80,7 +80,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/secret", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/loglimit", "internal/secret", "presence", "redisconn", "scripts"}, "main ties all of them together"},
 		"admin":                   {[]string{"conn", "hub", "internal/secret", "presence"}, "metrics are read from the three that count"},
 		"auth":                    {[]string{"internal/filewatch", "internal/json", "internal/secret"}, "who a client is depends on no connection and no Redis"},
 		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
@@ -98,12 +98,13 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn/internal/wire":      {nil, "frames and close codes are bytes alone"},
 		"e2e":                     {nil, "it sees pods from outside only"},
 		"embedded":                {nil, "it stands in for a Redis, which knows nothing of us"},
-		"hub":                     {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
+		"hub":                     {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/loglimit", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
 		"hub/source":              {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
 		"internal/backoff":        {nil, "it is time alone"},
 		"internal/certtest":       {nil, "every package's tests may use it"},
 		"internal/filewatch":      {nil, "it is files alone"},
 		"internal/json":           {nil, "it is a grammar alone"},
+		"internal/loglimit":       {nil, "it knows lines, and not what they say"},
 		"internal/rawio":          {nil, "it is system calls alone"},
 		"internal/redistest":      {[]string{"internal/certtest"}, "every package's tests may use it"},
 		"internal/resp":           {nil, "it reads bytes alone"},

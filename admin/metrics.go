@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -50,6 +51,7 @@ func descriptions() [][]string {
 		{"pushpod_probe_failures_total", "Probes of the pod's own subscription that did not come back in time."},
 		{"pushpod_redis_up", "1 while the pod is subscribed and its probe comes back."},
 		{"pushpod_ready", "1 while /readyz answers 200."},
+		{"pushpod_not_ready", "1 while the pod is not ready for this reason, as named in /readyz.", "reason"},
 		{"pushpod_draining", "1 while the pod shuts down."},
 		{"pushpod_conflict", "1 while another instance uses this pod's address."},
 		{"pushpod_publish_to_write_seconds", "Time from an envelope's `at` to its write to a connection."},
@@ -181,6 +183,9 @@ func (c *collector) collectHub(gauge gaugeFunc, count countFunc, ch chan<- prome
 	count("pushpod_probe_failures_total", s.ProbeFailures)
 	gauge("pushpod_redis_up", truth(s.RedisUp))
 	gauge("pushpod_ready", truth(s.Ready))
+	for _, name := range hub.ProblemNames() {
+		gauge("pushpod_not_ready", truth(slices.Contains(s.Problems, name)), name)
+	}
 	gauge("pushpod_draining", truth(s.Draining))
 	gauge("pushpod_conflict", truth(s.Conflict))
 	count("pushpod_client_frames_rejected_total", s.FramesRejected)

@@ -84,6 +84,7 @@ func (l *loader) decode(flags *pflag.FlagSet) Config {
 			l.refuse(k, raw, g.source, err)
 		}
 	}
+	l.problems.LogFormat = c.Log.Format
 	return c
 }
 

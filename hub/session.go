@@ -79,6 +79,13 @@ func (s *session) entry() presence.Entry {
 	return presence.Entry{User: s.user, UUID: s.uuid, Credential: s.credential.Load()}
 }
 
+// Opened has it logged that the connection is open.
+func (s *session) Opened() {
+	if e := s.hub().log.Debug(); e.Enabled() {
+		e.Str("user", s.user).Str("uuid", presence.FormatUUID(s.uuid)).Stringer("address", s.address()).Msg("connection opened")
+	}
+}
+
 // Renew renews the entry.
 func (s *session) Renew() { s.hub().presence.Renew(s.entry()) }
 
