@@ -24,6 +24,7 @@ func TestImports(t *testing.T) {
 		jwt       = "github.com/golang-jwt/jwt"
 		jwkset    = "github.com/MicahParks/jwkset"
 		gobreaker = "github.com/sony/gobreaker"
+		systemd   = "github.com/coreos/go-systemd"
 	)
 	rules := []struct {
 		imported string
@@ -45,6 +46,7 @@ func TestImports(t *testing.T) {
 		{jwt, []string{"auth"}, "one package believes tokens"},
 		{jwkset, []string{"auth"}, "one package believes tokens"},
 		{gobreaker, []string{"auth"}, "the hook is the one service that connections wait for"},
+		{systemd, []string{"internal/systemd"}, "everyone else is a process as any other"},
 		{zerolog, []string{".", "hub", "internal/loglimit", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
@@ -80,7 +82,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/loglimit", "internal/secret", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/loglimit", "internal/secret", "internal/systemd", "presence", "redisconn", "scripts"}, "main ties all of them together"},
 		"admin":                   {[]string{"conn", "hub", "internal/secret", "presence"}, "metrics are read from the three that count"},
 		"auth":                    {[]string{"internal/filewatch", "internal/json", "internal/secret"}, "who a client is depends on no connection and no Redis"},
 		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
@@ -109,6 +111,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"internal/redistest":      {[]string{"internal/certtest"}, "every package's tests may use it"},
 		"internal/resp":           {nil, "it reads bytes alone"},
 		"internal/secret":         {nil, "it is text alone"},
+		"internal/systemd":        {nil, "it tells what it is told"},
 		"presence":                {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
 		"redisconn":               {[]string{"internal/backoff", "internal/rawio", "internal/secret"}, "it knows how to reach Redis, and nothing of what is in it"},
 		"scripts":                 {nil, "producers' scripts stand alone"},

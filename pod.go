@@ -27,6 +27,7 @@ import (
 	"pushpod/hub"
 	"pushpod/internal/backoff"
 	"pushpod/internal/loglimit"
+	"pushpod/internal/systemd"
 	"pushpod/presence"
 	"pushpod/redisconn"
 	"pushpod/scripts"
@@ -54,6 +55,10 @@ type pod struct {
 	hub      *hub.Hub
 	server   *conn.Server
 	admin    *admin.Server
+	systemd  *systemd.Service
+
+	asked chan struct{} // capacity 1: to leave, other than by a signal
+	left  chan struct{} // closed once the pod has left in order
 
 	failing sync.Mutex // protects lost
 	lost    redisconn.Outage
@@ -66,7 +71,9 @@ var errSecondSignal = errors.New("second signal: stopped at once, without closin
 func (p *pod) run(ctx context.Context) error {
 	p.log = newLogger(p.cfg.Log, p.cfg.Pod.Address, p.stderr)
 	redis.SetLogger(redisLog{p.log}) // the library has one logger for all its clients
+	p.asked, p.left, p.systemd = make(chan struct{}, 1), make(chan struct{}), p.service()
 	p.warnOfOpenDoors()
+	p.warnOfHiddenHealth()
 	if err := p.startRedis(); err != nil {
 		return err
 	}
@@ -123,6 +130,9 @@ func (p *pod) serve(ctx context.Context) error {
 	}
 	err := p.server.Serve()
 	if err == nil {
+		others.Go(func() { p.watch(hubCtx) })
+		p.systemd.Ready() // it serves: whether it is ready, /readyz says
+		others.Go(func() { p.tellStatus(hubCtx) })
 		p.log.Info().Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
 			Strs("redis", p.addrs).Str("version", p.version).Str("io_uring", p.ioUring()).Bool("tls", p.certs != nil).Msg("listening for connections")
 		if p.embedded != nil {
@@ -139,11 +149,15 @@ func (p *pod) serve(ctx context.Context) error {
 	stopHub()
 	p.server.Close()
 	stopStore()
-	p.admin.Close()
 	if errors.Is(err, errSecondSignal) {
+		p.admin.Close()
 		return err // at once, without waiting
 	}
 	store.Wait()
+	if err == nil {
+		close(p.left)
+	}
+	p.admin.Close() // who waits at /drain is told before
 	others.Wait()
 	return err
 }
@@ -170,7 +184,12 @@ func (p *pod) wait(hubEnded <-chan error) error {
 				p.log.Info().Stringer("signal", s).Msg("shutting down")
 				return nil
 			}
+			p.systemd.Reloading()
 			p.log.Info().Msg("SIGHUP ignored: there is nothing to reload")
+			p.systemd.Ready()
+		case <-p.asked:
+			p.log.Info().Str("by", "pushpod drain").Msg("shutting down")
+			return nil
 		}
 	}
 }
@@ -194,6 +213,8 @@ func (p *pod) leave(ctx context.Context) error {
 			}
 		}
 	}()
+
+	p.systemd.Stopping(p.longest())
 
 	// 1. Not ready, but still accepting, until load balancers have noticed.
 	p.hub.StartDraining()
@@ -220,19 +241,22 @@ func (p *pod) leave(ctx context.Context) error {
 	return nil
 }
 
-// drain closes all connections, evenly over shutdown.drain, and waits until they have
-// ended. The closes are spread, so clients need little more spread when they reconnect.
+// closeGrace is what a connection is given to end: TCP ends 5 s after a close frame at
+// the latest.
+const closeGrace = 6 * time.Second
+
+// drain closes all connections, evenly over shutdown.drain, those that asked for it behind a
+// notice, and waits until they have ended. The closes are spread, so clients need little more spread when they reconnect.
 func (p *pod) drain(ctx context.Context) {
 	retry := func() string { return conn.Retry(0, time.Second) }
 	start := time.Now()
 	n := p.server.Len()
-	if err := p.server.CloseAll(ctx, p.cfg.Shutdown.Drain, conn.CodeGoingAway, retry); err != nil {
+	if err := p.server.Drain(ctx, p.cfg.Shutdown.Drain); err != nil {
 		return
 	}
 	// A handshake may have completed meanwhile.
-	const grace = 6 * time.Second // TCP ends 5 s after a close frame at the latest
-	for end := time.Now().Add(grace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); backoff.Sleep(ctx, 20*time.Millisecond) {
-		_ = p.server.CloseAll(ctx, 0, conn.CodeGoingAway, retry)
+	for end := time.Now().Add(closeGrace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); backoff.Sleep(ctx, 20*time.Millisecond) {
+		p.server.CloseAll(conn.CodeGoingAway, retry)
 	}
 	p.log.Info().Int("connections", n).Dur("took_ms", time.Since(start).Round(time.Millisecond)).Msg("connections closed")
 }
@@ -328,7 +352,7 @@ func (p *pod) build() {
 		Timeout:   c.Redis.Timeout,
 		Version:   p.version,
 		Info: func() presence.Info {
-			return presence.Info{Connections: p.hub.Len(), Draining: p.hub.Draining()}
+			return presence.Info{Connections: p.hub.Len(), Draining: p.hub.Draining(), Conflict: p.hub.Conflicting()}
 		},
 		Regained: func(time.Duration) { p.hub.Rewrite() },
 		Log:      p.log,
@@ -346,6 +370,7 @@ func (p *pod) build() {
 		Pods:     p.pods,
 		Own:      func(user string) int { return p.hub.CountUser(user) },
 		Refused:  func(e presence.Entry, r *presence.Refused) { p.hub.Revoke(e, r) },
+		Replaced: func(user string, old presence.Located) (string, []byte) { return p.hub.Replacement(user, old) },
 		Log:      p.log,
 	})
 	proxies := auth.NewProxies(c.Auth.TrustedProxies)
@@ -416,7 +441,7 @@ func (p *pod) build() {
 		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires()}),
 	)
 	p.admin = admin.New(admin.Options{
-		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(),
+		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(), Drain: p.askToLeave,
 	})
 }
 
@@ -432,6 +457,14 @@ func (p *pod) adminRefused() func(reason string, remote netip.Addr) {
 func (p *pod) warnOfOpenDoors() {
 	if a := p.cfg.Admin; a.Insecure && a.Token == "" {
 		p.log.Warn().Str("admin", a.Listen).Msg("admin.insecure is on and admin.token is not given: whoever reaches admin.listen can do what operators can")
+	}
+}
+
+// warnOfHiddenHealth says how to ask for readiness where probes from outside can't.
+func (p *pod) warnOfHiddenHealth() {
+	if p.cfg.AdminHidden() {
+		p.log.Warn().Str("admin", p.cfg.Admin.Listen).Str("listen", p.cfg.Listen).
+			Msg("admin.listen is on loopback and listen is not: probes and Prometheus elsewhere can't reach /readyz and /metrics; ask by the command pushpod health (an exec probe), by GET /healthz on listen, or give admin.listen another address and admin.token")
 	}
 }
 

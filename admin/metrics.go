@@ -66,6 +66,7 @@ func descriptions() [][]string {
 		{"pushpod_client_frames_rejected_total", "Client frames answered with rejected or error."},
 		{"pushpod_rate_limited_total", "Client frames beyond limits.frames_per_second."},
 		{"pushpod_pings_total", "Pings sent to clients."},
+		{"pushpod_goaways_total", "Clients that were told to connect anew before their connection is closed (goaway)."},
 		{"pushpod_auth_hook_requests_total", "Handshakes about which auth.hook_url was to be asked: allowed, refused, failed, timeout; and, not asked, open (circuit) or busy.", "result"},
 		{"pushpod_auth_hook_circuit_open", "1 while auth.hook_url is not asked, or tried, because it failed too often."},
 		{"pushpod_auth_hook_seconds", "Time that auth.hook_url took to answer, or to fail."},
@@ -165,6 +166,7 @@ func (c *collector) collectConn(gauge gaugeFunc, count countFunc, ch chan<- prom
 	count("pushpod_client_bytes_total", s.BytesReceived)
 	count("pushpod_rate_limited_total", s.RateLimited)
 	count("pushpod_pings_total", s.PingsSent)
+	count("pushpod_goaways_total", s.Goaways)
 	count("pushpod_loop_turns_total", s.LoopTurns)
 	count("pushpod_loop_events_total", s.LoopEvents)
 	ch <- histogram(c.d["pushpod_publish_to_write_seconds"], conn.LatencyBounds(), s.Latency[:], s.LatencySum)
@@ -218,6 +220,7 @@ func (c *collector) collectPresence(gauge gaugeFunc, count countFunc, ch chan<- 
 	count("pushpod_presence_operations_total", s.Registered, "register")
 	count("pushpod_presence_operations_total", s.Rejected, "reject")
 	count("pushpod_presence_operations_total", s.Refused, "refuse")
+	count("pushpod_presence_operations_total", s.Replaced, "replace")
 	count("pushpod_presence_operations_total", s.Renewed, "renew")
 	count("pushpod_presence_operations_total", s.Unregistered, "unregister")
 	count("pushpod_presence_operations_total", s.Dropped, "drop")

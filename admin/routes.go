@@ -45,6 +45,9 @@ func routes(o Options, g *gate) []route {
 		{"/metrics", open, promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}).ServeHTTP},
 		{"/{$}", reading, g.console},
 	}
+	if o.Drain != nil {
+		list = append(list, route{"/drain", acting, o.drain})
+	}
 	if g.asks() {
 		list = append(list,
 			route{"/login", entering, g.login},

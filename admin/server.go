@@ -33,6 +33,9 @@ type Options struct {
 	Registry *prometheus.Registry
 	// Refused is told of wrong tokens. It may be nil.
 	Refused func(reason string, remote netip.Addr)
+	// Drain has the pod leave as by SIGTERM, also where it leaves already. left is closed
+	// once it has, within so long. Nil: nobody can ask for that.
+	Drain func() (within time.Duration, left <-chan struct{})
 }
 
 // Server answers operators. Listen, then Serve until Close.
@@ -40,16 +43,19 @@ type Server struct {
 	http     *http.Server
 	tls      *tls.Config // nil: plain
 	listener net.Listener
+	stop     context.CancelFunc // ends what is being answered
 }
 
 // New makes a server, which does nothing until Listen.
 func New(o Options) *Server {
-	return &Server{tls: tlsConfig(o.TLS), http: &http.Server{
+	ctx, stop := context.WithCancel(context.Background())
+	return &Server{tls: tlsConfig(o.TLS), stop: stop, http: &http.Server{
 		Addr:              o.Listen,
 		Handler:           newGate(o, routes),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}}
 }
 
@@ -77,8 +83,18 @@ func (s *Server) Serve() error {
 	return nil
 }
 
-// Close ends the server at once.
-func (s *Server) Close() error { return s.http.Close() }
+// lastAnswers is how long Close waits for answers that are on their way.
+const lastAnswers = time.Second
+
+// Close ends the server, and what is being answered: what heeds its context says its last
+// line. It may be called twice.
+func (s *Server) Close() error {
+	s.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), lastAnswers)
+	defer cancel()
+	_ = s.http.Shutdown(ctx) // Close ends what is left
+	return s.http.Close()
+}
 
 // ready says in a body what is wrong, and what may be soon.
 func (o *Options) ready(w http.ResponseWriter, _ *http.Request) {

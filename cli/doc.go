@@ -8,5 +8,6 @@
 //
 // Commands find Redis as a pod does: by --config FILE, the environment,
 // --redis.addresses and the other --redis flags. Without an address they try the
-// embedded Redis of a pod on this machine (redis.embedded_listen).
+// embedded Redis of a pod on this machine (redis.embedded_listen). health and drain speak to
+// a pod on this machine instead, at its admin.listen (local.go).
 package cli

@@ -76,7 +76,7 @@ func TestPresenceListsConnectionsOldestFirst(t *testing.T) {
 func TestPodsListsWhatPodsTell(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
-	run(t, at(s), "pods").want(t, "none", 0, "POD  CONNECTIONS  VERSION  STARTED  HEARTBEAT  DRAINING\n", "")
+	run(t, at(s), "pods").want(t, "none", 0, "POD  CONNECTIONS  VERSION  STARTED  HEARTBEAT  STATE\n", "")
 	run(t, at(s), "pods", "--json").want(t, "none, as JSON", 0, "[]\n", "")
 
 	now, err := c.Time(t.Context()).Result()
@@ -109,10 +109,10 @@ func TestPodsListsWhatPodsTell(t *testing.T) {
 		row[4] = "AGE"
 	}
 	want := [][]string{
-		{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "DRAINING"},
-		{"a:1", "12", "1.2.3", "2023-11-14T22:13:20.000Z", "AGE", "yes"},
-		{"b:2", "0", `"\x1b[2J\n"`, "2023-11-14T22:13:20.000Z", "AGE", "no"},
-		{"strange", "0", "-", "-", "AGE", "no"},
+		{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "STATE"},
+		{"a:1", "12", "1.2.3", "2023-11-14T22:13:20.000Z", "AGE", "draining"},
+		{"b:2", "0", `"\x1b[2J\n"`, "2023-11-14T22:13:20.000Z", "AGE", "dead"},
+		{"strange", "0", "-", "-", "AGE", "alive"},
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q, want %q", got, want)
@@ -127,10 +127,57 @@ func TestPodsListsWhatPodsTell(t *testing.T) {
 		t.Errorf("heartbeat %d ms ago", list[0].HeartbeatAge)
 	}
 	list[0].HeartbeatAge = 0
-	if want := (pod{Address: "a:1", Channel: "push:pod:a:1", Connections: 12, Version: "1.2.3", Started: 1700000000000, Draining: true}); list[0] != want {
+	if want := (pod{Address: "a:1", Channel: "push:pod:a:1", Connections: 12, Version: "1.2.3", Started: 1700000000000, Draining: true, State: "draining"}); list[0] != want {
 		t.Errorf("%+v, want %+v", list[0], want)
 	}
 	if list[2].Address != "" || list[2].Channel != "strange" {
 		t.Errorf("%+v", list[2])
+	}
+}
+
+func TestPodsMarksTheDeadAndTheConflicting(t *testing.T) {
+	s := redistest.Start(t)
+	c := s.Client()
+	now, err := c.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []struct {
+		name string
+		age  time.Duration // below 0: it has no score
+		info string
+	}{
+		{"alive:1", 0, `{}`},
+		{"draining:1", 0, `{"draining":true}`},
+		{"twice:1", 0, `{"conflict":true,"draining":true}`},
+		{"silent:1", time.Minute, `{"conflict":true}`},
+		{"gone:1", -1, `{"version":"v1"}`},
+	} {
+		if p.age >= 0 {
+			c.ZAdd(t.Context(), "push:pods", redis.Z{Member: "push:pod:" + p.name, Score: float64(now.Add(-p.age).UnixMilli())})
+		}
+		c.HSet(t.Context(), "push:pods:info", "push:pod:"+p.name, p.info)
+	}
+	states := func(args ...string) string {
+		t.Helper()
+		var list []pod
+		r := run(t, at(s), append([]string{"pods", "--json"}, args...)...)
+		if err := json.Unmarshal([]byte(r.stdout), &list); err != nil {
+			t.Fatalf("%+v: %v", r, err)
+		}
+		text := ""
+		for _, p := range list {
+			text += p.Address + " " + p.State + ", "
+		}
+		return text
+	}
+	if got, want := states(), "alive:1 alive, draining:1 draining, gone:1 dead, silent:1 dead, twice:1 conflict, "; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := states("--presence.lease", "10m"); !strings.Contains(got, "silent:1 conflict") {
+		t.Errorf("with a longer lease: %s", got)
+	}
+	if r := run(t, at(s), "pods"); !strings.Contains(r.stdout, "gone:1") || fmt.Sprint(cells(r.stdout)[3]) != "[gone:1 0 v1 - - dead]" {
+		t.Errorf("a pod without a score: %s", r.stdout)
 	}
 }

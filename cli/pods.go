@@ -16,8 +16,22 @@ type pod struct {
 	Connections  int    `json:"connections"`
 	Version      string `json:"version"`
 	Started      int64  `json:"started"`       // Unix ms
-	HeartbeatAge int64  `json:"heartbeat_age"` // ms, by Redis's TIME
+	HeartbeatAge int64  `json:"heartbeat_age"` // ms, by Redis's TIME; 0 where there is no score
 	Draining     bool   `json:"draining"`
+	State        string `json:"state"` // alive, draining, conflict or dead
+}
+
+// stateOf says how a pod is, as far as one look tells.
+func stateOf(p presence.Pod, lease time.Duration) string {
+	switch {
+	case p.Beat == 0 || p.Age >= lease:
+		return "dead"
+	case p.Info.Conflict:
+		return "conflict"
+	case p.Info.Draining:
+		return "draining"
+	}
+	return "alive"
 }
 
 func (d deps) newPodsCommand() *cobra.Command {
@@ -26,12 +40,20 @@ func (d deps) newPodsCommand() *cobra.Command {
 		Use:   "pods",
 		Short: "List the pods",
 		Long: `List the pods that are registered in Redis: address, connections, version, start
-time, age of the last heartbeat by Redis's clock, and whether the pod is draining.
-A pod whose heartbeat is older than presence.lease is probably dead.`,
+time, age of the last heartbeat by Redis's clock, and state:
+
+alive     its heartbeat comes
+draining  it leaves
+conflict  it sees another instance under its address: give each its own pod.address
+dead      its heartbeat is older than presence.lease, or it has none; its entries are
+          removed by the other pods, or expire
+
+The pods must have the same presence.lease as this command. The exit status says nothing
+of states: pushpod pods --json is for scripts.`,
 		Args: NoArgs,
 	}
 	jsonFlag(cmd, &asJSON)
-	s := newServer(cmd)
+	s := newServer(cmd, "presence.lease", "presence.heartbeat")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := s.open(cmd.Context(), d.environ()); err != nil {
 			return err
@@ -47,24 +69,25 @@ A pod whose heartbeat is older than presence.lease is probably dead.`,
 			address := s.address(p.Channel)
 			list = append(list, pod{
 				Address: address, Channel: p.Channel, Connections: p.Info.Connections, Version: p.Info.Version,
-				Started: p.Info.Started, HeartbeatAge: p.Age.Milliseconds(), Draining: p.Info.Draining,
+				Started: p.Info.Started, HeartbeatAge: p.Age.Milliseconds(), Draining: p.Info.Draining, State: stateOf(p, s.lease),
 			})
 			rows = append(rows, []string{
 				shown(podName(address, p.Channel)), strconv.Itoa(p.Info.Connections), shown(p.Info.Version),
-				instant(p.Info.Started), p.Age.Round(100 * time.Millisecond).String(), yesNo(p.Info.Draining),
+				instant(p.Info.Started), heartbeat(p), stateOf(p, s.lease),
 			})
 		}
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), list)
 		}
-		return writeTable(cmd.OutOrStdout(), []string{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "DRAINING"}, rows)
+		return writeTable(cmd.OutOrStdout(), []string{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "STATE"}, rows)
 	}
 	return cmd
 }
 
-func yesNo(b bool) string {
-	if b {
-		return "yes"
+// heartbeat is how long ago the last one was.
+func heartbeat(p presence.Pod) string {
+	if p.Beat == 0 {
+		return "-"
 	}
-	return "no"
+	return p.Age.Round(100 * time.Millisecond).String()
 }

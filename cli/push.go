@@ -18,19 +18,28 @@ import (
 )
 
 type pushOptions struct {
-	id, collapse string
-	ttl          time.Duration
-	asJSON       bool
+	id, collapse, to string
+	ttl              time.Duration
+	all, asJSON      bool
 }
 
 func (d deps) newPushCommand() *cobra.Command {
 	var o pushOptions
 	cmd := &cobra.Command{
-		Use:   "push USER JSON [NAME VALUE]...",
-		Short: "Push JSON to every connection of a user",
+		Use: `push USER JSON [NAME VALUE]...
+  pushpod push --to UUID [USER] JSON [NAME VALUE]...
+  pushpod push --all JSON [NAME VALUE]...`,
+		Short: "Push JSON to a user, a connection or everybody",
 		Long: `Push JSON to every connection of a user, in one atomic call. Prints how many
 connections were addressed on pods that are subscribed. 0 means that the user is
 not online; that is no error.
+
+--to UUID pushes to one connection alone (pushpod presence USER lists them). With USER
+its pod is looked up, and 1 or 0 printed. Without, all pods are told, since nothing says
+which of them holds it: prints how many they are, and each that does not hold it counts
+a miss.
+
+--all pushes to everybody, on push:all. Prints how many pods were told.
 
 After the JSON you can give the pairs of push.lua: id, ttl (milliseconds from
 now), expires (Unix milliseconds), collapse. --id, --ttl and --collapse do the same.
@@ -41,8 +50,10 @@ not known whether the message was published.
 
 Put -- before a user or JSON that begins with a dash:
     pushpod push -- -x -1`,
-		Args: pushArgs,
+		Args: func(_ *cobra.Command, args []string) error { return o.checkArgs(args) },
 	}
+	cmd.Flags().StringVar(&o.to, "to", "", "UUID of the one connection to push to")
+	cmd.Flags().BoolVar(&o.all, "all", false, "push to every connection of every pod")
 	cmd.Flags().StringVar(&o.id, "id", "", "your name for the message, 1 to 256 bytes; clients drop an id that they have seen")
 	cmd.Flags().DurationVar(&o.ttl, "ttl", 0, "how long the message may still be delivered, such as 30s")
 	cmd.Flags().StringVar(&o.collapse, "collapse", "", "while the message waits for a slow client, a newer one with the same key replaces it")
@@ -59,22 +70,49 @@ Put -- before a user or JSON that begins with a dash:
 	return cmd
 }
 
-// pushArgs checks what can be checked without Redis. The script checks all of
-// it again, and the pairs.
-func pushArgs(cmd *cobra.Command, args []string) error {
-	if len(args) < 2 {
-		return exactArgs("USER", "JSON")(cmd, args)
+// checkArgs checks what can be checked without Redis. Where push.lua publishes, it checks
+// all of it again, and the pairs.
+func (o *pushOptions) checkArgs(args []string) error {
+	user, data, pairs, err := o.split(args)
+	if err != nil {
+		return err
 	}
-	if err := presence.ValidUser(args[0]); err != nil {
-		return &usageError{Err: err}
+	if user != "" || !o.anonymous(args) {
+		if err := presence.ValidUser(user); err != nil {
+			return &usageError{Err: err}
+		}
 	}
-	if err := validJSON(args[1]); err != nil {
+	if err := validJSON(data); err != nil {
 		return usagef("push: the data is not JSON: %w", err)
 	}
-	if len(args)%2 != 0 {
-		return usagef("push: %q has no value; after USER and JSON come pairs: NAME VALUE", args[len(args)-1])
+	if len(pairs)%2 != 0 {
+		return usagef("push: %q has no value; after %sJSON come pairs: NAME VALUE", pairs[len(pairs)-1], map[bool]string{false: "USER and "}[o.all])
 	}
 	return nil
+}
+
+// anonymous reports whether the arguments name no user: behind JSON, and before it where
+// a user stands there, they are pairs.
+func (o *pushOptions) anonymous(args []string) bool { return o.all || o.to != "" && len(args)%2 == 1 }
+
+// split tells the arguments apart.
+func (o *pushOptions) split(args []string) (user, data string, pairs []string, err error) {
+	_, isUUID := presence.ParseUUID(o.to)
+	switch {
+	case o.all && o.to != "":
+		return "", "", nil, usagef("push: --all and --to are given together; one of them says whom")
+	case o.to != "" && !isUUID:
+		return "", "", nil, usagef("push: --to %q is no UUID of a connection: 36 characters in lower case, as pushpod presence USER lists them", o.to)
+	case o.anonymous(args) && len(args) > 0:
+		return "", args[0], args[1:], nil
+	case o.all, o.to != "" && len(args) == 0:
+		return "", "", nil, usagef("pushpod push: JSON is missing")
+	case len(args) == 0:
+		return "", "", nil, usagef("pushpod push: USER is missing")
+	case len(args) == 1:
+		return "", "", nil, usagef("pushpod push: JSON is missing")
+	}
+	return args[0], args[1], args[2:], nil
 }
 
 func validJSON(data string) error {
@@ -91,33 +129,59 @@ func validJSON(data string) error {
 }
 
 func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
-	argv := make([]any, 0, len(args)+5)
-	for _, arg := range args[1:] {
-		argv = append(argv, arg)
+	user, data, pairs, err := o.split(args)
+	if err != nil {
+		return err
 	}
 	for flag, value := range map[string]string{
 		"id": o.id, "ttl": strconv.FormatInt(o.ttl.Milliseconds(), 10), "collapse": o.collapse,
 	} {
 		if cmd.Flags().Changed(flag) {
-			argv = append(argv, flag, value)
+			pairs = append(pairs, flag, value)
 		}
 	}
-	push := s.pushPlain
-	if s.cfg.PubSub == "sharded" {
-		push = s.pushSharded
+	var (
+		n    int64
+		said any
+	)
+	switch ctx := cmd.Context(); {
+	case o.all || o.to != "" && user == "":
+		n, err = s.pushToPods(ctx, o.to, data, pairs)
+		said = struct {
+			Pods int64 `json:"pods"`
+		}{n}
+	default:
+		n, err = s.pushToUser(ctx, user, o.to, data, pairs)
+		said = struct {
+			Addressed int64 `json:"addressed"`
+		}{n}
 	}
-	n, err := push(cmd.Context(), s.keys.User(args[0]), argv)
 	switch {
 	case err != nil && isBadInput(err):
 		return &usageError{Err: err}
 	case err != nil:
 		return s.failed(pushError(err))
 	case o.asJSON:
-		return writeJSON(cmd.OutOrStdout(), struct {
-			Addressed int64 `json:"addressed"`
-		}{n})
+		return writeJSON(cmd.OutOrStdout(), said)
 	}
 	return writeLine(cmd.OutOrStdout(), "%d", n)
+}
+
+// pushToUser pushes to what a user has: to all of it, or to one connection. It returns how
+// many connections were addressed.
+func (s *server) pushToUser(ctx context.Context, user, uuid, data string, pairs []string) (addressed int64, err error) {
+	if uuid != "" {
+		return s.pushToOne(ctx, user, uuid, data, pairs)
+	}
+	argv := make([]any, 0, len(pairs)+1)
+	argv = append(argv, data)
+	for _, p := range pairs {
+		argv = append(argv, p)
+	}
+	if s.cfg.PubSub == "sharded" {
+		return s.pushSharded(ctx, s.keys.User(user), argv)
+	}
+	return s.pushPlain(ctx, s.keys.User(user), argv)
 }
 
 // pushPlain has the message published by push.lua.
@@ -178,8 +242,13 @@ func isBadInput(err error) bool {
 
 // pushError says whether the message may have been published all the same.
 func pushError(err error) error {
-	var reply redis.Error
+	var (
+		reply  redis.Error
+		before *notPublished
+	)
 	switch {
+	case errors.As(err, &before):
+		return fmt.Errorf("push: nothing was published: %w", before.error)
 	case errors.As(err, &reply):
 		return fmt.Errorf("push: %w", err)
 	case notDialled(err):
@@ -187,3 +256,8 @@ func pushError(err error) error {
 	}
 	return fmt.Errorf("push: it is not known whether it was published: %w", err)
 }
+
+// notPublished is the failure of what comes before a message is published.
+type notPublished struct{ error }
+
+func (e *notPublished) Unwrap() error { return e.error }

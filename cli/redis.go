@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
@@ -32,6 +33,7 @@ type server struct {
 
 	// Static after open.
 	cfg   config.Redis
+	lease time.Duration    // presence.lease
 	redis *redisconn.Redis // to be closed
 	keys  presence.Keys
 }
@@ -59,7 +61,7 @@ func (s *server) open(ctx context.Context, environ []string) error {
 	if err != nil {
 		return err
 	}
-	s.cfg = cfg.Redis
+	s.cfg, s.lease = cfg.Redis, cfg.Presence.Lease
 	s.keys = presence.NewKeys(s.cfg.Prefix)
 	s.redis = redisconn.Open(RedisOptions(s.cfg))
 	if err := s.redis.Ask(ctx); redisconn.IsSetting(err) {

@@ -75,6 +75,7 @@ var quotedText = regexp.MustCompile("'[^']{2,}'|`[^`]{2,}`")
 // [::1]:8080 or push:, which the parser says nothing of: it is looked for first, among
 // the lines that are no YAML by themselves either.
 func (l *loader) refuseYAML(file string, text []byte, err error) {
+	l.unread = true
 	found := false
 	section, path := "", ""
 	for i, line := range strings.Split(string(text), "\n") {

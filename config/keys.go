@@ -253,6 +253,6 @@ func keys() []key {
 		newKey("shutdown.delay", "", func(c *Config) *time.Duration { return &c.Shutdown.Delay }, duration(0, 10*time.Minute, false),
 			"How long a pod that shuts down still accepts connections, with /readyz at 503, so that load balancers can turn away from it. By default 0s if listen is on loopback, else 5s.").derivedAs("0s"),
 		newKey("shutdown.drain", "15s", func(c *Config) *time.Duration { return &c.Shutdown.Drain }, duration(0, time.Hour, false),
-			"Time over which a pod that shuts down closes its connections, evenly, so that clients don't all reconnect at once. shutdown.delay + shutdown.drain + 6s must fit into the grace period that the pod gets."),
+			"Time over which a pod that shuts down closes its connections, evenly, so that clients don't all reconnect at once; who asked for it (?goaway=1) is told 3 s before. shutdown.delay + shutdown.drain + 6s must fit into the grace period that the pod gets."),
 	}
 }

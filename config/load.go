@@ -18,6 +18,10 @@ type LoadOptions struct {
 	// were given on the command line win over everything else. Others, and
 	// nil, are fine.
 	Flags *pflag.FlagSet
+	// Only names the keys that matter, where not all do: other keys may be wrong then, and
+	// no two are held against each other. A file that is no YAML is wrong all the same. Nil:
+	// all keys.
+	Only []string
 	// Environ is NAME=VALUE pairs as os.Environ returns them; nil is none. Of
 	// these, only POD_IP and names with PUSHPOD_ are looked at.
 	Environ []string
@@ -32,8 +36,12 @@ func Load(o LoadOptions) (Config, error) {
 	l.readFile(o.File)
 	l.readEnvironment()
 	c := l.decode(o.Flags)
-	l.derive(&c)
-	l.check(c)
+	if o.Only == nil {
+		l.derive(&c)
+		l.check(c)
+	} else if !l.unread {
+		l.problems.List = slices.DeleteFunc(l.problems.List, func(p Problem) bool { return p.Key != "" && !slices.Contains(o.Only, p.Key) })
+	}
 	l.sort()
 	if err := l.problems.errorOrNil(); err != nil {
 		return Config{}, err
@@ -47,6 +55,7 @@ type loader struct {
 	env      environment
 	given    map[string]given // by path; flags apart
 	faulty   map[string]bool  // paths that have a problem: rules between keys leave these alone
+	unread   bool             // there is a file, and nothing of it is known
 	problems Problems
 }
 

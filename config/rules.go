@@ -81,6 +81,15 @@ func (l *loader) checkAdmin(c Config) {
 		"an address on loopback, such as 127.0.0.1:9090, or any with admin.token or with admin.insecure: on")
 }
 
+// AdminHidden reports whether others reach Listen and can't reach Admin.Listen.
+func (c Config) AdminHidden() bool {
+	host, _, _ := splitAddress(c.Listen)
+	adminHost, _, _ := splitAddress(c.Admin.Listen)
+	_, local := loopback(host)
+	_, adminLocal := loopback(adminHost)
+	return adminLocal && !local
+}
+
 // conflict records that a key's value does not fit others.
 func (l *loader) conflict(path, message, allowed string) {
 	k, _ := l.find(path)

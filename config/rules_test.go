@@ -51,6 +51,15 @@ func TestDelayIsShortOnLoopback(t *testing.T) {
 	}
 }
 
+// Kubernetes gives a pod 30 s. A connection whose client does not answer its close ends after
+// 5 s, and then the pod stays for one more.
+func TestLeavingFitsThirtySecondsByDefault(t *testing.T) {
+	s := wantLoaded(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=:8080", "PUSHPOD_AUTH_INSECURE=on", "POD_IP=10.0.0.1", withRedis}}).Shutdown
+	if all := s.Delay + s.Drain + 6*time.Second; all > 30*time.Second {
+		t.Errorf("shutdown.delay %v + shutdown.drain %v + 6 s are %v", s.Delay, s.Drain, all)
+	}
+}
+
 func TestModeNoneStaysOnLoopback(t *testing.T) {
 	for _, listen := range []string{":8080", "0.0.0.0:8080", "[::]:8080", "10.0.0.1:8080", "example.org:8080", "localhost.example.org:1"} {
 		wantOneProblem(t, LoadOptions{Environ: []string{"PUSHPOD_LISTEN=" + listen, "POD_IP=10.0.0.1", withRedis}},

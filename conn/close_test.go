@@ -2,8 +2,6 @@ package conn
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -238,29 +236,17 @@ func TestCloseAllClosesThoseThatAreOpen(t *testing.T) {
 	s := newFakeServer(t, Options{})
 	gone, a, shaking, b := s.open("gone"), s.open("a"), s.connect("GET /ws"), s.open("b")
 	gone.end()
-	if err := s.CloseAll(context.Background(), 0, CodeGoingAway, func() string { return "bye" }); err != nil {
-		t.Fatal(err)
-	}
+	s.CloseAll(CodeGoingAway, func() string { return "bye" })
 	a.want("open", closeOf(CodeGoingAway, "bye"))
 	b.want("open", closeOf(CodeGoingAway, "bye"))
 	shaking.want("in its handshake")
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	c, d := s.open("c"), s.open("d")
-	if err := s.CloseAll(ctx, time.Hour, CodeGoingAway, func() string { return "" }); !errors.Is(err, context.Canceled) {
-		t.Errorf("not given up: %v", err)
-	}
-	c.want("the first one", closeOf(CodeGoingAway, ""))
-	d.want("not before it is due")
 }
 
 func TestACloseWhileItIsRegisteringComesBehindTheWelcome(t *testing.T) {
 	s := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
 	x := s.connect(request("?user=u"))
 	x.give(1 << 20)
-	if err := s.CloseAll(t.Context(), 0, CodeGoingAway, func() string { return "bye" }); err != nil {
-		t.Fatal(err)
-	}
+	s.CloseAll(CodeGoingAway, func() string { return "bye" })
 	close(s.hub.hold)
 	s.hub.pending.Wait()
 	if want := string(closeOf(CodeGoingAway, "bye")); !strings.Contains(string(x.got), "welcome") || !strings.HasSuffix(string(x.got), want) {

@@ -1,16 +1,24 @@
 package conn
 
-import "pushpod/conn/internal/wire"
+import (
+	"fmt"
+
+	"pushpod/conn/internal/wire"
+)
 
 // webSocket is what messages look like on their way to a client: the one place
 // that makes frames (RFC 6455 section 5). The queue knows their lengths only, so
 // that a loop's connections may speak something else.
 type webSocket struct {
-	pings [2][]byte // of the protocol, and the text that stands in for it
+	pings  [2][]byte // of the protocol, and the text that stands in for it
+	goaway []byte    // tells a client that its connection is closed soon
 }
 
 func newWebSocket(appPing []byte) webSocket {
-	return webSocket{[2][]byte{wire.AppendFrame(nil, wire.OpPing, nil), wire.AppendFrame(nil, wire.OpText, appPing)}}
+	return webSocket{
+		pings:  [2][]byte{wire.AppendFrame(nil, wire.OpPing, nil), wire.AppendFrame(nil, wire.OpText, appPing)},
+		goaway: wire.AppendFrame(nil, wire.OpText, fmt.Appendf(nil, `{"type":"goaway","within_ms":%d}`, goawayNotice.Milliseconds())),
+	}
 }
 
 // head appends what stands before a text of n bytes.

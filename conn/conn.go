@@ -50,7 +50,7 @@ const (
 	stateClosed
 )
 
-type flags uint16
+type flags uint32
 
 const (
 	flagAppPing    flags = 1 << iota // the client asked for pings it can see
@@ -67,6 +67,10 @@ const (
 	flagCloseWaits                   // open: a close waits for answers that are owed
 	flagProxied                      // handshaking: a PROXY header comes first
 	flagOverflow                     // beyond Options.MaxConns: it is refused
+	flagGoaway                       // the client asked to be told before it is closed (?goaway=1)
+	flagNoticed                      // open: it is closed at endAt, and the client knows
+	flagLeaves                       // registering: it leaves as soon as it is open
+	flagReplaced                     // another connection has its place
 )
 
 func (c *Conn) has(f flags) bool { return c.flags&f != 0 }

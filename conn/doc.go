@@ -53,6 +53,7 @@
 //	tls.go        where clients speak TLS
 //	accept.go → proxy.go → handshake.go → frames.go → close.go    its life
 //	keepalive.go  pings, renewals, deadlines; rate.go: too many frames
+//	leave.go      drains, ages and places that others take: the client is told before
 //	deliver.go → mailbox.go → send.go → flush.go; broadcast.go    the way of a message
 //	stats.go      the books
 package conn

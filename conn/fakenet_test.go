@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,11 +170,13 @@ func (s *fakeServer) connect(b string) *fakeSocket {
 	return x
 }
 
-// open opens a connection, whose socket takes nothing more for now.
+// open opens a connection, whose socket takes nothing more for now. Behind the user there
+// may be more of the query.
 func (s *fakeServer) open(user string) *fakeSocket {
 	s.t.Helper()
 	x := s.connect(request("?user=" + user))
-	x.c = s.hub.told(user).conn
+	name, _, _ := strings.Cut(user, "&")
+	x.c = s.hub.told(name).conn
 	if !bytes.HasPrefix(x.got, []byte("HTTP/1.1 101")) || !bytes.HasSuffix(x.got, textOf(welcome)) {
 		s.t.Fatalf("the answer to the handshake is %q", x.got)
 	}

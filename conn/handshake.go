@@ -66,6 +66,9 @@ func (c *Conn) request(head string, problem *Refusal) {
 	if problem == nil {
 		r.Problem = c.readPing(&r)
 	}
+	if r.Problem == nil {
+		r.Problem = c.readGoaway(&r)
+	}
 	if r.Problem == nil && c.has(flagOverflow) {
 		r.Problem = overflowing()
 	}
@@ -113,6 +116,19 @@ func (c *Conn) readPing(r *Request) *Refusal {
 		c.pingEach = uint16(n)
 	}
 	c.set(flagAppPing)
+	return nil
+}
+
+// readGoaway reads ?goaway=1.
+func (c *Conn) readGoaway(r *Request) *Refusal {
+	v, asked := r.Query.Get("goaway")
+	if !asked {
+		return nil
+	}
+	if v != "1" {
+		return httphead.BadRequest("goaway must be 1, or left out")
+	}
+	c.set(flagGoaway)
 	return nil
 }
 

@@ -26,6 +26,15 @@ func (c *Conn) startClocks(lasts time.Duration) {
 	}
 	if o.MaxAge > 0 {
 		c.endAt = now + spread(w.Ticks(o.MaxAge), maxAgeJitter)
+		if c.has(flagGoaway) {
+			c.endAt = max(now+1, c.endAt-min(c.endAt, w.Ticks(goawayNotice)))
+		}
+	}
+	switch {
+	case c.has(flagReplaced):
+		c.endWithin(replacedFor)
+	case c.has(flagLeaves):
+		c.endAt = now + 1
 	}
 	c.expireIn(lasts)
 	c.schedule()
@@ -94,7 +103,7 @@ func (c *Conn) onEnd() {
 			c.closeNow()
 			return
 		}
-		c.beginClose(CodeGoingAway, Retry(0, time.Second), CauseServer) // conn.max_age
+		c.aged()
 	case stateClosing, stateRefused:
 		c.end(c.cause)
 	}

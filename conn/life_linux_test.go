@@ -108,7 +108,7 @@ func TestResetsInEachStateLeaveNothingBehind(t *testing.T) {
 	})
 }
 
-func TestCloseAllSpreadsAndTellsWhenToComeBack(t *testing.T) {
+func TestADrainSpreadsAndTellsWhenToComeBack(t *testing.T) {
 	overAll(t, func(t *testing.T, o Options) {
 		s := startServer(t, o)
 		var clients []*client
@@ -116,7 +116,7 @@ func TestCloseAllSpreadsAndTellsWhenToComeBack(t *testing.T) {
 			clients = append(clients, s.connect(t, "u"))
 		}
 		start := time.Now()
-		if err := s.CloseAll(context.Background(), 500*time.Millisecond, CodeGoingAway, func() string { return Retry(0, time.Second) }); err != nil {
+		if err := s.Drain(context.Background(), 500*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(start); d < 400*time.Millisecond {

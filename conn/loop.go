@@ -24,6 +24,7 @@ type Loop struct {
 	sender netloop.Sender
 	wake   chan struct{} // capacity 1: there is work for the loop's worker
 	box    mailbox       // guards itself
+	life   life
 
 	mu sync.Mutex // protects following; held for microseconds, never across anything that blocks
 
@@ -115,6 +116,7 @@ func (l *Loop) Tick() {
 	for more := true; more; {
 		l.lock()
 		more = l.wheel.Advance(time.Now(), sliceDue, l.due)
+		l.showLife()
 		l.unlock()
 		if more {
 			runtime.Gosched() // there may be one processor only
@@ -163,7 +165,7 @@ func (l *Loop) remove(c *Conn) {
 	l.free = append(l.free, c.slot)
 	if len(l.free) == len(l.slots) {
 		l.slots, l.free = l.slots[:0], l.free[:0]
-		l.io.Timer(false)
+		l.io.Timer(l.life.asked != nil)
 	}
 }
 

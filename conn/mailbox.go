@@ -131,7 +131,8 @@ func (l *Loop) work() {
 			return
 		}
 		l.box.busy.Store(true)
-		for l.sweep(sliceWrites) {
+		for more := true; more; l.life.rounds.Add(1) {
+			more = l.sweep(sliceWrites)
 		}
 		l.box.busy.Store(false)
 		// What was put in since the last look may have been left to us.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"pushpod/conn/internal/netloop"
 	"pushpod/conn/internal/tlsloop"
@@ -140,25 +139,6 @@ func (s *Server) close() {
 
 // Len is how many connections are open, closing, or in their handshake.
 func (s *Server) Len() int { return int(s.conns.Load()) }
-
-// CloseAll closes the connections that are open or registering now, one by
-// one, evenly over the time d, each with the code and a reason that reason
-// draws. It returns early with ctx's error; its caller waits for Len to be 0.
-func (s *Server) CloseAll(ctx context.Context, d time.Duration, code Code, reason func() string) error {
-	conns := s.open()
-	start := time.Now()
-	for i, c := range conns {
-		if wait := time.Until(start.Add(d * time.Duration(i) / time.Duration(len(conns)))); wait > time.Millisecond {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(wait):
-			}
-		}
-		c.Close(code, reason())
-	}
-	return ctx.Err()
-}
 
 // open returns the connections that are open or registering now.
 func (s *Server) open() []*Conn {

@@ -24,7 +24,7 @@ type Stats struct {
 	TLSHandshakes                                TLSHandshakes
 	Writes, WrittenBytes                         uint64
 	FramesReceived, BytesReceived                uint64
-	PingsSent, RateLimited                       uint64
+	PingsSent, Goaways, RateLimited              uint64
 	LoopTurns, LoopEvents                        uint64
 	AcceptErrors                                 uint64
 	Latency                                      [sendq.LatencyBuckets]uint64 // not cumulative
@@ -38,7 +38,7 @@ type counters struct {
 	handshakes                    map[int]uint64
 	writes, writtenBytes          uint64
 	framesReceived, bytesReceived uint64
-	pings, rateLimited            uint64
+	pings, goaways, rateLimited   uint64
 	turns, events                 uint64
 	acceptErrors                  uint64
 	open, pending                 int
@@ -74,6 +74,7 @@ func (t *Stats) add(l *Loop) {
 	t.FramesReceived += l.framesReceived
 	t.BytesReceived += l.bytesReceived
 	t.PingsSent += l.pings
+	t.Goaways += l.goaways
 	t.RateLimited += l.rateLimited
 	t.LoopTurns += l.turns
 	t.LoopEvents += l.events

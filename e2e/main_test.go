@@ -86,8 +86,11 @@ func build(dir string) (string, error) {
 	}
 	path := filepath.Join(dir, "pushpod")
 	race := os.Getenv("PUSHPOD_E2E_RACE") == "1"
-	cmd := exec.Command("go", "build", fmt.Sprintf("-race=%v", race), "-o", path, ".")
-	cmd.Dir = moduleRoot()
+	cmd := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", race), "-o", path, ".")
+	cmd.Dir, cmd.Env = moduleRoot(), os.Environ()
+	if !race {
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=0") // as it is released
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
 	}

@@ -42,6 +42,9 @@ func newGate(l Limits) *gate {
 	return g
 }
 
+// tooMany is the error of who is refused for limits.per_ip or limits.per_user.
+const tooMany = "too_many"
+
 // enter asks for one more connection from an address.
 func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 	g.mu.Lock()
@@ -53,7 +56,7 @@ func (g *gate) enter(ip netip.Addr) *conn.Refusal {
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "this pod holds as many connections as it may", RetryAfter: 5}
 	}
 	if g.limits.PerIP > 0 && g.perIP[Network(ip)] >= g.limits.PerIP {
-		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "too many connections from this address", RetryAfter: 5}
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: tooMany, Reason: "too many connections from this address", RetryAfter: 5}
 	}
 	g.total++
 	if g.limits.PerIP > 0 {
@@ -103,11 +106,16 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 		return nil, r.Problem
 	}
 	claim, refusal := h.who(r)
+	var replaces presence.UUID
+	if refusal == nil {
+		replaces, refusal = readReplaces(r)
+	}
 	if refusal == nil {
 		refusal = h.open()
 	}
 	if refusal == nil {
 		refusal = h.gate.enter(r.Remote)
+		h.lookForProxy(r, refusal)
 	}
 	if refusal != nil {
 		refusal.User = strings.Clone(claim.user) // which is part of the request
@@ -116,9 +124,9 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	claim.user = strings.Clone(claim.user) // which is part of the request
 	s := newSession(h, c, claim, r.Remote)
 	if h.decidesLater(claim) {
-		refusal = h.decideLater(s, claim, r)
+		refusal = h.decideLater(s, claim, r, replaces)
 	} else {
-		refusal = h.ask(s, r.Upgrade)
+		refusal = h.ask(s, r.Upgrade, replaces)
 	}
 	if refusal != nil {
 		h.gate.leave(r.Remote)
@@ -129,20 +137,23 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 }
 
 // ask asks Redis about a session, which answers later: it registers it, or with no upgrade
-// only says what would be said. Its connection's loop is locked.
-func (h *Hub) ask(s *session, upgrade bool) *conn.Refusal {
+// only says what would be said. replaces is the connection whose place it takes, if it is its
+// user's. Its connection's loop is locked.
+func (h *Hub) ask(s *session, upgrade bool, replaces presence.UUID) *conn.Refusal {
+	e := s.entry()
+	e.Replaces = replaces
 	if upgrade {
-		return h.register(s)
+		return h.register(s, e)
 	}
-	return h.check(s)
+	return h.check(s, e)
 }
 
 // register makes a session known, here and in Redis, which answers later. Its
 // connection's loop is locked.
-func (h *Hub) register(s *session) *conn.Refusal {
+func (h *Hub) register(s *session, e presence.Entry) *conn.Refusal {
 	// It is in the registry before it is in Redis, so that no push misses it.
 	h.registry.add(s)
-	if err := h.presence.Register(s.entry(), func(r presence.Registered) { h.registered(s, r) }); err != nil {
+	if err := h.presence.Register(e, func(r presence.Registered) { h.registered(s, r) }); err != nil {
 		h.registry.remove(s)
 		return unavailable("this pod is leaving")
 	}
@@ -161,6 +172,9 @@ func (h *Hub) registered(s *session, r presence.Registered) {
 	}
 	if !r.More || h.answers.full() {
 		h.answers.send(h.server)
+	}
+	if r.Unheard != (presence.Located{}) {
+		h.unheard.add(h.Replacement(s.user, r.Unheard))
 	}
 	for _, old := range r.Excess {
 		h.uplink.publish(h.closing(old.Channel), replaced(s.user, old.UUID))
@@ -185,7 +199,7 @@ func (h *Hub) refusal(s *session, err error) *conn.Refusal {
 		return refusedBy(refused)
 	}
 	if errors.Is(err, presence.ErrTooMany) {
-		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: "too_many", Reason: "this user has too many connections", RetryAfter: 5}
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: tooMany, Reason: "this user has too many connections", RetryAfter: 5}
 	}
 	h.lines.notRegistered.Event().Str("user", s.user).Str("uuid", presence.FormatUUID(s.uuid)).Err(err).Send()
 	return unavailable(cannotRegister)

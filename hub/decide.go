@@ -7,6 +7,7 @@ import (
 
 	"pushpod/auth"
 	"pushpod/conn"
+	"pushpod/presence"
 )
 
 // undecided is a handshake that is decided off the loops: its token takes long to verify,
@@ -16,6 +17,7 @@ type undecided struct {
 	session  *session
 	claim    claim
 	upgrade  bool          // it asks for a WebSocket
+	replaces presence.UUID // the connection whose place it takes; zero: none
 	question auth.Question // for the hook; zero where there is none
 }
 
@@ -23,8 +25,8 @@ type undecided struct {
 func (h *Hub) decidesLater(c claim) bool { return c.token != "" || h.opts.Hook != nil }
 
 // decideLater has a handshake decided off the loops. r is what the client asked for.
-func (h *Hub) decideLater(s *session, c claim, r *conn.Request) *conn.Refusal {
-	u := undecided{session: s, claim: c, upgrade: r.Upgrade}
+func (h *Hub) decideLater(s *session, c claim, r *conn.Request, replaces presence.UUID) *conn.Refusal {
+	u := undecided{session: s, claim: c, upgrade: r.Upgrade, replaces: replaces}
 	if h.opts.Hook != nil {
 		u.question = h.question(r)
 	}
@@ -92,7 +94,7 @@ func (h *Hub) letIn(u undecided, v auth.Verdict) {
 			s.user = v.User
 		}
 		h.verdicts.add(s, verdict{ends: v.Expires, asked: u.claim.user})
-		refusal = h.ask(s, u.upgrade)
+		refusal = h.ask(s, u.upgrade, u.replaces)
 	})
 	if refusal != nil {
 		h.refuse(u.session, refusal)

@@ -39,6 +39,7 @@
 //	decide.go        handshakes that are decided off the loops; the hook
 //	verify.go        whose a token is, where that takes long
 //	verdicts.go      what a hook has said about sessions
+//	replace.go       connections that take another's place in presence
 //	session.go       one connection's side of the hub
 //	clientframe.go   what a client may say
 //	uplink.go        from a client to the stream, which has a bound (streamcap.go)

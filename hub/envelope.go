@@ -24,6 +24,7 @@ type envelope struct {
 	code     conn.Code
 	reason   string
 	probe    []byte // nil: not given
+	replaced presence.UUID
 
 	seen    uint16   // members that have been read, by bit
 	unknown int      // members that are not known, and ignored
@@ -50,6 +51,7 @@ const (
 	hasCollapse
 	hasClose
 	hasProbe
+	hasReplaced
 )
 
 // parse reads a message. A reason says what is wrong with it, never with its
@@ -66,8 +68,8 @@ func (e *envelope) parse(b []byte) (reason string) {
 		return "not a JSON object, or nested too deep"
 	case reason != "":
 		return reason
-	case e.isProbe():
-		e.unknown = 0 // a later version's probe may say more
+	case e.isProbe(), e.isReplacement():
+		e.unknown = 0 // a later version's may say more
 		return ""
 	case e.seen&(hasTo|hasUser|hasAll) == 0:
 		return "no target: to, user or all"
@@ -81,6 +83,10 @@ func (e *envelope) parse(b []byte) (reason string) {
 func (e *envelope) isProbe() bool {
 	return e.probe != nil && e.seen&^hasProbe == 0
 }
+
+// isReplacement reports whether another pod says that a connection of this one, and of its
+// user, has been replaced in presence.
+func (e *envelope) isReplacement() bool { return e.seen == hasReplaced|hasOf }
 
 // member reads one member of the envelope.
 func (e *envelope) member(name, value []byte) (reason string) {
@@ -113,6 +119,13 @@ func (e *envelope) member(name, value []byte) (reason string) {
 			e.seen |= hasProbe
 		}
 		return e.ignore(name) // a probe is an envelope of its own
+	case "replaced":
+		text, _ := json.String(value)
+		if u, ok := presence.ParseUUID(text); ok && e.seen&hasReplaced == 0 {
+			e.replaced = u
+			e.seen |= hasReplaced
+		}
+		return e.ignore(name) // likewise
 	default:
 		return e.ignore(name)
 	}

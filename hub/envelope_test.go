@@ -87,6 +87,8 @@ func TestBadEnvelopesAreRefusedWithTheirReason(t *testing.T) {
 	for _, text := range []string{
 		`{"data":1}`, `{"of":"alice","data":1}`, `{}`, ` { } `, `{"id":"x"}`, `{"USER":"alice","data":1}`, `{"All":true,"data":1}`,
 		`{"probe":1}`, `{"probe":null}`, `{"data":1,"probe":"x"}`,
+		`{"replaced":"` + someUUID + `"}`, `{"replaced":"x","of":"alice"}`, `{"replaced":null,"of":"alice"}`, `{"replaced":"` + someUUID + `","of":"alice","data":1}`,
+		`{"replaced":"` + someUUID + `","of":"alice","probe":"x"}`,
 	} {
 		refuse(text, "no target")
 	}
@@ -225,6 +227,16 @@ func TestGoodEnvelopesAtTheBorders(t *testing.T) {
 		if !e.isProbe() {
 			t.Errorf("%s is no probe", probe)
 		}
+	}
+	for _, replacement := range []string{`{"replaced":"` + someUUID + `","of":"alice"}`, `{"of":"alice","later":1,"replaced":"` + someUUID + `"}`} {
+		take(replacement)
+		if !e.isReplacement() || presence.FormatUUID(e.replaced) != someUUID || string(e.of) != "alice" || e.unknown != 0 {
+			t.Errorf("%s is read as %+v", replacement, e)
+		}
+	}
+	take(`{"replaced":"` + someUUID + `","of":"alice","all":true,"data":1}`)
+	if e.isReplacement() || e.unknown != 1 {
+		t.Error("an envelope is taken for a replacement")
 	}
 	take(`{"probe":"x","all":true,"data":1}`)
 	if e.isProbe() {

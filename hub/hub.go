@@ -27,6 +27,7 @@ type Presence interface {
 	Unregister(e presence.Entry, done func(error)) error
 	Heal(user string, held func(presence.UUID) bool)
 	Err() error
+	Failing() error
 }
 
 // Pods is this pod among the others.
@@ -122,7 +123,9 @@ type Hub struct {
 	rights   rights
 	eviction eviction
 	outdated outdated
+	unnamed  unnamed
 	coverage coverage
+	unheard  unheard
 
 	unverified chan unverified // tokens that take long to verify
 	refreshing refreshing
@@ -149,6 +152,8 @@ func New(o Options) *Hub {
 		rewrites: rewrites{wanted: make(chan struct{}, 1)},
 		rights:   rights{wanted: make(chan struct{}, 1)},
 		told:     newTeller(),
+		unheard:  unheard{wanted: make(chan struct{}, 1)},
+		unnamed:  unnamed{seen: make(chan struct{}, 1)},
 
 		unverified: make(chan unverified, maxUnverified),
 		nameless:   new(presence.Credential),
@@ -180,10 +185,11 @@ func (h *Hub) Run(ctx context.Context) error {
 	// Requests that wait when ctx ends still get their answer.
 	running.Go(func() { h.uplink.run(ctx) })
 	running.Go(func() { h.lines.Run(ctx) })
-	running.Go(func() { h.told.run(ctx) })
+	running.Go(func() { h.tellWhatWaits(ctx) })
 	running.Go(func() { h.tellReady(ctx) })
 	running.Go(func() { h.verifyTokens(ctx) })
 	running.Go(func() { h.keepRights(ctx) })
+	running.Go(func() { h.tellAgain(ctx) })
 
 	if err := h.pods.Claim(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -222,6 +228,9 @@ func (h *Hub) Draining() (draining bool) {
 	h.status.update(func(s *status) { draining = s.draining })
 	return draining
 }
+
+// Conflicting reports whether another instance uses this pod's address.
+func (h *Hub) Conflicting() bool { return h.status.inConflict() }
 
 // Refuse ends the taking of connections.
 func (h *Hub) Refuse() { h.status.update(func(s *status) { s.leaving = true }) }

@@ -15,7 +15,7 @@ type lines struct {
 	refused, unheard, notRegistered, slow, revoked *loglimit.Line
 
 	// Producers.
-	badEnvelope, unknownMembers, ignoredClose *loglimit.Line
+	badEnvelope, unknownMembers, ignoredClose, ignoredReplacement *loglimit.Line
 
 	// Redis.
 	lost, unsubscribed, subscribed                *loglimit.Line
@@ -40,6 +40,7 @@ func (l *lines) init(log zerolog.Logger) {
 	l.badEnvelope = bad("bad envelope dropped")
 	l.unknownMembers = bad("envelope with unknown members, which are ignored: a known one misspelt?")
 	l.ignoredClose = bad("close ignored: redis.control is on, and it came on no control channel")
+	l.ignoredReplacement = bad("replacement of a connection ignored: redis.control is on, and it came on no control channel")
 
 	l.lost = worse("subscription lost; messages published until the pod is subscribed again are lost")
 	l.unsubscribed = bad("can't subscribe; trying again")

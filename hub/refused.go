@@ -30,8 +30,8 @@ func (h *Hub) credential(i auth.Identity, once bool) *presence.Credential {
 
 // check asks what would be said of a handshake by whoever sent a plain GET. Its
 // connection's loop is locked.
-func (h *Hub) check(s *session) *conn.Refusal {
-	err := h.presence.Check(s.entry(), true, func(err error) {
+func (h *Hub) check(s *session, e presence.Entry) *conn.Refusal {
+	err := h.presence.Check(e, true, func(err error) {
 		refusal := h.wouldBeLetIn()
 		if err != nil {
 			refusal = h.refusal(s, err)

@@ -70,10 +70,13 @@ func (r *registry) remove(s *session) bool {
 	return true
 }
 
-func (r *registry) holds(u presence.UUID) bool {
+func (r *registry) holds(u presence.UUID) bool { return r.find(u) != nil }
+
+// find finds a session; nil: there is none.
+func (r *registry) find(u presence.UUID) *session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.uuid(u) != nil
+	return r.uuid(u)
 }
 
 func (r *registry) len() int {

@@ -20,9 +20,10 @@ import (
 // asking is a hub that can ask a server for the rights of a user.
 func asking(addr, user string) *Hub {
 	return New(Options{
-		Pod:   "pod:1",
-		Keys:  presence.NewKeys("push:"),
-		Redis: Redis{Nodes: redisconn.Open(redisconn.Options{Addresses: []string{addr}, Username: user, Password: "pass"}), Username: user, Timeout: 5 * time.Second, Probe: time.Second, Rights: time.Second},
+		Pod:      "pod:1",
+		Keys:     presence.NewKeys("push:"),
+		Presence: &failingPresence{},
+		Redis:    Redis{Nodes: redisconn.Open(redisconn.Options{Addresses: []string{addr}, Username: user, Password: "pass"}), Username: user, Timeout: 5 * time.Second, Probe: time.Second, Rights: time.Second},
 	})
 }
 

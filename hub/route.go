@@ -64,6 +64,10 @@ func (r *router) route(on role, payload []byte) {
 		}
 		return
 	}
+	if e.isReplacement() {
+		r.replacement(on)
+		return
+	}
 	if r.h.opts.Control {
 		if reason := r.restrict(on); reason != "" {
 			r.refuse(reason, len(payload))
@@ -74,6 +78,21 @@ func (r *router) route(on role, payload []byte) {
 	r.find(on)
 	r.deliver()
 	r.miss()
+}
+
+// replacement obeys a replacement where it comes on a channel of this pod's alone. With
+// redis.control that is the one on which closes are obeyed: it ends a connection, too.
+func (r *router) replacement(on role) {
+	e := &r.e
+	switch {
+	case !on.own():
+		r.refuse("no target: to, user or all", 0)
+	case r.h.opts.Control && !on.controls():
+		r.uncontrolled.Add(1)
+		r.h.lines.ignoredReplacement.Event().Send()
+	default:
+		r.h.replaced(e.replaced, string(e.of))
+	}
 }
 
 // restrict takes out of an envelope what is not obeyed on a channel with this role, where

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -86,8 +87,32 @@ func (s *session) Opened() {
 	}
 }
 
-// Renew renews the entry.
-func (s *session) Renew() { s.hub().presence.Renew(s.entry()) }
+// Renew renews the entry, unless another connection has its place: then it only asks what
+// speaks against the connection.
+func (s *session) Renew() {
+	if s.conn.ReplacedLocked() {
+		s.check()
+		return
+	}
+	s.hub().presence.Renew(s.entry())
+}
+
+// check asks what speaks against the connection, and writes nothing.
+func (s *session) check() {
+	h, e := s.hub(), s.entry()
+	asked := e
+	if e.Credential != nil {
+		c := *e.Credential
+		c.Once = 0 // it has used it up itself
+		asked.Credential = &c
+	}
+	_ = h.presence.Check(asked, false, func(err error) {
+		var refused *presence.Refused
+		if errors.As(err, &refused) {
+			h.Revoke(e, refused)
+		}
+	})
+}
 
 // Closed forgets the session.
 func (s *session) Closed(why conn.Cause) {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"pushpod/presence"
 	"pushpod/redisconn"
 )
 
@@ -78,12 +79,13 @@ func (s *status) refusing() string {
 
 // Problems lists why the pod is not ready; none: it is.
 func (h *Hub) Problems() []Problem {
-	list := h.status.problems()
+	beating := h.pods.Err()
+	list, claimed := h.status.problems(beating)
 	if err := h.presence.Err(); err != nil {
 		list = append(list, Problem{"presence", err.Error()})
 	}
-	if err := h.pods.Err(); err != nil {
-		list = append(list, Problem{"heartbeat", err.Error()})
+	if beating != nil && claimed {
+		list = append(list, Problem{"heartbeat", beating.Error()})
 	}
 	list = append(list, h.unreached()...)
 	for _, m := range h.rights.missing() {
@@ -92,8 +94,9 @@ func (h *Hub) Problems() []Problem {
 	return list
 }
 
-// problems lists those that the status tells of.
-func (s *status) problems() (list []Problem) {
+// problems lists those that the status tells of. unclaimed is what keeps the pod from its
+// address, where that is known.
+func (s *status) problems(unclaimed error) (list []Problem, claimed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	add := func(name, reason string) { list = append(list, Problem{name, reason}) }
@@ -111,8 +114,10 @@ func (s *status) problems() (list []Problem) {
 		add("rights", "it is not known yet whether Redis refuses a command that the pod needs")
 	}
 	switch {
+	case !s.claimed && unclaimed != nil && unclaimed != presence.ErrNotClaimed: // which says nothing more
+		add("claim", "the pod's address is not claimed yet: "+unclaimed.Error())
 	case !s.claimed:
-		add("claim", "the pod's address is not claimed yet: either Redis does not answer, or push:pods holds this address, and the pod takes it over once its score has not changed for presence.lease")
+		add("claim", "the pod's address is not claimed yet")
 	case !s.subscribed && s.lost != nil:
 		add("unsubscribed", "the pod is not subscribed to its channel: "+s.lost.Error())
 	case !s.subscribed:
@@ -125,5 +130,5 @@ func (s *status) problems() (list []Problem) {
 	if s.sharded && s.claimed && !s.shard.proved {
 		add("shard", s.shard.problem())
 	}
-	return list
+	return list, s.claimed
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,10 +15,12 @@ import (
 // failingPresence and failingPods say why they fail.
 type failingPresence struct {
 	Presence
-	err error
+	err     error
+	failing error // of some nodes
 }
 
-func (p *failingPresence) Err() error { return p.err }
+func (p *failingPresence) Err() error     { return p.err }
+func (p *failingPresence) Failing() error { return p.failing }
 
 type failingPods struct {
 	Pods
@@ -41,6 +44,9 @@ func TestEachProblemIsNamed(t *testing.T) {
 		open    bool   // it takes connections
 	}{
 		{func() {}, "claim", "", false},
+		{func() { pods.err = presence.ErrNotClaimed }, "claim", "the pod's address is not claimed yet", false},
+		{func() { pods.err = errors.New("6.2s left") }, "claim", "the pod's address is not claimed yet: 6.2s left", false},
+		{func() { pods.err = nil }, "claim", "", false},
 		{change(func(s *status) { s.claimed = true }), "unsubscribed", "", false},
 		{change(func(s *status) { s.subscribed = true }), "unproved", "", false},
 		{change(func(s *status) { s.proved = true }), "", "", true},
@@ -64,5 +70,24 @@ func TestEachProblemIsNamed(t *testing.T) {
 		if h.Ready() != (x.problem == "") || (h.open() == nil) != x.open {
 			t.Errorf("with %v: ready %v, refused with %+v", problems, h.Ready(), h.open())
 		}
+	}
+}
+
+// The users of one master are no reason to send all others away.
+func TestAFailingMasterIsWarnedOf(t *testing.T) {
+	store := &failingPresence{failing: errors.Join(errors.New("10.0.0.1:7001: LOADING"), errors.New("10.0.0.2:7001: READONLY"))}
+	h := asking("127.0.0.1:1", "")
+	h.presence, h.pods = store, &failingPods{}
+	list := h.Warnings()
+	if len(list) != 1 || list[0].Name != "presence" || !strings.HasSuffix(list[0].Reason, ": 10.0.0.1:7001: LOADING; 10.0.0.2:7001: READONLY") {
+		t.Errorf("warnings %q", list)
+	}
+	for _, p := range h.Problems() {
+		if p.Name == "presence" {
+			t.Errorf("problem %q", p)
+		}
+	}
+	if store.failing = nil; len(h.Warnings()) > 0 {
+		t.Errorf("warnings %q where none fails", h.Warnings())
 	}
 }

@@ -20,13 +20,15 @@ type teller chan *zerolog.Event
 
 func newTeller() teller { return make(teller, 16) }
 
-// run logs until ctx ends.
-func (t teller) run(ctx context.Context) {
+// tellWhatWaits logs until ctx ends.
+func (h *Hub) tellWhatWaits(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case e := <-t:
+		case <-h.unnamed.seen:
+			h.log.Warn().Msg(h.unnamed.warning())
+		case e := <-h.told:
 			e.Send()
 		}
 	}

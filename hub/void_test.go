@@ -133,6 +133,7 @@ func (p *countingPresence) Unregister(presence.Entry, func(error)) error {
 func (p *countingPresence) Check(presence.Entry, bool, func(error)) error { return nil }
 func (p *countingPresence) Heal(string, func(presence.UUID) bool)         {}
 func (p *countingPresence) Err() error                                    { return nil }
+func (p *countingPresence) Failing() error                                { return nil }
 
 func (p *countingPresence) Renew(presence.Entry) {
 	p.renewals.Add(1)

@@ -1,6 +1,9 @@
 package hub
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // outdated is what Redis is too old for, although the configuration asks for it.
 type outdated struct {
@@ -26,7 +29,13 @@ func (h *Hub) Warnings() (list []Problem) {
 	if h.coverage.full.Load() {
 		list = append(list, Problem{"coverage", wantsCoverage})
 	}
+	if err := h.presence.Failing(); err != nil {
+		list = append(list, Problem{"presence", "new connections of some users get 503, since a master of the Cluster does not take their entries: " + strings.ReplaceAll(err.Error(), "\n", "; ")})
+	}
 	list = append(list, h.foreseen()...)
+	if why := h.unnamed.warning(); why != "" {
+		list = append(list, Problem{"proxy", why})
+	}
 	h.outdated.mu.Lock()
 	defer h.outdated.mu.Unlock()
 	if h.outdated.why != "" {

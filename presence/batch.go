@@ -235,6 +235,10 @@ func (b *batch) name(k Keys, looks func(*item) bool) {
 		b.cut()
 		b.text = AppendUUID(b.text, it.entry.UUID)
 		b.cut()
+		if it.replaces() {
+			b.text = AppendUUID(b.text, it.entry.Replaces)
+			b.cut()
+		}
 		if looks(it) {
 			b.appendLookKeys(k, it)
 		}
@@ -270,9 +274,16 @@ func (n *node) build() {
 		}
 		slot := b.slots[i]
 		slot.item, slot.key, slot.field = it, b.next(), b.next()
+		if it.replaces() {
+			slot.old = b.next()
+		}
 		switch count := n.opt.PerUser > 0; {
 		case it.op == unregistering:
 			b.addRemove(slot)
+		case it.finds():
+			b.addFind(slot)
+		case it.swaps():
+			n.addSwap(slot, count, inherited)
 		case it.op == checking:
 			if n.counts(it) {
 				b.addCount(slot)

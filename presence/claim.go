@@ -95,7 +95,7 @@ func (p *Pods) Claim(ctx context.Context) error {
 			failures = 0
 			away.Over()
 			looks++
-			p.claimWaits(looks)
+			p.claimWaits(looks, watch.since)
 		}
 		backoff.Sleep(ctx, wait)
 	}
@@ -111,7 +111,12 @@ func (p *Pods) claimFailed(err error, news bool) {
 	}
 }
 
-func (p *Pods) claimWaits(looks int) {
+// claimWaits is told that the address is there already, with a score that stands still
+// since then.
+func (p *Pods) claimWaits(looks int, since time.Time) {
+	p.mu.Lock()
+	p.err = &claimWait{pods: p, since: since}
+	p.mu.Unlock()
 	if looks == 1 {
 		p.opt.Log.Info().Dur("lease_ms", p.opt.Lease).
 			Msg("push:pods already holds this pod's address; taking it over once its score has not changed for a lease")
@@ -171,3 +176,18 @@ func (p *Pods) isFree(ctx context.Context, tx *redis.Tx, watch *claim) (bool, er
 	}
 	return watch.look(score, p.opt.Now())
 }
+
+// claimWait is what Pods.Err returns while Claim waits: its text says for how long still.
+type claimWait struct {
+	pods  *Pods
+	since time.Time // when the score was first seen
+}
+
+func (w *claimWait) Error() string {
+	o := &w.pods.opt
+	left := max(0, o.Lease-o.Now().Sub(w.since)).Round(100 * time.Millisecond)
+	return fmt.Sprintf("push:pods holds this pod's address already: waiting until the score of %s has stood still for %s, since whoever wrote it may live; %s left",
+		w.pods.channel, o.Lease, left)
+}
+
+func (w *claimWait) Unwrap() error { return ErrNotClaimed }

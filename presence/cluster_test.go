@@ -77,6 +77,7 @@ func TestPresenceInACluster(t *testing.T) {
 		{"what speaks against entries", groundsInACluster},
 		{"a slot is being moved", slotIsBeingMoved},
 		{"nothing is overtaken", nothingIsOvertaken},
+		{"a place changes hands", swapsInACluster},
 		{"lives while slots move", livesWhileSlotsMove},
 		{"pods know each other", podsInACluster},
 		{"a master hangs", masterHangs},
@@ -414,9 +415,13 @@ func masterHangs(t *testing.T, w *clusterWorld) {
 	if err := s.Err(); err != nil {
 		t.Errorf("for one of three nodes the store says %v", err)
 	}
+	if err := s.Failing(); err == nil || !strings.Contains(err.Error(), hung.Addr()) {
+		t.Errorf("failing is %v, not %s", err, hung.Addr())
+	}
 	resume()
 	w.cluster.WaitWell()
 	eventually(t, "its users are served again", func() error { return s.register(entry(theirs[0])).Err })
+	eventually(t, "none is failing", s.Failing)
 	s.idle()
 }
 

@@ -14,6 +14,7 @@ type slot struct {
 	form  form
 	key   string // the user's key
 	field string // the UUID
+	old   string // that of the entry that is replaced
 
 	set, expire, count, remove *redis.IntCmd
 	touch                      *redis.IntSliceCmd
@@ -21,6 +22,10 @@ type slot struct {
 	// A transaction: its commands' replies are only "queued".
 	multi, queuedSet, queuedExpire *redis.StatusCmd
 	exec                           *redis.Cmd
+
+	// Of an entry that replaces another one, made anew each time.
+	find   *redis.StringCmd
+	queued []redis.Cmder // the transaction's, from MULTI on, but EXEC
 
 	ttl     *redis.IntCmd // of the whole key
 	ttlUsed bool
@@ -36,6 +41,8 @@ const (
 	formFields             // MULTI, HSET, HEXPIRE, EXEC
 	formTouch              // HEXPIRE
 	formRemove             // HDEL
+	formFind               // HGET
+	formSwap               // MULTI, HSET, PEXPIRE or HEXPIRE, HDEL, PUBLISH, EXEC
 )
 
 func intCmd(args ...any) *redis.IntCmd { return redis.NewIntCmd(context.Background(), args...) }
@@ -82,7 +89,6 @@ func (b *batch) addWhole(s *slot, count, inherited bool) {
 		s.queuedSet = statusCmd("hset", &s.key, &s.field, &b.channel)
 		s.queuedExpire = statusCmd("hexpire", &s.key, &b.ttlSeconds, "fields", "1", &s.field)
 		s.exec = redis.NewCmd(context.Background(), "exec")
-		s.ttl = intCmd("pttl", &s.key)
 	}
 	s.form = formFields
 	use(b, s.multi)
@@ -90,11 +96,19 @@ func (b *batch) addWhole(s *slot, count, inherited bool) {
 	use(b, s.queuedExpire)
 	use(b, s.exec)
 	if s.ttlUsed = inherited; inherited {
-		use(b, s.ttl)
+		b.addTTL(s)
 	}
 	if count {
 		b.addCount(s)
 	}
+}
+
+// addTTL adds the question when the whole key expires.
+func (b *batch) addTTL(s *slot) {
+	if s.ttl == nil {
+		s.ttl = intCmd("pttl", &s.key)
+	}
+	use(b, s.ttl)
 }
 
 // addTouch adds the renewal of an entry where each field expires.
@@ -117,7 +131,7 @@ func (b *batch) addRemove(s *slot) {
 
 // inherits reports whether the key expires as a whole though its fields do.
 func (s *slot) inherits() bool {
-	return s.form == formFields && s.ttlUsed && s.ttl.Err() == nil && s.ttl.Val() >= 0
+	return (s.form == formFields || s.form == formSwap) && s.ttlUsed && s.ttl.Err() == nil && s.ttl.Val() >= 0
 }
 
 // added reports whether an entry that was written was not there before.
@@ -141,7 +155,11 @@ func (s *slot) written() (set, expire error) {
 	}
 	if err := s.exec.Err(); err != nil {
 		// EXECABORT says only that one of the queued commands was refused.
-		for _, cmd := range []redis.Cmder{s.multi, s.queuedSet, s.queuedExpire} {
+		queued := s.queued
+		if s.form == formFields {
+			queued = []redis.Cmder{s.multi, s.queuedSet, s.queuedExpire}
+		}
+		for _, cmd := range queued {
 			if cmd.Err() != nil {
 				return cmd.Err(), nil
 			}

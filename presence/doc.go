@@ -49,6 +49,13 @@
 // pipeline, once nothing else speaks against the registration. While Redis is away nothing is decided:
 // registrations fail, and entries stay.
 //
+// # Entries that take another's place
+//
+// A client that moves to another pod names the connection that it leaves (Entry.Replaces). One
+// transaction writes the new entry, removes the old one and tells its pod, so that who looks the
+// user up finds one of them at any moment (swap.go). That pod renews the entry no more, and
+// unregisters it, in case a renewal was under way.
+//
 // # Stale entries
 //
 // An entry is stale when its pod is dead, or when its UUID is older than the

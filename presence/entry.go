@@ -11,6 +11,11 @@ type Entry struct {
 	// Nil: it can't, and only Keys.Block speaks against the entry. It is not changed
 	// once it has been handed over.
 	Credential *Credential
+
+	// Replaces is another connection of the user, on whichever pod, whose entry is removed
+	// in the moment in which a registration writes this one. Zero: none; and one that is not
+	// in presence counts as none. Only registrations and checks look at it.
+	Replaces UUID
 }
 
 // A Credential is what lets a connection in until it is withdrawn: Keys.Revoked stands for
@@ -44,6 +49,11 @@ type Registered struct {
 	// first, of any pod, where Options.OnExcess is OnExcessCloseOldest. The
 	// caller has them closed.
 	Excess []Located
+
+	// Unheard is the connection whose entry was replaced, where nobody was subscribed to
+	// its pod's channel to hear of that: the pod is dead, or subscribes anew and may
+	// write the entry again. The caller tells it again. In a Cluster that is not known. Zero: none.
+	Unheard Located
 
 	// More says that the callback of another registration is called right after
 	// this one: Redis answers many at once.

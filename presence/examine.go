@@ -219,6 +219,7 @@ func (n *node) admit(newcomers []*item, live []Located) {
 	}
 	for _, it := range newcomers {
 		delete(all, it.entry.UUID)
+		delete(all, it.entry.Replaces)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -113,9 +113,16 @@ func (n *node) refused(err error) {
 
 func (n *node) judgeRegistration(slot *slot) {
 	it := slot.item
+	if slot.form == formFind {
+		n.judgeFind(slot)
+		return
+	}
 	err, back := n.judgeWrite(slot)
 	if back {
 		return
+	}
+	if err == nil && slot.form == formSwap {
+		it.unheard = slot.unheard() && !n.batch.spread
 	}
 	var refused *Refused
 	if err == nil {
@@ -132,6 +139,9 @@ func (n *node) judgeRegistration(slot *slot) {
 	case refused != nil:
 		n.count.refused.Add(1)
 		n.reject(it, refused)
+	case slot.replaced(): // which makes the user's entries no more
+		n.count.replaced.Add(1)
+		n.admitted(it, nil)
 	case n.opt.PerUser > 0 && (slot.count.Err() != nil || slot.count.Val() > int64(n.opt.PerUser)):
 		n.examineFor(it)
 	default:
@@ -193,7 +203,11 @@ func (n *node) admitted(it *item, excess []Located) {
 func (n *node) registered(it *item, excess []Located) {
 	n.count.registered.Add(1)
 	if it.registered != nil {
-		n.q.outcomes = append(n.q.outcomes, outcome{registered: it.registered, result: Registered{Excess: excess}})
+		result := Registered{Excess: excess}
+		if it.unheard {
+			result.Unheard = Located{UUID: it.entry.Replaces, Channel: it.at}
+		}
+		n.q.outcomes = append(n.q.outcomes, outcome{registered: it.registered, result: result})
 	}
 	n.q.recycle(it)
 }

@@ -13,11 +13,11 @@ import (
 	"pushpod/redisconn"
 )
 
-// A Pod is one member of push:pods.
+// A Pod is one member of push:pods, or one that is left in push:pods:info alone.
 type Pod struct {
 	Channel string
 	Address string        // as in the channel; empty where that is not a pod's
-	Beat    int64         // its score: last heartbeat, Unix ms by Redis's TIME
+	Beat    int64         // its score: last heartbeat, Unix ms by Redis's TIME; 0: it has none
 	Age     time.Duration // since then, by Redis's TIME
 	Info    Info          // zero where it has none
 }
@@ -36,18 +36,26 @@ func ListPods(ctx context.Context, r *redisconn.Redis, k Keys) ([]Pod, error) {
 	if err := cmp.Or(scores.Err(), infos.Err(), clock.Err()); err != nil {
 		return nil, fmt.Errorf("presence: list pods: %w", err)
 	}
-	now := clock.Val().UnixMilli()
-	pods := make([]Pod, 0, len(scores.Val()))
-	for channel, score := range byChannel(scores.Val()) {
-		address, _ := k.PodAddress(channel)
-		pod := Pod{
-			Channel: channel, Address: address, Beat: int64(score),
-			Age: time.Duration(now-int64(score)) * time.Millisecond,
+	now, beats := clock.Val().UnixMilli(), byChannel(scores.Val())
+	pods := make([]Pod, 0, len(beats))
+	add := func(channel string, beat int64) {
+		pod := Pod{Channel: channel, Beat: beat}
+		pod.Address, _ = k.PodAddress(channel)
+		if beat != 0 {
+			pod.Age = time.Duration(now-beat) * time.Millisecond
 		}
 		if info := parseInfo(infos.Val()[channel]); info != nil {
 			pod.Info = *info
 		}
 		pods = append(pods, pod)
+	}
+	for channel, score := range beats {
+		add(channel, int64(score))
+	}
+	for channel := range infos.Val() {
+		if _, there := beats[channel]; !there {
+			add(channel, 0)
+		}
 	}
 	slices.SortFunc(pods, func(a, b Pod) int { return strings.Compare(a.Channel, b.Channel) })
 	return pods, nil

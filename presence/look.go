@@ -75,7 +75,7 @@ func (b *batch) addWatch(s *slot, n *node) {
 	}
 	l.key.revoked = b.next()
 	b.watched = append(b.watched, &l.key.revoked)
-	if l.used = c.Once != 0 && s.item.op == checking; l.used { // a registration makes it
+	if l.used = c.Once != 0 && (s.item.op == checking || s.item.finds()); l.used { // a registration makes it
 		l.key.used = n.opt.Keys.Used(c.ID)
 		b.watched = append(b.watched, &l.key.used)
 	}
@@ -106,7 +106,7 @@ func (b *batch) addCounts(s *slot, n *node) {
 	l.key.revoked = b.next()
 	l.counted[1] = l.anyRevoked
 	n.useBehind(l.key.revoked, l.anyRevoked)
-	if l.used = c.Once != 0 && s.item.op == checking; l.used { // a registration makes it
+	if l.used = c.Once != 0 && (s.item.op == checking || s.item.finds()); l.used { // a registration makes it
 		l.key.used = n.opt.Keys.Used(c.ID)
 		l.counted[2] = l.anyUsed
 		n.useBehind(l.key.used, l.anyUsed)

@@ -28,7 +28,7 @@ type PodsOptions struct {
 	Timeout   time.Duration // of one heartbeat, and of each other call; 0: 3 s
 
 	Version string
-	Info    func() Info // asked at each heartbeat for Connections and Draining, from its goroutine; nil: zeros
+	Info    func() Info // asked at each heartbeat for Connections, Draining and Conflict, from its goroutine; nil: zeros
 
 	// Regained is called when a heartbeat succeeds and the one before was a lease
 	// ago, or longer: the other pods may have taken this one for dead and removed
@@ -46,6 +46,7 @@ type Info struct {
 	Version     string `json:"version"` // set by Pods
 	Connections int    `json:"connections"`
 	Draining    bool   `json:"draining"`
+	Conflict    bool   `json:"conflict,omitempty"` // it sees another instance under its address
 }
 
 // Pods keeps this pod's heartbeat in push:pods, watches those of the others,
@@ -304,7 +305,8 @@ func (p *Pods) NowMs() int64 {
 func (p *Pods) NewUUID() UUID { return p.uuids.make(p.NowMs()) }
 
 // Err returns why the last heartbeat failed, nil once one has succeeded.
-// Before Claim has succeeded it is ErrNotClaimed or what keeps it from that.
+// Before Claim has succeeded it is ErrNotClaimed or what keeps it from that: while Claim
+// waits for another's score to stand still, the text says for how long still.
 func (p *Pods) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

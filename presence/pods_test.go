@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +87,38 @@ func TestClaimTakesOverAnAddressWhoseScoreStandsStill(t *testing.T) {
 			t.Fatalf("score %v, %v; started %d", score, err, p.Started())
 		}
 	})
+}
+
+func TestClaimSaysForHowLongItWaitsStill(t *testing.T) {
+	w := realWorld(t)
+	w.score(w.keys.PodChannel("a:1"), 1)
+	var now atomic.Int64
+	p := w.unclaimed("a:1", func(o *presence.PodsOptions) {
+		o.Lease, o.Heartbeat = 10*time.Second, 10*time.Second // looks are never too far apart
+		o.Now = func() time.Time { return time.Unix(1_800_000_000, now.Load()) }
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	claimed := make(chan error, 1)
+	go func() { claimed <- p.Claim(ctx) }()
+	const waits = "push:pods holds this pod's address already: waiting until the score of push:pod:a:1 has stood still for 10s, since whoever wrote it may live; "
+	for _, x := range []struct {
+		after time.Duration
+		left  string
+	}{{0, "10s"}, {3800 * time.Millisecond, "6.2s"}, {time.Minute, "0s"}} {
+		eventually(t, "it says for how long still", func() error {
+			now.Store(x.after.Nanoseconds())
+			err := p.Err()
+			if err == nil || !errors.Is(err, presence.ErrNotClaimed) || err.Error() != waits+x.left+" left" {
+				return fmt.Errorf("Err = %v, want %s left", err, x.left)
+			}
+			return nil
+		})
+		if x.after == 3800*time.Millisecond {
+			cancel() // else a look at the minute takes the address
+			mustBe(t, "claim", wait(t, "the claim", claimed), context.Canceled)
+		}
+	}
 }
 
 func TestClaimFailsOnlyWhereTheScoreMoves(t *testing.T) {

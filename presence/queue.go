@@ -27,6 +27,8 @@ type item struct {
 	whole   bool          // a renewal that must write the entry, not only touch it
 	repeat  bool          // an unregistration that was done before, repeated because of link.doubt
 	cleanup bool          // an unregistration that the store itself makes
+	at      string        // of a registration: the channel of the pod whose entry it replaces; "": not known yet
+	unheard bool          // that pod has not heard of it
 	queued  time.Duration // since the store's epoch
 
 	// Of a registration; may be nil. An unregistration has it where it undoes a
@@ -148,6 +150,9 @@ func (q *queue) removed(it *item, err error) {
 
 func (q *queue) register(e Entry, done func(Registered), now time.Duration) {
 	sent := false
+	if e.Replaces == e.UUID {
+		e.Replaces = UUID{}
+	}
 	if old := q.waiting[e.UUID]; old != nil {
 		q.replace(old)
 		if old.op == registering && old.registered != nil { // asked twice: both hear of it

@@ -14,12 +14,12 @@ type Command struct {
 
 // Commands are all that presence sends as the pod of this channel, each with an
 // example of the keys that it is sent for. It also watches Watched, and sends MULTI,
-// EXEC and UNWATCH.
+// EXEC and UNWATCH, and publishes what Options.Replaced says.
 func Commands(k Keys, channel string) []Command {
 	user, pods, info := k.User(channel), k.Pods(), k.PodsInfo() // a user whom nobody is
 	return slices.Concat(
 		on(k.Users(), user,
-			[]string{"HSET", "-", channel}, []string{"HDEL", "-"}, []string{"HGETALL"}, []string{"HLEN"}, []string{"PEXPIRE", "1"},
+			[]string{"HSET", "-", channel}, []string{"HDEL", "-"}, []string{"HGETALL"}, []string{"HLEN"}, []string{"HGET", "-"}, []string{"PEXPIRE", "1"},
 			[]string{"PTTL"}, []string{"PERSIST"}, []string{"HEXPIRE", "1", "FIELDS", "1", "-"}),
 		on(pods, pods,
 			[]string{"ZADD", "0", channel}, []string{"ZREM", channel}, []string{"ZRANGE", "0", "-1"}, []string{"ZSCORE", channel}),

@@ -10,6 +10,7 @@ type Stats struct {
 	Registered   uint64 // entries written for a new connection
 	Rejected     uint64 // registrations beyond Options.PerUser
 	Refused      uint64 // registrations against which a key in Redis spoke
+	Replaced     uint64 // entries whose place one for a new connection has taken
 	Renewed      uint64
 	Restored     uint64 // entries that a renewal found missing
 	Unregistered uint64
@@ -44,6 +45,7 @@ func latencyBound(i int) time.Duration { return 100 * time.Microsecond << i }
 // counters may be read from any goroutine.
 type counters struct {
 	registered, rejected, refused atomic.Uint64
+	replaced                      atomic.Uint64
 	renewed, restored             atomic.Uint64
 	unregistered                  atomic.Uint64
 	stale, errors                 atomic.Uint64
@@ -79,7 +81,8 @@ func (s *Store) Stats() Stats {
 	c := &s.count
 	stats := Stats{
 		Registered: c.registered.Load(), Rejected: c.rejected.Load(), Refused: c.refused.Load(),
-		Renewed: c.renewed.Load(), Restored: c.restored.Load(), Unregistered: c.unregistered.Load(),
+		Replaced: c.replaced.Load(),
+		Renewed:  c.renewed.Load(), Restored: c.restored.Load(), Unregistered: c.unregistered.Load(),
 		Stale: c.stale.Load(), Dropped: dropped, Errors: c.errors.Load(),
 		Batches: c.batches.Load(), Entries: c.entries.Load(), Commands: c.commands.Load(),
 		Waiting: waiting, LastBatch: int(c.lastBatch.Load()),

@@ -2,9 +2,11 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +55,11 @@ type Options struct {
 	// against it: with every renewal, until it is unregistered. It is called as the
 	// callbacks are. Nil: nobody is told.
 	Refused func(Entry, *Refused)
+
+	// Replaced says what the pod is told whose entry of the user is replaced, and on which
+	// channel that is published. It is called from the store's goroutine, and must not block or
+	// call the store. Nil: nobody is told.
+	Replaced func(user string, old Located) (channel string, message []byte)
 
 	// Pods judges which pods are dead, and writes the own score before any
 	// entry is. Where it is nil, nobody is dead.
@@ -132,7 +139,7 @@ func (s *Store) Register(e Entry, done func(Registered)) error {
 // entry, and writes nothing: a credential for one connection is not used up. done gets
 // nil, a *Refused, or ErrUnavailable wrapped around the cause, and is called as for Register.
 // Where the entry joins those that stand, the user's are counted too, and done gets
-// ErrTooMany where Register would refuse it.
+// ErrTooMany where Register would refuse it; one that it Replaces is not.
 func (s *Store) Check(e Entry, joins bool, done func(error)) error {
 	n := s.open(e.User)
 	if n == nil {
@@ -204,6 +211,24 @@ func (s *Store) Err() error {
 		}
 	}
 	return err
+}
+
+// Failing says which of a Cluster's masters do not take writes, and why, where others do: their
+// users' new connections are refused. Nil: none, or all, of which Err tells.
+func (s *Store) Failing() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var failing []error
+	for _, n := range s.routes.of {
+		if err := n.err(); err != nil {
+			failing = append(failing, fmt.Errorf("%s: %w", n.server, err))
+		}
+	}
+	if len(failing) == len(s.routes.of) {
+		return nil
+	}
+	slices.SortFunc(failing, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(failing...)
 }
 
 // Lookup reads where a user's connections are (HGETALL), oldest first. It may

@@ -25,6 +25,10 @@ const (
 	// nobody up.
 	sentinelGrace = 100 * time.Millisecond
 
+	// sentinelSettle is for how long a master holds that was just named, where most of
+	// the Sentinels name an older one.
+	sentinelSettle = 5 * time.Second
+
 	// sentinelTrust is for how long a master holds that no Sentinel names any more,
 	// where only some answer, with an older one.
 	sentinelTrust = 30 * time.Second

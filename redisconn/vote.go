@@ -26,7 +26,8 @@ type choice struct {
 // take takes what some of n Sentinels have answered, at least one of them. A later
 // failover goes before an earlier one, however many have not heard of it: a Sentinel
 // that was cut off names the old master, which may live on. But where nobody who answers
-// knows the later one any more, it was forgotten.
+// knows the later one any more, it was forgotten; right after a failover, though, most have
+// not heard of it, and the one who has may be slow to answer.
 func (c *choice) take(votes []vote, n int, now time.Time) {
 	count := map[string]int{}
 	for _, v := range votes {
@@ -47,7 +48,8 @@ func (c *choice) take(votes []vote, n int, now time.Time) {
 	case c.addr == "":
 	case best.epoch > c.epoch && best.epoch != unknownEpoch:
 	case best.epoch == unknownEpoch && count[best.addr] > count[c.addr]:
-	case count[c.addr] == 0 && (2*len(votes) > n || now.Sub(c.confirmed) > sentinelTrust):
+	case count[c.addr] == 0 && 2*len(votes) > n && now.Sub(c.confirmed) > sentinelSettle:
+	case count[c.addr] == 0 && now.Sub(c.confirmed) > sentinelTrust:
 	default:
 		return
 	}

@@ -24,7 +24,8 @@ func TestWhoKnowsTheLatestFailoverIsBelieved(t *testing.T) {
 		"one missed the failover":                    {known(b, 4), []vote{{addr: b, epoch: -1}, {addr: a, epoch: 3}}, 0, b},
 		"who alone answers missed it":                {known(b, 4), []vote{{addr: a, epoch: 3}}, 0, b},
 		"he has been alone for long":                 {known(b, 4), []vote{{addr: a, epoch: 3}}, time.Minute, a},
-		"most of them forgot, being set up anew":     {known(b, 4), []vote{{addr: a, epoch: 0}, {addr: a, epoch: 0}}, 0, a},
+		"most of them have not heard of it yet":      {known(b, 4), []vote{{addr: a, epoch: 3}, {addr: a, epoch: 3}}, time.Second, b},
+		"most of them forgot, being set up anew":     {known(b, 4), []vote{{addr: a, epoch: 0}, {addr: a, epoch: 0}}, 10 * time.Second, a},
 		"epochs are not told, and most name another": {known(a, -1), []vote{{addr: a, epoch: -1}, {addr: b, epoch: -1}, {addr: b, epoch: -1}}, 0, b},
 		"epochs are not told, and most name it":      {known(a, -1), []vote{{addr: a, epoch: -1}, {addr: a, epoch: -1}, {addr: b, epoch: -1}}, 0, a},
 	} {
