@@ -87,10 +87,11 @@ func (s *session) Opened() {
 	}
 }
 
-// Renew renews the entry, unless another connection has its place: then it only asks what
-// speaks against the connection.
+// Renew renews the entry, unless another connection has its place, or is about to: one that
+// is under way would bring it back. Then it only asks what speaks against the connection. What
+// is told that it is closed is closed long before its entry expires.
 func (s *session) Renew() {
-	if s.conn.ReplacedLocked() {
+	if s.conn.LeavesLocked() {
 		s.check()
 		return
 	}

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests lean on and what is missing, from Debian's packages:
-# redis-server and redis-cli, and a C compiler for the race detector. promtool,
-# which checks deploy/prometheus, goes into bin/ from a package that is not
-# installed: that would bring a service and its web page. Where
+# redis-server and redis-cli, and a C compiler for the race detector; and, where
+# that can be done, what some tests are left out without: nginx, HAProxy and
+# promtool. The latter goes into bin/, from a package that is not installed: that
+# would bring a service and its web page. Where
 # nothing is missing it changes nothing and needs no rights.
 set -euo pipefail
 
@@ -51,9 +52,22 @@ packages=()
 has redis-server || packages+=(redis-server)
 has redis-cli || packages+=(redis-tools)
 can_compile || packages+=(gcc libc6-dev)
-[ ${#packages[@]} -eq 0 ] && exit 0
 
-by_hand="please install: ${packages[*]}"
+# nginx is in a directory that not everybody's PATH has.
+PATH=$PATH:/usr/sbin
+optional=()
+has nginx || optional+=(nginx)
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || optional+=(libnginx-mod-stream)
+has haproxy || optional+=(haproxy)
+[ $((${#packages[@]} + ${#optional[@]})) -eq 0 ] && exit 0
+
+by_hand="please install: ${packages[*]} ${optional[*]}"
+# Without what is optional one can go on.
+[ ${#packages[@]} -gt 0 ] || fail() {
+	say "$*; until then their tests are left out"
+	exit 0
+}
+packages+=("${optional[@]}")
 has apt-get || fail "no apt-get here; $by_hand"
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
@@ -85,9 +99,11 @@ apt_get() {
 apt_get update || say "apt-get update failed; trying with the lists that are here"
 apt_get install -y --no-install-recommends "${packages[@]}" || fail "apt-get install failed; $by_hand"
 
-if [[ " ${packages[*]} " == *" redis-server "* ]] && has systemctl; then
-	"${as_root[@]}" systemctl disable --now redis-server >/dev/null 2>&1 || true
-fi
+for service in redis-server nginx haproxy; do
+	if [[ " ${packages[*]} " == *" $service "* ]] && has systemctl; then
+		"${as_root[@]}" systemctl disable --now "$service" >/dev/null 2>&1 || true
+	fi
+done
 
 has redis-server || fail "redis-server is still missing; $by_hand"
 has redis-cli || fail "redis-cli is still missing; $by_hand"
