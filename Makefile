@@ -74,5 +74,5 @@ bench: tools ## Measure: the packages' benchmarks, then whole pods (ARGS for scr
 	$(GO) run ./scripts/bench $(ARGS)
 
 .PHONY: generate
-generate: ## Write configs/pushpod.yaml anew from the table of keys
+generate: ## Write configs/pushpod.yaml and docs/configuration.md anew from the table of keys
 	$(GO) generate ./...
