@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests lean on and what is missing, from Debian's packages:
-# redis-server and redis-cli, and a C compiler for the race detector. Where
-# nothing is missing it changes nothing and needs no rights.
+# redis-server and redis-cli, a C compiler for the race detector, and Node and
+# Chromium for the JavaScript client. Where nothing is missing it changes nothing
+# and needs no rights.
 set -euo pipefail
 
 say() { echo "install-test-tools: $*" >&2; }
@@ -26,9 +27,18 @@ packages=()
 has redis-server || packages+=(redis-server)
 has redis-cli || packages+=(redis-tools)
 can_compile || packages+=(gcc libc6-dev)
-[ ${#packages[@]} -eq 0 ] && exit 0
 
-by_hand="please install: ${packages[*]}"
+# The rest of the tests does without these.
+optional=()
+has chromium || [ -n "${CHROMIUM:-}" ] || optional+=(chromium)
+if ! has node || ! has npm; then
+	# Debian 12 has Node 18, with which scripts/test-js.sh can do nothing.
+	debian=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p')
+	[ "${debian:-20}" -lt 20 ] || optional+=(nodejs npm)
+fi
+[ ${#packages[@]} -eq 0 ] && [ ${#optional[@]} -eq 0 ] && exit 0
+
+by_hand="please install: ${packages[*]} ${optional[*]}"
 has apt-get || fail "no apt-get here; $by_hand"
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
@@ -52,13 +62,18 @@ if [ ! -e "$policy" ]; then
 	"${as_root[@]}" chmod 755 "$policy"
 fi
 
-say "installing ${packages[*]}"
+say "installing ${packages[*]} ${optional[*]}"
 apt_get() {
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120 "$@"
 }
 # One source of several that can't be reached need not be the one that matters.
 apt_get update || say "apt-get update failed; trying with the lists that are here"
-apt_get install -y --no-install-recommends "${packages[@]}" || fail "apt-get install failed; $by_hand"
+if [ ${#packages[@]} -gt 0 ]; then
+	apt_get install -y --no-install-recommends "${packages[@]}" || fail "apt-get install failed; $by_hand"
+fi
+if [ ${#optional[@]} -gt 0 ]; then
+	apt_get install -y --no-install-recommends "${optional[@]}" || say "apt-get install ${optional[*]} failed: no tests of clients/js"
+fi
 
 if [[ " ${packages[*]} " == *" redis-server "* ]] && has systemctl; then
 	"${as_root[@]}" systemctl disable --now redis-server >/dev/null 2>&1 || true
