@@ -423,13 +423,15 @@ func (p *pod) build() {
 	p.hub.Attach(p.server)
 
 	registry := prometheus.NewRegistry()
+	sources := admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires()}
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires()}),
+		admin.NewCollector(sources),
 	)
 	p.admin = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(), Drain: p.askToLeave,
+		Console: p.console(keys, sources),
 	})
 }
 

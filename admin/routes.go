@@ -43,7 +43,11 @@ func routes(o Options, g *gate) []route {
 		}},
 		{"/readyz", open, o.ready},
 		{"/metrics", open, promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}).ServeHTTP},
-		{"/{$}", reading, g.console},
+		{"/{$}", reading, o.console(g)},
+	}
+	list = append(list, assetRoutes()...)
+	if o.Console != nil {
+		list = append(list, o.Console.routes(o)...)
 	}
 	if o.Drain != nil {
 		list = append(list, route{"/drain", acting, o.drain})
@@ -54,6 +58,9 @@ func routes(o Options, g *gate) []route {
 			route{"/login", reading, toConsole},
 			route{"/logout", acting, g.logout},
 		)
+	}
+	if o.Config != nil {
+		list = append(list, route{"/config", reading, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Config()) }})
 	}
 	if o.Pprof {
 		list = append(list,

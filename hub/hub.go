@@ -125,7 +125,9 @@ type Hub struct {
 	unnamed  unnamed
 	coverage coverage
 	refusals chan refused // to be logged
-	unheard  unheard
+
+	badEnvelopes badEnvelopes
+	unheard      unheard
 
 	unverified chan unverified // tokens that take long to verify
 	refreshing refreshing
