@@ -8,6 +8,7 @@ const userKey = (user) => info.keys.user.replace('USER', () => user)
 at('self').textContent = info.pod
 
 // Which part is shown.
+let focusNext // what has the focus in the part that is shown next; undefined: the page's main part
 const sections = [...document.querySelectorAll('main > section')]
 const shown = {}
 function show() {
@@ -219,9 +220,8 @@ function pushTo(whom, uuid) {
   fields.to.value = uuid ? 'connections' : 'user'
   fields.user.value = whom
   fields.connections.value = uuid ?? ''
+  focusNext = fields.data
   location.hash = 'push'
-  preview()
-  fields.data.focus()
 }
 
 /** What the form says. */
@@ -357,7 +357,9 @@ shown.client = clientURL
 
 addEventListener('hashchange', () => {
   show()
-  if (document.activeElement?.closest('nav, body > a')) at('main').focus({ preventScroll: true })
+  const next = focusNext ?? at('main')
+  focusNext = undefined
+  next.focus({ preventScroll: next === at('main') })
 })
 show()
 document.documentElement.dataset.loaded = 'true'
