@@ -88,7 +88,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
 		"cli":                     {[]string{"auth", "clients/go", "config", "presence", "producer", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":              {nil, "others copy it into their own programs"},
-		"config":                  {[]string{"internal/secret"}, "it is plain structs that main copies"},
+		"config":                  {[]string{"internal/filewatch", "internal/secret"}, "it is plain structs that main copies"},
 		"conn":                    {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/proxyhead", "conn/internal/sendq", "conn/internal/tlsloop", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
 		"conn/conntest":           {[]string{"conn/internal/netloop"}, "it stands in for a network"},
 		"conn/internal/httphead":  {nil, "the request and its answer are text alone"},

@@ -19,6 +19,7 @@ const (
 	feedEvery    = time.Second     // of this pod
 	podsEvery    = 3 * time.Second // of all pods, however many look
 	feedDeadline = 10 * time.Second
+	feedLasts    = 10 * time.Minute // then a browser asks anew, and is held against the token
 )
 
 func latencyBounds() []float64 { return conn.LatencyBounds() }
@@ -158,18 +159,20 @@ func (f *feed) events(w http.ResponseWriter, r *http.Request) {
 	}
 	tick := time.NewTicker(feedEvery)
 	defer tick.Stop()
+	ctx, cancel := context.WithTimeout(r.Context(), feedLasts)
+	defer cancel()
 	for last := (time.Time{}); ; {
 		if !send("pod", f.pod()) {
 			return
 		}
 		if time.Since(last) > podsEvery-feedEvery/2 {
 			last = time.Now()
-			if !send("pods", f.all(r.Context())) {
+			if !send("pods", f.all(ctx)) {
 				return
 			}
 		}
 		select {
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}

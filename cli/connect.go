@@ -219,8 +219,8 @@ func (t *terminal) connected(w client.Welcome) {
 
 func (t *terminal) ended(err error) {
 	t.disconnected = err
-	if errors.Is(err, context.Canceled) {
-		return // this command closed it
+	if errors.Is(err, context.Canceled) || errors.Is(err, client.ErrHandover) {
+		return // this command closed it, or the next connection is there
 	}
 	t.say(state{State: "disconnected", Reason: err.Error()}, "disconnected: %v", err)
 }

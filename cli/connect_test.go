@@ -128,6 +128,27 @@ const (
 	connectedLine  = "connected as alice, connection " + uuid1 + "\n"
 )
 
+// Between the two connections of a handover nobody is disconnected.
+func TestConnectTellsOfNoEndInAHandover(t *testing.T) {
+	var connections atomic.Int32
+	url := playPod(t, func(p podSide) {
+		if connections.Add(1) == 1 {
+			p.send(`{"type":"goaway","within_ms":3000}`)
+		} else {
+			p.send(`{"type":"message","data":1}`)
+		}
+		p.want("the end", "1000")
+	})
+	var stdout bytes.Buffer
+	r := runConnected(t, strings.NewReader(""), &stdout, false, url, "--count", "1")
+	if r.code != 0 || connections.Load() != 2 {
+		t.Errorf("exit %d after %d connections", r.code, connections.Load())
+	}
+	if strings.Contains(r.stderr, "disconnected") || strings.Count(r.stderr, "connected as") != 2 {
+		t.Errorf("stderr:\n%s", r.stderr)
+	}
+}
+
 func TestConnectPrintsFramesUntilTheCountOfMessages(t *testing.T) {
 	url := playPod(t, func(p podSide) {
 		p.send(`{"type":"odd"}`)

@@ -197,8 +197,8 @@ func TestDrainWaitsUntilThePodHasLeft(t *testing.T) {
 	run(t, env, "drain", "--wait", "0").want(t, "without waiting", 0, "draining, for 5s at most\n", "")
 	run(t, env, "drain", "--wait", "0", "--json").want(t, "without waiting, as JSON", 0, "{\"status\":\"draining\",\"within_ms\":5000}\n", "")
 	run(t, env, "drain", "--wait", "50ms").want(t, "not in time", 1, "", "the pod has not left within 50ms; it goes on leaving")
-	leave <- ""
-	run(t, env, "drain").want(t, "it dies", 1, "", "before it had left in order")
+	dies := startFakePod(t, false, says(202, "{\"status\":\"draining\",\"within_ms\":5000}\n"))
+	run(t, []string{"PUSHPOD_ADMIN_LISTEN=" + dies.addr()}, "drain").want(t, "it dies", 1, "", "before it had left in order")
 	run(t, env, "drain", "--wait", "-1s").want(t, "a wrong time", 2, "", "--wait is -1s")
 }
 

@@ -173,5 +173,6 @@ func (c *Conn) MarkReplaced() {
 	}
 }
 
-// ReplacedLocked reports whether MarkReplaced has been called; for use in an Owner.
-func (c *Conn) ReplacedLocked() bool { return c.has(flagReplaced) }
+// LeavesLocked reports whether another connection has taken the place of this one, or is about to: its client has been told
+// that it is closed soon. For use in an Owner.
+func (c *Conn) LeavesLocked() bool { return c.has(flagNoticed) }

@@ -246,7 +246,7 @@ func TestAReplacedConnectionIsKeptForAWhile(t *testing.T) {
 		x.c.MarkReplaced()
 		x.push("still")
 		s.tick(int(replacedFor/netloop.Tick) - 2)
-		if x.want("for a minute", textOf("still")); !x.c.ReplacedLocked() {
+		if x.want("for a minute", textOf("still")); !x.c.LeavesLocked() {
 			t.Error("it is not known that it is replaced")
 		}
 		s.tick(4)

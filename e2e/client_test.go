@@ -92,8 +92,9 @@ type dialOption func(*dialing)
 
 type dialing struct {
 	query   url.Values
-	from    string // source address
-	receive int    // SO_RCVBUF
+	lines   []string // further fields of the handshake
+	from    string   // source address
+	receive int      // SO_RCVBUF
 	mute    bool
 	paused  bool
 	tls     *tls.Config
@@ -141,7 +142,7 @@ func tryDial(t testing.TB, addr, user string, options ...dialOption) (*client, *
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(settle))
-	request := upgradeRequest("/ws?" + d.query.Encode())
+	request := upgradeRequest("/ws?"+d.query.Encode(), d.lines...)
 	if _, err := conn.Write([]byte(request)); err != nil {
 		return nil, nil, fmt.Errorf("send the handshake: %w", err)
 	}

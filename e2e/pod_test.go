@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"sort"
 	"strings"
 	"testing"
@@ -74,6 +75,7 @@ func (s settings) env() []string {
 // A pod is one `pushpod serve` process and its addresses.
 type pod struct {
 	*process
+	program  string // its path
 	settings settings
 	listen   string // where clients connect, and the pod's address unless set
 	admin    string
@@ -95,7 +97,13 @@ func (p *pod) redisClient() *redis.Client { return asProducer(p.redis) }
 // launchPod starts a pod and does not wait for it.
 func launchPod(t testing.TB, r *redistest.Server, s settings) *pod {
 	t.Helper()
-	p := &pod{settings: s, redis: r}
+	return launchProgram(t, program.get(t), r, s)
+}
+
+// launchProgram is launchPod for another version's program.
+func launchProgram(t testing.TB, program string, r *redistest.Server, s settings) *pod {
+	t.Helper()
+	p := &pod{program: program, settings: s, redis: r}
 	if p.listen = s["listen"]; p.listen == "" {
 		p.listen = freeAddr(t)
 	}
@@ -115,7 +123,7 @@ func launchPod(t testing.TB, r *redistest.Server, s settings) *pod {
 		address = given
 	}
 	p.channel = "push:pod:" + address
-	p.process = startProcess(t, "pod "+p.listen, p.settings.env(), "serve")
+	p.process = startCommand(t, "pod "+p.listen, p.settings.env(), exec.Command(p.program, "serve"))
 	return p
 }
 
@@ -123,11 +131,18 @@ func launchPod(t testing.TB, r *redistest.Server, s settings) *pod {
 // for it. The old process must have ended.
 func (p *pod) restart() *pod {
 	p.t.Helper()
+	return p.restartAs(p.program)
+}
+
+// restartAs is restart as another version.
+func (p *pod) restartAs(program string) *pod {
+	p.t.Helper()
 	if !p.hasEnded() {
 		p.t.Fatalf("%s: restart while it runs", p.name)
 	}
 	next := *p
-	next.process = startProcess(p.t, p.name+" again", p.settings.env(), "serve")
+	next.program = program
+	next.process = startCommand(p.t, p.name+" again", p.settings.env(), exec.Command(program, "serve"))
 	return &next
 }
 

@@ -156,7 +156,13 @@ type result struct {
 // run runs the program to its end, with a bound.
 func run(t testing.TB, env []string, args ...string) result {
 	t.Helper()
-	p := startProcess(t, "pushpod "+strings.Join(args, " "), env, args...)
+	return runProgram(t, program.get(t), env, args...)
+}
+
+// runProgram is run for another version's program.
+func runProgram(t testing.TB, program string, env []string, args ...string) result {
+	t.Helper()
+	p := startCommand(t, "pushpod "+strings.Join(args, " "), env, exec.Command(program, args...))
 	p.quiet = true
 	select {
 	case <-p.ended:

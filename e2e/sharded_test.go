@@ -66,6 +66,18 @@ func TestChangeToShardedLosesNoPush(t *testing.T) {
 	db.of("push:all").Publish(t.Context(), "push:all", `{"all":true,"data":"all"}`)
 	alice.wantMessage("push:all stays plain", `"all"`)
 	bob.wantMessage("push:all stays plain", `"all"`)
+	for _, pubsub := range []string{"plain", "sharded"} {
+		for data, args := range map[string][]string{`"one"`: {"--to", alice.uuid, "alice"}, `"her"`: {"--to", alice.uuid}, `"everybody"`: {"--all"}} {
+			out := mustRun(t, operatorEnv(cluster.Masters[1].Addr(), "PUSHPOD_REDIS_PUBSUB="+pubsub), append(append([]string{"push"}, args...), data)...)
+			if strings.TrimSpace(out) != "1" { // connection or pod
+				t.Errorf("push %q, %s: %q, want 1", args, pubsub, out)
+			}
+			alice.wantMessage("pushpod push "+strings.Join(args, " "), data)
+			if args[0] == "--all" {
+				bob.wantMessage("pushpod push --all", data)
+			}
+		}
+	}
 	changed.wantMetric("nothing was lost", 0, "pushpod_subscription_gaps_total")
 
 	// The slot of the pod's channel moves, and the pod follows it. What was published to nobody

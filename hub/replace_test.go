@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	client "pushpod/clients/go"
 	"pushpod/conn"
 	"pushpod/presence"
@@ -14,25 +16,14 @@ import (
 
 const otherPod = "push:pod:10.0.0.2:8080"
 
-// replacing has a pod's registrations replace others' entries, and its renewals come soon.
-func replacing(p **pod, more ...func(*set)) set {
-	s := set{
-		conn: func(o *conn.Options) { o.Settings.Renew = 100 * time.Millisecond },
-		presence: func(o *presence.Options) {
-			o.Replaced = func(user string, old presence.Located) (string, []byte) { return (*p).Replacement(user, old) }
-		},
-	}
-	for _, f := range more {
+// startRenewing starts a pod whose renewals come soon.
+func startRenewing(t *testing.T, change ...func(*set)) *pod {
+	t.Helper()
+	s := set{conn: func(o *conn.Options) { o.Settings.Renew = 100 * time.Millisecond }}
+	for _, f := range change {
 		f(&s)
 	}
-	return s
-}
-
-// startReplacing starts a pod of replacing.
-func startReplacing(t *testing.T, more ...func(*set)) (p *pod) {
-	t.Helper()
-	p = startPod(t, replacing(&p, more...))
-	return p
+	return startPod(t, s)
 }
 
 // dialInstead connects with ?replaces=.
@@ -71,8 +62,14 @@ func (p *pod) swap(user string, old *wsClient) (uuid string) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		p.t.Fatal(err)
 	}
+	p.otherBeats()
 	p.untidy = true // the other pod's stays
 	return uuid
+}
+
+// otherBeats is a heartbeat of the other pod: a dead one's entries are removed.
+func (p *pod) otherBeats() {
+	p.admin.ZAdd(context.Background(), p.keys.Pods(), redis.Z{Score: float64(time.Now().UnixMilli()), Member: otherPod})
 }
 
 // wantOnly holds that the user's hash names this connection alone, now and for some
@@ -80,6 +77,7 @@ func (p *pod) swap(user string, old *wsClient) (uuid string) {
 func (p *pod) wantOnly(why, user, uuid, channel string) {
 	p.t.Helper()
 	only := func() bool {
+		p.otherBeats()
 		found := p.entries(user)
 		return len(found) == 1 && found[uuid] == channel
 	}
@@ -102,7 +100,7 @@ func (p *pod) wantDelivered(why string, c *wsClient) {
 
 func TestAReplacedConnectionIsDeliveredToAndNeverWrittenAgain(t *testing.T) {
 	t.Parallel()
-	p := startReplacing(t)
+	p := startRenewing(t)
 	old := p.connect("alice")
 	bob := p.connect("bob") // by whom it is seen that what is awaited has happened
 	uuid := p.swap("alice", old)
@@ -135,10 +133,32 @@ func TestAReplacedConnectionIsDeliveredToAndNeverWrittenAgain(t *testing.T) {
 	p.untidy = false
 }
 
+// Its client is about to replace it, and a renewal that is late would stand beside the new entry.
+func TestAConnectionThatWasToldGoawayIsRenewedNoMore(t *testing.T) {
+	t.Parallel()
+	p := startRenewing(t, func(s *set) {
+		s.conn = func(o *conn.Options) { o.Settings.Renew, o.Settings.MaxAge = 50*time.Millisecond, 4*time.Second }
+	})
+	c := p.instead("alice", "&goaway=1")
+	if f := c.next("its age"); f.Type != "goaway" {
+		t.Fatalf("got %s, want goaway", f.Raw)
+	}
+	time.Sleep(200 * time.Millisecond) // what was under way is through
+	if err := p.admin.Del(context.Background(), p.keys.User("alice")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(400 * time.Millisecond)
+	if found := p.entries("alice"); len(found) != 0 {
+		t.Errorf("a renewal has written %v", found)
+	}
+	c.close()
+	p.eventually("it has ended", func() bool { return p.Len() == 0 })
+}
+
 // What Redis does with a renewal that was under way, behind the transaction.
 func TestAnEntryThatARenewalBringsBackIsRemoved(t *testing.T) {
 	t.Parallel()
-	p := startReplacing(t, func(s *set) { s.conn = func(o *conn.Options) { o.Settings.Renew = time.Hour } })
+	p := startRenewing(t, func(s *set) { s.conn = func(o *conn.Options) { o.Settings.Renew = time.Hour } })
 	old := p.connect("alice")
 	ctx, key := context.Background(), p.keys.User("alice")
 	if err := p.admin.HSet(ctx, key, "another", otherPod).Err(); err != nil {
@@ -151,9 +171,8 @@ func TestAnEntryThatARenewalBringsBackIsRemoved(t *testing.T) {
 
 func TestAPlaceOnTheSamePodIsTaken(t *testing.T) {
 	t.Parallel()
-	p := startReplacing(t, func(s *set) {
-		with := s.presence
-		s.presence = func(o *presence.Options) { with(o); o.PerUser = 1 }
+	p := startRenewing(t, func(s *set) {
+		s.presence = func(o *presence.Options) { o.PerUser = 1 }
 	})
 	old := p.connect("alice")
 	p.wantHandshakeRefused("alice", http.StatusTooManyRequests)
@@ -172,7 +191,7 @@ func TestAPlaceOnTheSamePodIsTaken(t *testing.T) {
 
 func TestOnlyAPlaceOfTheSameUserIsTaken(t *testing.T) {
 	t.Parallel()
-	p := startReplacing(t)
+	p := startRenewing(t)
 	a, b := p.connect("alice"), p.connect("bob")
 	uuids := map[string]string{"another user's": a.uuid, "nobody's": someUUID, "none": ""}
 	for why, replaces := range uuids {
@@ -201,7 +220,7 @@ func TestOnlyAPlaceOfTheSameUserIsTaken(t *testing.T) {
 // Where producers close nobody (redis.control), they take nobody out of presence either.
 func TestWithControlReplacementsAreObeyedOnTheControlChannelOnly(t *testing.T) {
 	t.Parallel()
-	p := startReplacing(t, func(s *set) { s.hub = func(o *Options) { o.Control = true } })
+	p := startRenewing(t, func(s *set) { s.hub = func(o *Options) { o.Control = true } })
 	a := p.connect("alice")
 	p.publish(`{"replaced":"` + a.uuid + `","of":"alice"}`)
 	p.publishOn(ctlAll, `{"replaced":"`+a.uuid+`","of":"alice"}`) // bad: it is for one pod
@@ -217,7 +236,7 @@ func TestWithControlReplacementsAreObeyedOnTheControlChannelOnly(t *testing.T) {
 // Its entry is renewed no more, and yet it must not outlive a block.
 func TestABlockedUsersReplacedConnectionIsClosed(t *testing.T) {
 	t.Parallel()
-	p := startReplacing(t)
+	p := startRenewing(t)
 	old := p.connect("alice")
 	uuid := p.swap("alice", old)
 	p.wantOnly("replaced", "alice", uuid, otherPod)
@@ -229,10 +248,13 @@ func TestABlockedUsersReplacedConnectionIsClosed(t *testing.T) {
 // once it is subscribed.
 func TestAPodThatWasNotSubscribedIsToldAgain(t *testing.T) {
 	t.Parallel()
-	p := startReplacing(t)
+	p := startRenewing(t)
 	old := p.connect("alice")
 	p.feed.Refuse(true)
 	p.eventually("the loss is noticed", func() bool { return p.has("unsubscribed") })
+	p.eventually("Redis has noticed, too", func() bool {
+		return p.admin.PubSubNumSub(context.Background(), p.channel).Val()[p.channel] == 0
+	})
 	// As another pod does, of which this is the hub: this one refuses handshakes.
 	uuid := p.swap("alice", old)
 	u, _ := presence.ParseUUID(old.uuid)

@@ -80,10 +80,11 @@ func (s *session) entry() presence.Entry {
 	return presence.Entry{User: s.user, UUID: s.uuid, Credential: s.credential.Load()}
 }
 
-// Renew renews the entry, unless another connection has its place: then it only asks what
-// speaks against the connection.
+// Renew renews the entry, unless another connection has its place, or is about to: one that
+// is under way would bring it back. Then it only asks what speaks against the connection. What
+// is told that it is closed is closed long before its entry expires.
 func (s *session) Renew() {
-	if s.conn.ReplacedLocked() {
+	if s.conn.LeavesLocked() {
 		s.check()
 		return
 	}
@@ -110,7 +111,7 @@ func (s *session) check() {
 // Closed forgets the session.
 func (s *session) Closed(why conn.Cause) {
 	h := s.hub()
-	h.gate.leave(s.address())
+	defer h.gate.leave(s.address()) // behind its end in the registry: see gate.set
 	if h.opts.Hook != nil {
 		h.verdicts.forget(s)
 	}

@@ -103,6 +103,8 @@ func startPod(t *testing.T, s set) *pod {
 		Redis: direct, Keys: p.keys, Pod: testPod, Timeout: testTimeout, Pods: pods, Log: zerolog.Nop(),
 		Own:     func(user string) int { return p.CountUser(user) },
 		Refused: func(e presence.Entry, r *presence.Refused) { p.Revoke(e, r) },
+
+		Replaced: func(user string, old presence.Located) (string, []byte) { return p.Replacement(user, old) },
 	}
 	if s.presence != nil {
 		s.presence(&po)
@@ -114,7 +116,7 @@ func startPod(t *testing.T, s set) *pod {
 			Nodes:       open(p.feed.Addr()),
 			MaxEnvelope: 1 << 20, Timeout: testTimeout, Probe: testProbe,
 		},
-		Uplink: open(p.once.Addr()), UplinkMaxLength: 100_000, MaxMessage: 64 << 10, Log: zerolog.Nop(),
+		Uplink: open(p.once.Addr()), Settings: Settings{UplinkMaxLength: 100_000}, Log: zerolog.Nop(),
 	}
 	if s.hub != nil {
 		s.hub(&ho)

@@ -150,9 +150,6 @@ func (q *queue) removed(it *item, err error) {
 
 func (q *queue) register(e Entry, done func(Registered), now time.Duration) {
 	sent := false
-	if e.Replaces == e.UUID {
-		e.Replaces = UUID{}
-	}
 	if old := q.waiting[e.UUID]; old != nil {
 		q.replace(old)
 		if old.op == registering && old.registered != nil { // asked twice: both hear of it

@@ -71,6 +71,9 @@ func TestAnEntryTakesThePlaceOfAnother(t *testing.T) {
 		a.mustRegister(old)
 		a.mustRegister(other)
 		e := instead(old)
+		if err := w.admin.Persist(context.Background(), w.keys.User("alice")).Err(); err != nil { // so that it is seen who makes it expire
+			t.Fatal(err)
+		}
 		r := b.register(e)
 		if r.Err != nil || r.Unheard != (presence.Located{}) {
 			t.Fatalf("registered: %+v", r)

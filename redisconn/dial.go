@@ -87,7 +87,10 @@ func (o Options) login(ctx context.Context, ask func(context.Context, askable) (
 		return nil, Server{}, err
 	}
 	c := last.Load()
-	if c.closed.Load() { // the login was refused
+	if c.closed.Load() { // the login was refused, or ctx has ended just behind it
+		if err == nil {
+			err = errors.Join(net.ErrClosed, ctx.Err())
+		}
 		return nil, Server{}, o.explain(err)
 	}
 	c.kept.Store(true)

@@ -87,6 +87,31 @@ func TestDialFailsWhereNobodyAnswersInTime(t *testing.T) {
 	}
 }
 
+// Whenever the time of a dial ends, there is a connection or an error.
+func TestDialWhoseTimeEndsSaysSo(t *testing.T) {
+	s := redistest.Start(t)
+	e := NewEndpoint(Options{Addresses: []string{s.Addr()}})
+	defer e.Close()
+	start := time.Now()
+	c, _, err := e.Dial(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	usual := time.Since(start)
+	for i := range 400 {
+		ctx, cancel := context.WithTimeout(t.Context(), usual/4+usual*time.Duration(i)/200)
+		c, _, err := e.Dial(ctx)
+		cancel()
+		if (c == nil) != (err != nil) {
+			t.Fatalf("Dial = %v, %v", c, err)
+		}
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
+
 func TestDialsAreCounted(t *testing.T) {
 	s := redistest.Start(t)
 	c := NewClient(Options{Addresses: []string{s.Addr()}, PoolSize: 1})

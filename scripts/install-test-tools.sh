@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests lean on and what is missing, from Debian's packages:
-# redis-server and redis-cli, a C compiler for the race detector, and Node and
-# Chromium for the JavaScript client. Where nothing is missing it changes nothing
-# and needs no rights.
+# redis-server and redis-cli, and a C compiler for the race detector; and, where
+# that can be done, what some tests are left out without: nginx and HAProxy, Node
+# and Chromium. Where nothing is missing it changes nothing and needs no rights.
 set -euo pipefail
 
 say() { echo "install-test-tools: $*" >&2; }
@@ -28,17 +28,27 @@ has redis-server || packages+=(redis-server)
 has redis-cli || packages+=(redis-tools)
 can_compile || packages+=(gcc libc6-dev)
 
-# The rest of the tests does without these.
+# The rest of the tests does without these. nginx is in a directory that not
+# everybody's PATH has.
+PATH=$PATH:/usr/sbin
 optional=()
+has nginx || optional+=(nginx)
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || optional+=(libnginx-mod-stream)
+has haproxy || optional+=(haproxy)
 has chromium || [ -n "${CHROMIUM:-}" ] || optional+=(chromium)
 if ! has node || ! has npm; then
 	# Debian 12 has Node 18, with which scripts/test-js.sh can do nothing.
 	debian=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p')
 	[ "${debian:-20}" -lt 20 ] || optional+=(nodejs npm)
 fi
-[ ${#packages[@]} -eq 0 ] && [ ${#optional[@]} -eq 0 ] && exit 0
+[ $((${#packages[@]} + ${#optional[@]})) -eq 0 ] && exit 0
 
 by_hand="please install: ${packages[*]} ${optional[*]}"
+# Without what is optional one can go on.
+[ ${#packages[@]} -gt 0 ] || fail() {
+	say "$*; until then their tests are left out"
+	exit 0
+}
 has apt-get || fail "no apt-get here; $by_hand"
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
@@ -72,12 +82,14 @@ if [ ${#packages[@]} -gt 0 ]; then
 	apt_get install -y --no-install-recommends "${packages[@]}" || fail "apt-get install failed; $by_hand"
 fi
 if [ ${#optional[@]} -gt 0 ]; then
-	apt_get install -y --no-install-recommends "${optional[@]}" || say "apt-get install ${optional[*]} failed: no tests of clients/js"
+	apt_get install -y --no-install-recommends "${optional[@]}" || say "apt-get install ${optional[*]} failed; their tests are left out"
 fi
 
-if [[ " ${packages[*]} " == *" redis-server "* ]] && has systemctl; then
-	"${as_root[@]}" systemctl disable --now redis-server >/dev/null 2>&1 || true
-fi
+for service in redis-server nginx haproxy; do
+	if [[ " ${packages[*]} ${optional[*]} " == *" $service "* ]] && has systemctl; then
+		"${as_root[@]}" systemctl disable --now "$service" >/dev/null 2>&1 || true
+	fi
+done
 
 has redis-server || fail "redis-server is still missing; $by_hand"
 has redis-cli || fail "redis-cli is still missing; $by_hand"

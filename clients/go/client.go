@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
-	"unicode/utf8"
 )
 
 // A Client keeps one user connected. New makes it, Run connects it; the other methods may be called from any goroutine,
@@ -21,17 +19,10 @@ type Client struct {
 	started  bool
 	closed   bool               // Close was called
 	cancel   context.CancelFunc // ends Run; nil before started
-	link     *link              // nil while not connected
+	link     *link              // the newest connection; nil while there is none
 	changed  chan struct{}      // closed, and made anew, when link is set; closed for good with end
 	end      error              // why Run has ended; nil before that
 	receipts map[string]chan Frame
-}
-
-// A link is a connection that had its welcome.
-type link struct {
-	conn    *Conn
-	welcome Welcome
-	gone    chan struct{} // closed when it is no longer the Client's
 }
 
 // New returns a client that is not connected yet, or an error that says which option is wrong.
@@ -60,26 +51,11 @@ func (c *Client) Run(ctx context.Context) error {
 	if over, err := c.start(cancel); over {
 		return err
 	}
-	for {
-		lasted, err := c.connect(ctx)
-		if ctx.Err() != nil {
-			return c.finish(ctx.Err())
-		}
-		wait, again := c.retry.after(err, lasted)
-		if !again || c.opts.NoReconnect {
-			return c.finish(err)
-		}
-		if c.opts.OnRetry != nil {
-			c.opts.OnRetry(err, wait)
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return c.finish(ctx.Err())
-		}
-	}
+	r := newRunner(c)
+	err := r.loop(ctx)
+	cancel()
+	r.wait(ctx)
+	return c.finish(err)
 }
 
 // Close ends Run, which says goodbye to the server. It does not wait: Run's return is the end. It may be called at any
@@ -121,106 +97,34 @@ func (c *Client) finish(err error) error {
 	return err
 }
 
-// connect is one connection from its beginning to its end. It returns how long the connection lasted after its welcome,
-// and why it ended.
-func (c *Client) connect(ctx context.Context) (time.Duration, error) {
-	conn, err := dial(ctx, c.opts)
-	if err != nil {
-		return 0, err
-	}
-	goodbye := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(goodbye)
-		_ = conn.Close(1000, "") // no more can be done for a server that does not answer
-	})
-	defer func() {
-		if !stop() {
-			<-goodbye
-		}
-		conn.shut(nil)
-	}()
-
-	conn.deadline.setPatience(c.opts.HandshakeTimeout)
-	first, err := conn.nextFrame()
-	if err != nil {
-		return 0, err
-	}
-	c.onFrame(first)
-	welcome, err := welcomeOf(first)
-	if err != nil {
-		_ = conn.Close(1002, "") // err says more than its result
-		return 0, err
-	}
-	conn.deadline.setPatience(c.patience(welcome))
-
-	since := time.Now()
-	l := c.attach(conn, welcome)
-	if c.opts.OnConnect != nil {
-		c.opts.OnConnect(welcome)
-	}
-	err = c.receive(ctx, conn)
-	c.detach(l)
-	if c.opts.OnDisconnect != nil {
-		c.opts.OnDisconnect(err)
-	}
-	return time.Since(since), err
-}
-
-// patience is how long the server may be silent; zero, for ever, where it does not say how often it pings.
-func (c *Client) patience(w Welcome) time.Duration {
-	const most = 24 * 60 * 60 // beyond that it is no interval but a mistake
-	if w.Ping <= 0 || w.Ping > most {
-		return 0
-	}
-	return time.Duration(w.Ping)*time.Second + c.opts.Grace
-}
-
-func (c *Client) receive(ctx context.Context, conn *Conn) error {
-	for {
-		f, err := conn.nextFrame()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		c.onFrame(f)
-		switch f.Type {
-		case "message":
-			if !c.seen.add(f.ID) && c.opts.OnMessage != nil {
-				c.opts.OnMessage(Message{ID: f.ID, Data: f.Data})
-			}
-		case "receipt":
-			c.receipt(f)
-		case "ping":
-			// A failed write closes the connection, which the next read tells.
-			_ = conn.SendText(ctx, []byte(`{"type":"pong"}`))
-		}
-		if ctx.Err() != nil {
-			return ctx.Err() // a callback has called Close: no further frame is its business
-		}
-	}
-}
-
 func (c *Client) onFrame(f Frame) {
 	if c.opts.OnFrame != nil {
 		c.opts.OnFrame(f)
 	}
 }
 
-func (c *Client) attach(conn *Conn, w Welcome) *link {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.link = &link{conn: conn, welcome: w, gone: make(chan struct{})}
-	close(c.changed)
-	c.changed = make(chan struct{})
-	return c.link
+func (c *Client) onDisconnect(err error) {
+	if c.opts.OnDisconnect != nil {
+		c.opts.OnDisconnect(err)
+	}
 }
 
+// attach makes l the connection for what is sent from now on.
+func (c *Client) attach(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link = l
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// detach says that l has ended; another one may have taken its place before.
 func (c *Client) detach(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.link = nil
+	if c.link == l {
+		c.link = nil
+	}
 	close(l.gone)
 }
 
@@ -252,15 +156,4 @@ func (c *Client) Send(ctx context.Context, frame []byte) error {
 		return err
 	}
 	return l.send(ctx, frame)
-}
-
-// send refuses what the pod would close the connection for.
-func (l *link) send(ctx context.Context, frame []byte) error {
-	if most := l.welcome.MaxMessage; most > 0 && len(frame) > most {
-		return fmt.Errorf("%w: frame of %d bytes, the pod takes %d", ErrTooLarge, len(frame), most)
-	}
-	if !utf8.Valid(frame) {
-		return fmt.Errorf("client: frame is not UTF-8")
-	}
-	return l.conn.SendText(ctx, frame)
 }

@@ -47,6 +47,13 @@ func (c *Conn) Close(code int, reason string) error {
 	return fmt.Errorf("client: close: %w", c.err)
 }
 
+// leave sends a close frame and leaves the reading to whoever is in Next: what the server has sent before it got the frame
+// is not lost. Each read may take closeTimeout from now on.
+func (c *Conn) leave() {
+	c.deadline.setPatience(closeTimeout)
+	_ = c.writeClose(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")) // no more can be done for a server that does not read
+}
+
 // closedByServer answers a close frame (RFC 6455, section 5.5.1) and returns what it said. Called by the holder of
 // reading.
 func (c *Conn) closedByServer(payload []byte) error {

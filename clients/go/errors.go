@@ -14,6 +14,8 @@ var (
 	ErrClosed = errors.New("client: closed")
 	// ErrStarted is returned by a second call of Run.
 	ErrStarted = errors.New("client: Run was called before")
+	// ErrHandover is what OnDisconnect gets where another connection has taken the place of one that is still open.
+	ErrHandover = errors.New("client: another connection has taken over")
 	// ErrTooLarge is returned for a message over Options.ReadLimit from the server, and before sending a frame that is
 	// over the max_message of the pod's welcome.
 	ErrTooLarge = errors.New("client: message too large")

@@ -81,11 +81,16 @@ func (p *peer) readRequest() *http.Request {
 // upgrade reads the handshake and answers 101; frames go out in the same write.
 func (p *peer) upgrade(frames ...[]byte) *http.Request {
 	r := p.readRequest()
+	p.accept(r, frames...)
+	return r
+}
+
+// accept answers 101.
+func (p *peer) accept(r *http.Request, frames ...[]byte) {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Protocol: pushpod.v1\r\nSec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n"
 	p.write(append([]byte(answer), bytes.Join(frames, nil)...))
-	return r
 }
 
 // welcome upgrades and says welcome.

@@ -25,12 +25,13 @@ type Welcome struct {
 
 // A Frame is one frame from the server. Which members it has depends on its type.
 type Frame struct {
-	Type   string          `json:"type"`   // welcome, message, receipt, error, ping, or one yet unknown
-	ID     string          `json:"id"`     // of a message or a receipt
-	Data   json.RawMessage `json:"data"`   // of a message
-	Status string          `json:"status"` // of a receipt: accepted or rejected
-	Error  string          `json:"error"`  // of an error, or a rejected receipt: bad_frame, rate, …
-	Reason string          `json:"reason"` // the same for people
+	Type     string          `json:"type"`      // welcome, message, receipt, error, ping, goaway, or one yet unknown
+	ID       string          `json:"id"`        // of a message or a receipt
+	Data     json.RawMessage `json:"data"`      // of a message
+	Status   string          `json:"status"`    // of a receipt: accepted or rejected
+	Error    string          `json:"error"`     // of an error, or a rejected receipt: bad_frame, rate, …
+	Reason   string          `json:"reason"`    // the same for people
+	WithinMS int64           `json:"within_ms"` // of a goaway: milliseconds until the close
 	Welcome
 
 	Raw []byte `json:"-"` // the frame as it came
@@ -41,7 +42,8 @@ func parseFrame(payload []byte) (Frame, error) {
 	f := Frame{Raw: payload}
 	err := json.Unmarshal(payload, &f)
 	if cause := (*json.UnmarshalTypeError)(nil); errors.As(err, &cause) && f.Type != "" && !f.known() {
-		// A later version's frame may use our members differently. Such frames are to be ignored, not to be refused.
+		// A later version's frame may use our members differently. Such frames are to be ignored, not to be refused. A
+		// goaway is understood without its member.
 		return Frame{Type: f.Type, Raw: payload}, nil
 	}
 	if err != nil {

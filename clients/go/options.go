@@ -42,29 +42,42 @@ type Options struct {
 	ReadBuffer int
 
 	// What follows is for New only; Dial ignores it. The callbacks run on Run's goroutine, one at a time: while one
-	// of them runs, nothing is read. They must not call Request or Refresh, whose receipt could not be read; they may call
-	// Close.
+	// of them runs, at most one more frame of each connection is read. They must not call Request or Refresh, whose receipt
+	// could not be heard; they may call Close.
 
 	// OnConnect is called for each connection, when its welcome has come.
 	OnConnect func(Welcome)
 	// OnMessage is called for each push whose id has not been seen before.
 	OnMessage func(Message)
-	// OnDisconnect is called when a connection that had its welcome has ended, with the reason.
+	// OnDisconnect is called when a connection that had its welcome has ended, with the reason. It and OnConnect are
+	// called by turns: where another connection takes the place of one that is still open, the reason is ErrHandover, and
+	// OnConnect follows at once. Nothing was missed then, and what still comes over the old one goes to OnMessage.
 	OnDisconnect func(error)
-	// OnRetry is called before each wait for the next attempt, with the reason and the length of the wait.
+	// OnRetry is called before each wait for the next attempt while there is no connection, with the reason and the
+	// length of the wait.
 	OnRetry func(err error, wait time.Duration)
 	// OnFrame is called for each frame as it came, of any type and before anything else is done with it.
 	OnFrame func(Frame)
 
 	// NoReconnect makes Run return at the first end of the connection or the first failure to get one.
 	NoReconnect bool
+	// NoHandover makes a Client wait for the close of a connection before it opens another one. Otherwise it sends
+	// ?goaway=1, so that a pod that is about to close the connection says so before, and loses nothing; see the
+	// package comment. With NoReconnect there is no handover either.
+	NoHandover bool
 	// Backoff bounds the waits where the server names none.
 	Backoff Backoff
 	// SeenIDs is how many message ids are remembered, across connections, to drop doubles. Zero: 1024; negative: none.
 	SeenIDs int
 	// Grace is added to the ping interval that welcome names: a server silent for longer is taken for dead. Zero: 10 s.
 	Grace time.Duration
+
+	goaway   bool   // a Client asks to be told before a close
+	replaces string // the UUID of the connection whose place the next one takes; empty: of none
 }
+
+// handsOver reports whether a Client opens the next connection before the last one is closed.
+func (o Options) handsOver() bool { return !o.NoHandover && !o.NoReconnect }
 
 // Backoff bounds the waits between attempts: before attempt n in a row, a wait drawn uniformly from zero to
 // Min × 2ⁿ⁻¹, at most Max. A connection that has lasted for Max starts the count anew.
@@ -136,6 +149,12 @@ func (o Options) address() (string, error) {
 	}
 	if o.Ping != "" {
 		query.Set("ping", o.Ping)
+	}
+	if o.goaway {
+		query.Set("goaway", "1")
+	}
+	if o.replaces != "" {
+		query.Set("replaces", o.replaces)
 	}
 	// A space as %20, which every reader of a query understands; "+" only those of HTML forms.
 	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")

@@ -96,3 +96,16 @@ func (r *retry) ceiling() time.Duration {
 	r.attempt++
 	return c
 }
+
+// handover returns the wait before the first attempt to get a successor of a connection that is to be closed: none, but
+// where it has hardly lasted, or was told before. A server that sends everybody away, again and again, is not to get all of
+// them back each time.
+func (r *retry) handover(lasted time.Duration, again bool) time.Duration {
+	if lasted >= r.backoff.Max {
+		r.attempt = 0
+	}
+	if lasted >= r.backoff.Min && !again {
+		return 0
+	}
+	return r.draw(r.ceiling())
+}

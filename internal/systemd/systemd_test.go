@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -68,11 +69,11 @@ func TestTheWatchdogIsFedWhileThereIsLife(t *testing.T) {
 	watchdog(t, 300*time.Millisecond)
 	ctx, cancel := context.WithCancel(t.Context())
 	hangs, late, ended := make(chan chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
-	asked := 0
+	var asked atomic.Int32
 	go func() {
 		defer close(ended)
 		New(failing(t)).Watch(ctx, func() {
-			asked++
+			asked.Add(1)
 			select {
 			case until := <-hangs:
 				<-until
@@ -88,9 +89,9 @@ func TestTheWatchdogIsFedWhileThereIsLife(t *testing.T) {
 	until := make(chan struct{})
 	hangs <- until
 	<-late // said before systemd ends the process
-	before := asked
+	before := asked.Load()
 	time.Sleep(400 * time.Millisecond) // longer than the period
-	if asked != before {
+	if asked.Load() != before {
 		t.Error("it asks again while it hangs")
 	}
 	close(until)
