@@ -22,7 +22,7 @@ async function take(name, url, use, options = {}) {
   await page.goto(url)
   await page.waitForFunction(() => document.documentElement.dataset.loaded)
   await use(page)
-  await page.screenshot({ path: `${images}${name}.png`, ...options.picture })
+  await page.screenshot({ path: `${images}${name}.png` })
   console.log(`docs/images/${name}.png`)
   return { page, context }
 }
@@ -46,7 +46,7 @@ try {
     await page.locator('[data-user=carol]', { hasText: '1 connection in presence' }).waitFor()
     await page.evaluate(() => document.activeElement.blur())
     await page.waitForTimeout(1500)
-  }, { picture: { clip: { x: 0, y: 0, width: 1100, height: 760 } } })
+  }, { viewport: { width: 1100, height: 860 } })
   const pushing = setInterval(() => redis.push(['alice', 'bob'][Math.floor(Math.random() * 2)], { text: 'hi' }, 'id', crypto.randomUUID()).catch(() => {}), 60)
   run.after(() => clearInterval(pushing))
   await redis.command('PUBLISH', `push:pod:127.0.0.1:${a.port}`, '{"data":1}')
