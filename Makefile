@@ -10,7 +10,7 @@ LDFLAGS := -X main.version=$(VERSION)
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Run a pod on 127.0.0.1:8080, with a Redis of its own where none is configured (ARGS="--config FILE")
@@ -23,6 +23,7 @@ build: ## Build bin/pushpod
 .PHONY: tools
 tools: ## Install what the tests need and is missing (Debian packages; root or sudo)
 	@scripts/install-test-tools.sh
+	@scripts/install-example-packages.sh
 
 .PHONY: lint
 lint: ## Check format, vet, staticcheck

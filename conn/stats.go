@@ -13,6 +13,7 @@ func LatencyBounds() []float64 { return sendq.LatencyBounds() }
 type Stats struct {
 	Open        int   // connections that are open or closing
 	Pending     int   // accepted, the handshake not complete
+	MaxConns    int   // Options.MaxConns
 	QueuedBytes int64 // waiting in all send queues
 	QueuedConns int   // connections for which something waits
 
@@ -45,7 +46,7 @@ type counters struct {
 
 // Stats adds up all loops. It may be called at any time, from anywhere.
 func (s *Server) Stats() Stats {
-	t := Stats{Handshakes: map[int]uint64{}}
+	t := Stats{Handshakes: map[int]uint64{}, MaxConns: s.opts.MaxConns}
 	for _, l := range s.loops {
 		l.mu.Lock()
 		t.add(l)

@@ -8,7 +8,6 @@
 const SUBPROTOCOL = 'pushpod.v1'
 const LINGER = 1000 // ms for which a replaced connection is still read
 const GRACE = 5000 // ms beyond the ping interval, and then for the answer to a ping, before a server counts as dead
-const WINDOW = 32 // requests without a receipt: fewer than a second's worth of frames (limits.frames_per_second)
 const SEEN = 1024 // message ids that are remembered
 const LONGEST = 3_600_000 // ms that a retry_ms is believed for
 const UPGRADE = 30_000 // ms until server-sent events try WebSocket once more; doubles up to LONGEST
@@ -60,6 +59,7 @@ export class PushClient extends EventTarget {
   #seen = new Set()
   #requests = new Map() // id → { frame, link, held, settle, promise }
   #paused = false // the server has said rate
+  #window = 32 // requests without a receipt: fewer than a second's worth of frames (limits.frames_per_second)
 
   /** @param {Options} options */
   constructor(url, options = {}) {
@@ -281,6 +281,7 @@ export class PushClient extends EventTarget {
     } else return this.#pump() // a replaced one, or we have closed it
     clearTimeout(this.#timer)
     this.#refused = wantsToken(code)
+    if (code === 1008) this.#window = Math.ceil(this.#window / 4)
     if (this.#link) return this.#retryBeside(code, reason)
     const wait = this.#wait(code, reason, lasted)
     if (wait < 0) return this.#finish(code, reason)
@@ -370,7 +371,10 @@ export class PushClient extends EventTarget {
     }
     const { promise, reject } = request
     if (signal) {
-      const abort = () => this.#requests.delete(id) && reject(signal.reason)
+      const abort = () => {
+        if (this.#requests.delete(id)) reject(signal.reason)
+        this.#pump()
+      }
       signal.addEventListener('abort', abort)
       promise.catch(() => {}).finally(() => signal.removeEventListener('abort', abort))
     }
@@ -379,19 +383,20 @@ export class PushClient extends EventTarget {
 
   /** What takes requests now: the connection, or the channel to the tab that has it. */
   get #carrier() {
-    if (this.#leads) return this.#link
-    return this.#state.name === 'open' ? this.#channel : null
+    if (!this.#leads) return this.#state.name === 'open' ? this.#channel : null
+    const untried = this.#link?.via === 'sse' && this.#options.WebSocket && !this.#upgradeIn
+    return untried ? null : this.#link
   }
 
   #pump() {
     if (this.#paused) return
     const requests = [...this.#requests.values()]
-    let free = WINDOW - requests.filter((r) => r.link).length
+    let free = this.#window - requests.filter((r) => r.link).length
     for (const r of requests) {
       if (r.link || r.held) continue
-      r.link = this.#carrier
-      const unknown = r.link?.via === 'sse' && this.#upgradeIn === 0 // whether WebSocket works
-      if (!r.link || unknown || free-- <= 0) return void (r.link = null)
+      const carrier = this.#carrier
+      if (!carrier || free-- <= 0) return
+      r.link = carrier
       if (!this.#leads) r.link.postMessage({ id: r.id, frame: r.frame })
       else if (r.link.via === 'sse') this.#settle(r.id, 'one_way', 'server-sent events carry no requests')
       else if (bytes(r.frame) > r.link.most) this.#settle(r.id, 'too_large', `the pod takes ${r.link.most} bytes`)

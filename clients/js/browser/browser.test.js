@@ -4,11 +4,11 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openTab, startBrowser, startBrowserWithLid, unable } from './chromium.js'
-import { eventually, sign, startBalancer, startEvents, startPod, startRedis, startSite } from './servers.js'
+import { eventually, read, sign, startBalancer, startEvents, startPod, startRedis, startSite } from './servers.js'
 
 const secret = 'a secret of at least thirty-two bytes'
 
-describe('In Chromium', { skip: unable, concurrency: 3, timeout: 170_000 }, () => {
+describe('In Chromium', { skip: unable, concurrency: 3, timeout: 900_000 }, () => {
   let browser
   before(async () => (browser = await startBrowser()))
   after(() => browser?.close())
@@ -167,7 +167,7 @@ describe('In Chromium', { skip: unable, concurrency: 3, timeout: 170_000 }, () =
     const settings = { 'auth.mode': 'jwt', 'auth.hmac_secret': secret, 'auth.leeway': '0s', 'auth.cookie': 'session' }
     const { redis, balancer, tab, context, site } = await setUp(t, { settings })
     const asked = []
-    const lasts = [-60, 5]
+    const lasts = [-60, 8]
     await context.exposeFunction('askToken', (refused) => {
       asked.push(refused)
       return sign(secret, 'bob', lasts.shift() ?? 600)
@@ -261,6 +261,32 @@ describe('In Chromium', { skip: unable, concurrency: 3, timeout: 170_000 }, () =
     await a.gets('hé €')
     response.end('event: close\ndata: {"type":"close","code":4500,"reason":"revoked"}\n\n')
     assert.equal((await a.until('closed')).code, 4500)
+  })
+
+  test('The page in README.md does what it says', async (t) => {
+    const redis = await startRedis(t)
+    const pod = await startPod(t, redis, { 'auth.mode': 'jwt', 'auth.hmac_secret': secret })
+    const [, html] = (await read('../README.md')).match(/```html\n(.*?)```/s)
+    assert.match(html, /wss:\/\/push.example.com\/ws/)
+    const site = await startSite(t, {
+      '/readme': ['text/html', html.replace('wss://push.example.com', `ws://127.0.0.1:${pod.port}`)],
+      '/push-token': ['text/plain', sign(secret, 'alice', 600)],
+    })
+    const context = await browser.newContext()
+    t.after(() => context.close())
+    const page = await context.newPage()
+    const failed = []
+    page.on('pageerror', (error) => failed.push(error.message))
+    await page.goto(`${site}/readme`)
+    const shows = (what) => eventually(`the page shows ${what}`, async () => (await page.innerText('body')).includes(what))
+    await shows('open')
+    await page.click('#hello')
+    await shows('sent')
+    await redis.push('alice', { text: 'good morning' })
+    await shows('good morning')
+    pod.signal('SIGKILL')
+    await shows('next attempt in')
+    assert.deepEqual(failed, [])
   })
 
   test('Without a network the page says so, and comes back with it', async (t) => {

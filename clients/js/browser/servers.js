@@ -199,16 +199,19 @@ export async function startEvents(t) {
   return { streams, url: `ws://127.0.0.1:${server.address().port}/ws` }
 }
 
-/** Serves the module and a page that uses it. */
-export async function startSite(t) {
+export const read = (name) => readFile(fileURLToPath(new URL(name, import.meta.url)), 'utf8')
+
+/** Serves the module, a page that uses it, and what `more` has, by path. */
+export async function startSite(t, more = {}) {
   const files = {
-    '/': ['text/html', fileURLToPath(new URL('page.html', import.meta.url))],
-    '/pushpod.js': ['text/javascript', fileURLToPath(new URL('../pushpod.js', import.meta.url))],
+    '/': ['text/html', await read('page.html')],
+    '/pushpod.js': ['text/javascript', await read('../pushpod.js')],
+    '/other': ['text/html', '<p>another page'],
+    ...more,
   }
-  const server = http.createServer(async (request, response) => {
-    const [type, path] = files[request.url] ?? []
-    if (!path) return response.writeHead(request.url === '/other' ? 200 : 404, { 'content-type': 'text/html' }).end('<p>other')
-    response.writeHead(200, { 'content-type': type }).end(await readFile(path))
+  const server = http.createServer((request, response) => {
+    const [type, text] = files[request.url] ?? []
+    response.writeHead(type ? 200 : 404, { 'content-type': type ?? 'text/plain' }).end(text)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

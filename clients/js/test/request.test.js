@@ -104,6 +104,16 @@ test('At most 32 requests are under way: the server bounds frames per second', a
   assert.ok(all.every((o) => o.is === 'resolved'))
 })
 
+test('After 1008 fewer are: the bound may be a low one', async (t) => {
+  const { w, client, s } = await opened(t)
+  for (let i = 0; i < 100; i++) client.request(i, { id: `r${i}` }).catch(() => {})
+  await settle()
+  s.end(1008, 'rate')
+  await w.pass(375)
+  const next = (await w.next()).welcome()
+  assert.equal(next.requests().length, 8)
+})
+
 test('What the pod would close the connection for is not sent', async (t) => {
   const w = world(t)
   const client = w.make()
@@ -136,12 +146,17 @@ test('A signal ends the wait', async (t) => {
   const stop = new AbortController()
   const r = outcome(client.request(1, { id: 'r1', signal: stop.signal }))
   await settle()
+  const more = Array.from({ length: 32 }, (_, i) => client.request(i, { id: `more${i}` }))
+  for (const m of more) m.catch(() => {})
+  await settle()
+  assert.equal(s.requests().length, 32)
   stop.abort(null) // even with a reason that is nothing
   await settle()
   assert.deepEqual(r, { is: 'rejected', error: null })
+  assert.equal(s.requests().length, 33, 'its place is free')
   s.end(1006)
   await w.pass(250)
-  assert.deepEqual((await w.next()).welcome().requests(), [])
+  assert.ok(!(await w.next()).welcome().requests().includes('r1'))
   await assert.rejects(client.request(1, { signal: AbortSignal.abort(new Error('enough')) }), /enough/)
 })
 

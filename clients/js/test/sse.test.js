@@ -243,6 +243,7 @@ test('Server-sent events may be the only way, at another URL, or none', async (t
   const e = await next()
   assert.equal(e.url.href, 'http://pod.test/events?x=1&refuse=close&goaway=1')
   await e.welcome('e1')
+  await assert.rejects(only.request(1), { code: 'one_way' })
   await w.pass(20_000)
   await e.send(':\n\n')
   await w.pass(20_000)
