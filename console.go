@@ -30,7 +30,7 @@ func (p *pod) console(keys presence.Keys, sources admin.Sources) *admin.Console 
 		Address:      p.hub.Address,
 		BadEnvelopes: p.hub.BadEnvelopes,
 		Acted: func(what, whom string, remote netip.Addr) {
-			p.log.Info().Str("what", what).Str("whom", whom).Stringer("address", remote).Msg("an operator has acted by the console")
+			p.log.Info().Str("action", what).Str("whom", whom).Stringer("address", remote).Msg("an operator has acted by the console")
 		},
 	}
 }

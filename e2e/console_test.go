@@ -64,7 +64,7 @@ func TestTheConsoleActsOnEveryPod(t *testing.T) {
 		t.Errorf("unblock: %d %v", status, said)
 	}
 	dial(t, b, "alice")
-	if log := a.stderr.String(); !strings.Contains(log, `"what":"kick","whom":"alice"`) {
+	if log := a.stderr.String(); !strings.Contains(log, `"action":"kick","whom":"alice"`) {
 		t.Errorf("the log does not tell what was done:\n%s", log)
 	}
 }
