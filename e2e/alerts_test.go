@@ -319,6 +319,20 @@ func TestAlertsForCertificates(t *testing.T) {
 	h.wantAlerts("an hour is left", "PushpodCertificateExpired", "PushpodCertificateExpires")
 }
 
+func TestAlertsForARejectedConfiguration(t *testing.T) {
+	t.Parallel()
+	f := startFilePod(t, startRedis(t))
+	h := newHistory(t, 15*time.Second)
+	h.during(5, nil, f.pod)
+	f.write("conn.ping", "never")
+	eventually(t, "the file is rejected", slack, func() (bool, any) {
+		n := f.metric("pushpod_config_reloads_total", "result", "rejected")
+		return n == 1, n
+	})
+	h.during(8, nil, f.pod)
+	h.wantAlerts("the file is wrong", "PushpodReloadRejected")
+}
+
 func TestAlertsWhenNothingIsScraped(t *testing.T) {
 	t.Parallel()
 	p := startPod(t, startRedis(t), quick())
