@@ -21,19 +21,6 @@ type pod struct {
 	State        string `json:"state"` // alive, draining, conflict or dead
 }
 
-// stateOf says how a pod is, as far as one look tells.
-func stateOf(p presence.Pod, lease time.Duration) string {
-	switch {
-	case p.Beat == 0 || p.Age >= lease:
-		return "dead"
-	case p.Info.Conflict:
-		return "conflict"
-	case p.Info.Draining:
-		return "draining"
-	}
-	return "alive"
-}
-
 func (d deps) newPodsCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -69,11 +56,11 @@ of states: pushpod pods --json is for scripts.`,
 			address := s.address(p.Channel)
 			list = append(list, pod{
 				Address: address, Channel: p.Channel, Connections: p.Info.Connections, Version: p.Info.Version,
-				Started: p.Info.Started, HeartbeatAge: p.Age.Milliseconds(), Draining: p.Info.Draining, State: stateOf(p, s.lease),
+				Started: p.Info.Started, HeartbeatAge: p.Age.Milliseconds(), Draining: p.Info.Draining, State: p.State(s.lease),
 			})
 			rows = append(rows, []string{
 				shown(podName(address, p.Channel)), strconv.Itoa(p.Info.Connections), shown(p.Info.Version),
-				instant(p.Info.Started), heartbeat(p), stateOf(p, s.lease),
+				instant(p.Info.Started), heartbeat(p), p.State(s.lease),
 			})
 		}
 		if asJSON {
