@@ -25,6 +25,7 @@ func TestImports(t *testing.T) {
 		jwkset    = "github.com/MicahParks/jwkset"
 		gobreaker = "github.com/sony/gobreaker"
 		systemd   = "github.com/coreos/go-systemd"
+		terminal  = "golang.org/x/term"
 	)
 	rules := []struct {
 		imported string
@@ -47,6 +48,7 @@ func TestImports(t *testing.T) {
 		{jwkset, []string{"auth"}, "one package believes tokens"},
 		{gobreaker, []string{"auth"}, "the hook is the one service that connections wait for"},
 		{systemd, []string{"internal/systemd"}, "everyone else is a process as any other"},
+		{terminal, []string{"cli"}, "a pod has no terminal to itself"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
