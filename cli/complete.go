@@ -64,12 +64,14 @@ func CompleteFlags(c *cobra.Command) {
 		if _, said := c.GetFlagCompletionFunc(f.Name); said {
 			return
 		}
-		switch words := config.Words(f.Name); {
+		switch {
 		case f.Name == "config":
 			register(c, f.Name, completeFile)
 		case strings.HasSuffix(f.Name, "_file"), strings.HasSuffix(f.Name, "-file"): // any file
 		default:
-			register(c, f.Name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+			register(c, f.Name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+				return config.Words(f.Name), cobra.ShellCompDirectiveNoFileComp
+			})
 		}
 	})
 }

@@ -36,6 +36,7 @@ func offers(t *testing.T, environ, line []string, want ...string) {
 }
 
 func TestCompletionKnowsUsersConnectionsAndPods(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client()
 	connect(t, c, "alice", uuid1, "push:pod:10.0.3.7:8080")
@@ -98,6 +99,7 @@ func TestCompletionTakesPrefixesForText(t *testing.T) {
 
 // A person waits for it, and a Redis that many share must not.
 func TestCompletionOfManyUsersIsBounded(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	pipe := s.Client().Pipeline()
 	for i := range 3 * completionWide {
@@ -112,6 +114,7 @@ func TestCompletionOfManyUsersIsBounded(t *testing.T) {
 }
 
 func TestCompletionOfACluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 0)
 	for _, user := range []string{"alice", "alan", "alma", "bob"} {
 		key := "push:user:{" + user + "}"
@@ -124,6 +127,7 @@ func TestCompletionOfACluster(t *testing.T) {
 }
 
 func TestCompletionIsSilentWhereRedisIsAway(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	connect(t, s.Client(), "alice", uuid1, "push:pod:a:1")
 	quiet := func(why string, environ []string, line ...string) {

@@ -53,6 +53,7 @@ func TestEachCommandHasItsPage(t *testing.T) {
 
 // A page says what --help says: neither loses anything to Markdown.
 func TestPagesAreReadAsTheyAreMeant(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("man"); err != nil {
 		t.Skip("no man")
 	}
