@@ -40,7 +40,7 @@ func TestTopPrintsOneFrame(t *testing.T) {
 		}
 	}
 
-	if r := run(t, at(s), append(args, "draining:1")...); strings.Contains(r.stdout, "alive:1") || !strings.Contains(r.stdout, "3 connections, 1 pods, 1 draining") {
+	if r := run(t, at(s), append(args, "draining:1")...); strings.Contains(r.stdout, "alive:1") || !strings.Contains(r.stdout, "3 connections, 1 pod, 1 draining") {
 		t.Errorf("one pod: %+v", r)
 	}
 	if r := run(t, at(s), append(args, "--sort", "connections")...); strings.Index(r.stdout, "alive:1") > strings.Index(r.stdout, "dead:1") ||

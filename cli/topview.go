@@ -194,7 +194,7 @@ func (v *topView) lines(now time.Time, width, height int) []string {
 	if height > 0 {
 		foot := fmt.Sprintf("q quits, s sorts (by %s)", v.order)
 		if more := len(table) - room; more > 0 {
-			foot += fmt.Sprintf(", %d more pods do not fit", more)
+			foot += fmt.Sprintf(", %s do not fit", many(more, "more pod"))
 		}
 		lines = append(lines, "", cut(faint, foot))
 		lines = lines[:min(len(lines), height)]
@@ -212,7 +212,7 @@ func (v *topView) summary(now time.Time) string {
 			connections += p.Connections
 		}
 	}
-	text := fmt.Sprintf("pushpod top, %sZ: %d connections, %d pods", now.UTC().Format(time.TimeOnly), connections, len(v.pods)-states["dead"])
+	text := fmt.Sprintf("pushpod top, %sZ: %s, %s", now.UTC().Format(time.TimeOnly), many(connections, "connection"), many(len(v.pods)-states["dead"], "pod"))
 	for _, state := range []string{"draining", "conflict", "dead"} {
 		if n := states[state]; n > 0 {
 			text += fmt.Sprintf(", %d %s", n, map[string]string{"draining": "draining", "conflict": "in conflict", "dead": "dead"}[state])
@@ -246,6 +246,14 @@ func (l topLocal) text() string {
 	}
 	return fmt.Sprintf("admin %s: %s deliveries/s, p50 %s ms, p99 %s ms from publish to write",
 		shown(l.Admin), number(l.Deliveries, "%.0f"), number(l.P50, "%.2f"), number(l.P99, "%.2f"))
+}
+
+// many is a count of things.
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func number(n *float64, format string) string {
