@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -93,11 +92,11 @@ func (k *keyboard) close() {
 	_ = k.stopped.Close()
 }
 
-// readKeys hands keys on until stopped is readable, or the terminal is gone. What comes
-// together behind an escape is one key that nobody asked for, such as an arrow.
+// readKeys hands keys on until stopped is readable, or the terminal is gone.
 func readKeys(in, stopped *os.File, keys chan<- byte) {
 	fds := []unix.PollFd{{Fd: int32(in.Fd()), Events: unix.POLLIN}, {Fd: int32(stopped.Fd()), Events: unix.POLLIN}}
 	buffer := make([]byte, 64)
+	escape := nothing
 	for {
 		_, err := unix.Poll(fds, -1)
 		switch {
@@ -112,7 +111,8 @@ func readKeys(in, stopped *os.File, keys chan<- byte) {
 		if n == 0 || err != nil {
 			return
 		}
-		typed, _, _ := bytes.Cut(buffer[:n], []byte{0x1b})
+		var typed []byte
+		typed, escape = plainKeys(buffer[:n], escape)
 		for _, key := range typed {
 			select {
 			case keys <- key:
@@ -120,4 +120,38 @@ func readKeys(in, stopped *os.File, keys chan<- byte) {
 			}
 		}
 	}
+}
+
+// What an escape sequence, such as an arrow's, still lacks.
+type escaped uint8
+
+const (
+	nothing  escaped = iota
+	itsKind          // an escape has come
+	itsParts         // ESC [ has come: parameters, and a letter that ends it (ECMA-48)
+	itsLast          // ESC O has come: one letter
+)
+
+// plainKeys returns the keys that are no part of escape sequences. The reads that they
+// come by part sequences anywhere; an escape that stands at the end of one is the key.
+func plainKeys(read []byte, missing escaped) (keys []byte, _ escaped) {
+	if missing == itsKind {
+		missing = nothing
+	}
+	for _, b := range read {
+		switch {
+		case missing == itsKind && b == '[':
+			missing = itsParts
+		case missing == itsKind && b == 'O':
+			missing = itsLast
+		case missing == itsParts && (b < 0x40 || b > 0x7e):
+		case missing != nothing:
+			missing = nothing
+		case b == 0x1b:
+			missing = itsKind
+		default:
+			keys = append(keys, b)
+		}
+	}
+	return keys, missing
 }

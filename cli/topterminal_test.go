@@ -114,7 +114,7 @@ func (e *seat) waitFor(from int, texts ...string) int {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	e.t.Fatalf("no %q in %q", texts, shown[from:])
+	e.t.Fatalf("no %q in what ends with %q", texts, shown[max(from, len(shown)-4000):])
 	return 0
 }
 
@@ -166,8 +166,7 @@ func TestTopIsALiveView(t *testing.T) {
 	}
 	e.mu.Unlock()
 
-	e.typed("\x1b[A") // an arrow: nothing
-	e.typed("s")
+	e.typed("\x1b[As") // an arrow is no key
 	seen = e.waitFor(seen, "by connections")
 	c := s.Client()
 	now, err := c.Time(t.Context()).Result()
@@ -240,4 +239,30 @@ func TestTopIsSuspended(t *testing.T) {
 	e.waitFor(seen, enterScreen, "alive:1")
 	e.typed("q")
 	e.wantEnd("q")
+}
+
+func TestEscapeSequencesAreNoKeys(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		reads []string
+		want  string
+	}{
+		{[]string{"qs"}, "qs"},
+		{[]string{"\x1b[As\x1bOPs\x1b[1;5Cs"}, "sss"},
+		{[]string{"\x1b[1", ";5", "Cs"}, "s"},
+		{[]string{"\x1bO", "qs"}, "s"},
+		{[]string{"\x1b", "q"}, "q"}, // the key of that name, then another one
+		{[]string{"\x1bq"}, ""},      // Alt and a key
+		{[]string{"\x03\x1a"}, "\x03\x1a"},
+	} {
+		got, escape := "", nothing
+		for _, read := range c.reads {
+			var keys []byte
+			keys, escape = plainKeys([]byte(read), escape)
+			got += string(keys)
+		}
+		if got != c.want {
+			t.Errorf("%q: %q, want %q", c.reads, got, c.want)
+		}
+	}
 }
