@@ -32,7 +32,8 @@ type collector struct {
 func descriptions() [][]string {
 	return [][]string{
 		{"pushpod_build_info", "The version that runs. Always 1.", "version"},
-		{"pushpod_connections", "Open WebSocket connections."},
+		{"pushpod_connections", "Open connections: WebSockets, and streams of server-sent events."},
+		{"pushpod_sse_connections", "Of pushpod_connections, streams of server-sent events."},
 		{"pushpod_handshakes_pending", "Accepted sockets whose handshake is not complete."},
 		{"pushpod_handshakes_total", "Handshakes by result: accepted, or the HTTP status of the refusal.", "result"},
 		{"pushpod_tls_handshakes_total", "Handshakes of TLS by result: ok, failed, not_tls (what came was something else) or closed (the connection ended meanwhile). Who sent nothing is not counted.", "result"},
@@ -125,6 +126,7 @@ type (
 func (c *collector) collectConn(gauge gaugeFunc, count countFunc, ch chan<- prometheus.Metric) {
 	s := c.src.Conn()
 	gauge("pushpod_connections", float64(s.Open))
+	gauge("pushpod_sse_connections", float64(s.OpenEvents))
 	gauge("pushpod_handshakes_pending", float64(s.Pending))
 	accepted := false
 	for status, n := range s.Handshakes {

@@ -20,6 +20,7 @@ type Server struct {
 	loops   []*Loop
 	network netloop.Network
 	codec   webSocket
+	events  events
 
 	conns  atomic.Int64 // sockets that were accepted and are not closed
 	behind atomic.Int64 // bytes that a Deliverer has brought and that are not written, about
@@ -37,7 +38,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{opts: o.withDefaults(), closing: make(chan struct{})}
 	s.network = s.opts.network()
-	s.codec = newWebSocket(s.opts.AppPing)
+	s.codec, s.events = newWebSocket(s.opts.AppPing), newEvents(s.opts.AppPing)
 	for i := range s.opts.Loops {
 		s.loops = append(s.loops, newLoop(s, i))
 	}
