@@ -25,14 +25,16 @@ func TestImports(t *testing.T) {
 		jwkset    = "github.com/MicahParks/jwkset"
 		gobreaker = "github.com/sony/gobreaker"
 		systemd   = "github.com/coreos/go-systemd"
+
+		jsonschema = "github.com/santhosh-tekuri/jsonschema"
 	)
 	rules := []struct {
 		imported string
 		only     []string // folders that may import it
 		why      string
 	}{
-		{redis, []string{".", "presence", "hub", "cli", "scripts", "redisconn", "internal/redistest"}, "Redis is known to presence, to the hub's probe and uplink, and to tools"},
-		{gobwas, []string{"conn", "conn/internal/wire", "clients/go"}, "WebSocket frames are known to both ends of a connection only"},
+		{redis, []string{".", "presence", "hub", "cli", "scripts", "redisconn", "internal/redistest", "examples/go"}, "Redis is known to presence, to the hub's probe and uplink, and to tools"},
+		{gobwas, []string{"conn", "conn/internal/wire", "clients/go", "conformance"}, "WebSocket frames are known to both ends of a connection only"},
 		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
 		{yaml, []string{"config"}, "only the configuration is YAML"},
 		{miniredis, []string{"embedded"}, "the embedded Redis is for trying out"},
@@ -46,6 +48,7 @@ func TestImports(t *testing.T) {
 		{jwt, []string{"auth"}, "one package believes tokens"},
 		{jwkset, []string{"auth"}, "one package believes tokens"},
 		{gobreaker, []string{"auth"}, "the hook is the one service that connections wait for"},
+		{jsonschema, []string{"internal/schematest"}, "only tests hold anything against schemas"},
 		{systemd, []string{"internal/systemd"}, "everyone else is a process as any other"},
 		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
 	}
@@ -86,9 +89,10 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"admin":                   {[]string{"conn", "hub", "internal/secret", "presence"}, "metrics are read from the three that count"},
 		"auth":                    {[]string{"internal/filewatch", "internal/json", "internal/secret"}, "who a client is depends on no connection and no Redis"},
 		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
-		"cli":                     {[]string{"auth", "clients/go", "config", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
+		"cli":                     {[]string{"auth", "clients/go", "config", "conformance", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":              {nil, "others copy it into their own programs"},
-		"config":                  {[]string{"internal/secret"}, "it is plain structs that main copies"},
+		"conformance":             {nil, "it plays a pod, and knows no more of one than its clients do"},
+		"config":                  {[]string{"internal/filewatch", "internal/secret"}, "it is plain structs that main copies"},
 		"conn":                    {[]string{"conn/internal/httphead", "conn/internal/netloop", "conn/internal/proxyhead", "conn/internal/sendq", "conn/internal/tlsloop", "conn/internal/wheel", "conn/internal/wire"}, "connections know neither Redis nor users' rules"},
 		"conn/conntest":           {[]string{"conn/internal/netloop"}, "it stands in for a network"},
 		"conn/internal/httphead":  {nil, "the request and its answer are text alone"},
@@ -100,6 +104,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"conn/internal/wire":      {nil, "frames and close codes are bytes alone"},
 		"e2e":                     {nil, "it sees pods from outside only"},
 		"embedded":                {nil, "it stands in for a Redis, which knows nothing of us"},
+		"examples/go":             {[]string{"scripts"}, "it is what others copy"},
 		"hub":                     {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
 		"hub/source":              {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
 		"internal/backoff":        {nil, "it is time alone"},
@@ -108,6 +113,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"internal/json":           {nil, "it is a grammar alone"},
 		"internal/rawio":          {nil, "it is system calls alone"},
 		"internal/redistest":      {[]string{"internal/certtest"}, "every package's tests may use it"},
+		"internal/schematest":     {nil, "every package's tests may use it"},
 		"internal/resp":           {nil, "it reads bytes alone"},
 		"internal/secret":         {nil, "it is text alone"},
 		"internal/systemd":        {nil, "it tells what it is told"},
@@ -134,7 +140,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 // one place: it alone knows of TLS, Sentinels and accounts. Tests are exempt, and
 // what stands in for a Redis.
 func TestOnlyRedisconnReachesRedis(t *testing.T) {
-	exempt := []string{"redisconn", "embedded", "internal/redistest", "scripts/bench", "clients/go", "auth"} // auth asks web services
+	exempt := []string{"redisconn", "embedded", "internal/redistest", "scripts/bench", "clients/go", "examples/go", "auth"} // auth asks web services
 	eachFile(t, 0, func(path, dir string, f *ast.File) {
 		if slices.Contains(exempt, dir) {
 			return

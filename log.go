@@ -17,11 +17,20 @@ func newLogger(c config.Log, w io.Writer) zerolog.Logger {
 	if c.Format == "console" || c.Format == "auto" && cli.IsTerminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !cli.IsTerminal(w)}
 	}
+	setLevel(levelOf(c))
+	return zerolog.New(w).With().Timestamp().Logger()
+}
+
+// setLevel has loggers leave out what is below the level. The library has one such level
+// for all its loggers, copies of which are everywhere.
+func setLevel(l zerolog.Level) { zerolog.SetGlobalLevel(l) }
+
+func levelOf(c config.Log) zerolog.Level {
 	level, err := zerolog.ParseLevel(c.Level)
 	if err != nil {
-		level = zerolog.InfoLevel // config has checked it
+		return zerolog.InfoLevel // config has checked it
 	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+	return level
 }
 
 // events logs what happens, at a level that says whether it is good.

@@ -47,7 +47,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func newRoot(signals chan os.Signal) *cobra.Command {
 	var file string
 	serveCommand := func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.Load(config.LoadOptions{File: file, Flags: cmd.Flags(), Environ: os.Environ()})
+		source, cfg, err := config.Open(config.LoadOptions{File: file, Flags: cmd.Flags(), Environ: os.Environ()})
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func newRoot(signals chan os.Signal) *cobra.Command {
 		signal.Ignore(syscall.SIGPIPE)
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 		defer signal.Stop(signals)
-		p := &pod{cfg: cfg, version: versionOf(), signals: signals, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
+		p := &pod{cfg: cfg, source: source, version: versionOf(), signals: signals, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
 		return p.run(cmd.Context())
 	}
 	root := &cobra.Command{

@@ -45,7 +45,8 @@ func (p *pod) watch(ctx context.Context) {
 
 // longest is how long leave takes at most, and what follows it.
 func (p *pod) longest() time.Duration {
-	return p.cfg.Shutdown.Delay + p.cfg.Shutdown.Drain + closeGrace + 2*p.cfg.Redis.Timeout + 5*time.Second
+	s := p.reloads.running.Load().config.Shutdown
+	return s.Delay + s.Drain + closeGrace + 2*p.cfg.Redis.Timeout + 5*time.Second
 }
 
 // askToLeave has the pod leave as by SIGTERM. left is closed once it has, within so long.

@@ -35,7 +35,8 @@ import (
 // pod is one running server: its parts, in the order in which they start. They stop in
 // the reverse order.
 type pod struct {
-	cfg     config.Config
+	cfg     config.Config // as it was at the start, but for Shutdown: see reload.go
+	source  *config.Source
 	version string
 	signals <-chan os.Signal
 	stdout  io.Writer
@@ -55,8 +56,9 @@ type pod struct {
 	admin    *admin.Server
 	systemd  *systemd.Service
 
-	asked chan struct{} // capacity 1: to leave, other than by a signal
-	left  chan struct{} // closed once the pod has left in order
+	asked   chan struct{} // capacity 1: to leave, other than by a signal
+	left    chan struct{} // closed once the pod has left in order
+	reloads reloads
 }
 
 // errSecondSignal is returned by run where a second signal cut the shutdown short.
@@ -65,6 +67,7 @@ var errSecondSignal = errors.New("second signal: stopped at once, without closin
 // run runs the pod until a signal, and then shuts it down.
 func (p *pod) run(ctx context.Context) error {
 	p.log = newLogger(p.cfg.Log, p.stderr)
+	p.reloads.running.Store(&running{config: p.cfg})
 	redis.SetLogger(redisLog{p.log}) // the library has one logger for all its clients
 	p.asked, p.left, p.systemd = make(chan struct{}, 1), make(chan struct{}), p.service()
 	p.warnOfOpenDoors()
@@ -117,6 +120,7 @@ func (p *pod) serve(ctx context.Context) error {
 	if p.hook != nil {
 		others.Go(func() { p.hook.Run(hubCtx) })
 	}
+	others.Go(func() { p.source.Run(hubCtx) })
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
 	others.Go(func() { p.redis.Run(hubCtx, p.redisChanged, p.redisFailed) })
 	if p.cfg.Redis.LoadFunctions {
@@ -167,7 +171,8 @@ func (p *pod) ioUring() string {
 	return "off"
 }
 
-// wait returns nil at a signal to shut down, or the error with which the hub ended.
+// wait returns nil at a signal to shut down, or the error with which the hub ended. It
+// reloads the configuration meanwhile.
 func (p *pod) wait(hubEnded <-chan error) error {
 	for {
 		select {
@@ -178,9 +183,9 @@ func (p *pod) wait(hubEnded <-chan error) error {
 				p.log.Info().Stringer("signal", s).Msg("shutting down")
 				return nil
 			}
-			p.systemd.Reloading()
-			p.log.Info().Msg("SIGHUP ignored: there is nothing to reload")
-			p.systemd.Ready()
+			p.askReload()
+		case r := <-p.source.Readings():
+			p.reload(r)
 		case <-p.asked:
 			p.log.Info().Str("by", "pushpod drain").Msg("shutting down")
 			return nil
@@ -328,7 +333,8 @@ func (p *pod) closeRedis() {
 // build makes all parts from the configuration: the one place where its names
 // become theirs.
 func (p *pod) build() {
-	c := &p.cfg
+	c, may := &p.cfg, liveOf(&p.cfg)
+	may.hub.Tokens = p.tokens
 	keys := presence.NewKeys(c.Redis.Prefix)
 	p.pods = presence.NewPods(presence.PodsOptions{
 		Redis:     p.redis,
@@ -353,15 +359,13 @@ func (p *pod) build() {
 		Renew:    c.Presence.Renew,
 		Lease:    c.Presence.Lease,
 		Timeout:  c.Redis.Timeout,
-		PerUser:  c.Limits.PerUser,
-		OnExcess: c.Limits.OnExcess,
+		Limit:    may.perUser,
 		Pods:     p.pods,
 		Own:      func(user string) int { return p.hub.CountUser(user) },
 		Refused:  func(e presence.Entry, r *presence.Refused) { p.hub.Revoke(e, r) },
 		Replaced: func(user string, old presence.Located) (string, []byte) { return p.hub.Replacement(user, old) },
 		Log:      p.log,
 	})
-	proxies := auth.NewProxies(c.Auth.TrustedProxies)
 	header, certificate := userHeader(c.Auth.Header)
 	p.hub = hub.New(hub.Options{
 		Pod:      c.Pod.Address,
@@ -370,28 +374,16 @@ func (p *pod) build() {
 		Pods:     p.pods,
 		Redis: hub.Redis{
 			Nodes:       p.redis,
-			Username:    c.Redis.Username,
 			MaxEnvelope: int(c.Redis.MaxEnvelope),
 			Timeout:     c.Redis.Timeout,
 			Probe:       c.Redis.Probe,
 			Rights:      c.Presence.Renew,
 		},
-		Uplink:          p.redis,
-		UplinkMaxLength: c.Uplink.MaxLength,
-		UplinkMaxBytes:  int64(c.Uplink.MaxBytes),
-		Renew:           c.Presence.Renew,
-		Control:         c.Redis.Control,
-		Sharded:         c.Redis.PubSub == "sharded",
-		MaxMessage:      int(c.Conn.MaxMessage),
-		Limits: hub.Limits{
-			Connections:         c.Limits.Connections,
-			PerIP:               c.Limits.PerIP,
-			HandshakesPerSecond: c.Limits.HandshakesPerSecond,
-		},
-		Origins:        auth.NewOrigins(c.Auth.Origins),
-		Tokens:         p.tokens,
-		Cookie:         c.Auth.Cookie,
-		Proxies:        proxies,
+		Uplink:         p.redis,
+		Renew:          c.Presence.Renew,
+		Control:        c.Redis.Control,
+		Sharded:        c.Redis.PubSub == "sharded",
+		Settings:       may.hub,
 		Header:         header,
 		Certificate:    certificate,
 		Hook:           p.hook,
@@ -405,20 +397,9 @@ func (p *pod) build() {
 		SendBuffer:    int(c.Conn.SendBuffer),
 		TLS:           p.clientTLS(),
 		ProxyProtocol: c.ProxyProtocol,
-		TrustProxy:    proxies.Trust,
+		TrustProxy:    p.hub.TrustsProxy,
 		Now:           p.pods.NowMs,
-		Settings: conn.Settings{
-			MaxMessage:       int(c.Conn.MaxMessage),
-			QueueBytes:       int(c.Conn.QueueBytes),
-			SlowConsumer:     policy(c.Conn.SlowConsumer),
-			Ping:             c.Conn.Ping,
-			PingTimeout:      c.Conn.PingTimeout,
-			HandshakeTimeout: c.Conn.HandshakeTimeout,
-			MaxHeader:        int(c.Conn.MaxHeader),
-			MaxAge:           c.Conn.MaxAge,
-			Renew:            c.Presence.Renew,
-			FramesPerSecond:  c.Limits.FramesPerSecond,
-		},
+		Settings:      may.conn,
 	})
 	p.hub.Attach(p.server)
 
@@ -426,10 +407,10 @@ func (p *pod) build() {
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires()}),
+		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires(), Reloads: p.reloads.counts}),
 	)
 	p.admin = admin.New(admin.Options{
-		Listen: c.Admin.Listen, Token: c.Admin.Token, TLS: p.adminTLS(), Pprof: c.Admin.Pprof, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(), Drain: p.askToLeave,
+		Listen: c.Admin.Listen, Token: may.admin.Token, TLS: p.adminTLS(), Pprof: may.admin.Pprof, Config: p.showConfig, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(), Drain: p.askToLeave,
 	})
 }
 
@@ -463,16 +444,11 @@ func (p *pod) readKeys() (err error) {
 		return nil
 	}
 	p.tokens, err = auth.New(auth.Options{
-		Secret:     auth.Secret(a.HMACSecret),
-		SecretOld:  auth.Secret(a.HMACSecretOld),
-		KeysFile:   a.KeysFile,
-		JWKSURL:    a.JWKSURL,
-		Issuer:     a.Issuer,
-		Audience:   a.Audience,
-		Leeway:     a.Leeway,
-		RequireExp: a.RequireExp,
-		ValidID:    validID,
-		Log:        events(p.log),
+		Rules:    liveOf(&p.cfg).tokens,
+		KeysFile: a.KeysFile,
+		JWKSURL:  a.JWKSURL,
+		ValidID:  validID,
+		Log:      events(p.log),
 	})
 	if err != nil {
 		return fmt.Errorf("auth.mode jwt: %w", err)

@@ -25,6 +25,7 @@ func start(t *testing.T, problems func() []hub.Problem) string {
 	registry.MustRegister(NewCollector(Sources{
 		Version: "v1",
 		Cert:    func() time.Time { return time.Unix(1_800_000_000, 0) },
+		Reloads: func() (applied, rejected uint64) { return 2, 1 },
 		Conn: func() conn.Stats {
 			return conn.Stats{Open: 3, OpenEvents: 2, Handshakes: map[int]uint64{101: 5, 503: 2}, Written: 7, TLSHandshakes: conn.TLSHandshakes{OK: 8, NotTLS: 3}}
 		},
@@ -131,6 +132,8 @@ func TestMetricsAreNamedAsPromised(t *testing.T) {
 		`pushpod_pods{state="alive"} 3`,
 		`pushpod_pods{state="dead"} 4`,
 		"pushpod_dead_pods_removed_total 2",
+		`pushpod_config_reloads_total{result="applied"} 2`,
+		`pushpod_config_reloads_total{result="rejected"} 1`,
 		"pushpod_redis_round_trip_seconds 0.0015",
 		`pushpod_auth_hook_requests_total{result="allowed"} 8`,
 		`pushpod_auth_hook_requests_total{result="open"} 2`,

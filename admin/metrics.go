@@ -18,7 +18,8 @@ type Sources struct {
 	Hub      func() hub.Stats
 	Presence func() presence.Stats
 	Pods     func() presence.PodsStats
-	Cert     func() time.Time // when the certificate expires; nil: there is none
+	Cert     func() time.Time                  // when the certificate expires; nil: there is none
+	Reloads  func() (applied, rejected uint64) // of the configuration; nil: there are none
 }
 
 // collector gives the packages' own counters, which cost the hot path next to
@@ -32,6 +33,7 @@ type collector struct {
 func descriptions() [][]string {
 	return [][]string{
 		{"pushpod_build_info", "The version that runs. Always 1.", "version"},
+		{"pushpod_config_reloads_total", "Times that the configuration was read again: applied, also where nothing had changed, or rejected whole.", "result"},
 		{"pushpod_connections", "Open connections: WebSockets, and streams of server-sent events."},
 		{"pushpod_sse_connections", "Of pushpod_connections, streams of server-sent events."},
 		{"pushpod_handshakes_pending", "Accepted sockets whose handshake is not complete."},
@@ -116,6 +118,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectHub(gauge, count, ch)
 	c.collectPresence(gauge, count, ch)
 	c.collectPods(gauge, count)
+	if c.src.Reloads != nil {
+		applied, rejected := c.src.Reloads()
+		count("pushpod_config_reloads_total", applied, "applied")
+		count("pushpod_config_reloads_total", rejected, "rejected")
+	}
 }
 
 type (

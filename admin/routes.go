@@ -55,6 +55,9 @@ func routes(o Options, g *gate) []route {
 			route{"/logout", acting, g.logout},
 		)
 	}
+	if o.Config != nil {
+		list = append(list, route{"/config", reading, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Config()) }})
+	}
 	if o.Pprof {
 		list = append(list,
 			route{"/debug/pprof/", reading, pprof.Index},

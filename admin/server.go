@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,12 +26,15 @@ type Options struct {
 	// Token is what readers must show; "": nobody need, and requests must name this
 	// host by an address, localhost or the host in Listen.
 	Token secret.Text
+	// Pprof has profiles served. Both are what the server starts with: see Server.Set.
 	Pprof bool
 	// Problems lists why the pod is not ready; none: it is.
 	Problems func() []hub.Problem
 	// Warnings lists what does not hinder the pod now and may later. It may be nil.
 	Warnings func() []hub.Problem
 	Registry *prometheus.Registry
+	// Config is what readers see of the pod's configuration, as JSON. It may be nil.
+	Config func() any
 	// Refused is told of wrong tokens. It may be nil.
 	Refused func(reason string, remote netip.Addr)
 	// Drain has the pod leave as by SIGTERM, also where it leaves already. left is closed
@@ -38,8 +42,16 @@ type Options struct {
 	Drain func() (within time.Duration, left <-chan struct{})
 }
 
+// Access is what may change of [Options] while the server runs.
+type Access struct {
+	Token secret.Text
+	Pprof bool
+}
+
 // Server answers operators. Listen, then Serve until Close.
 type Server struct {
+	opts     Options
+	gate     atomic.Pointer[gate]
 	http     *http.Server
 	tls      *tls.Config // nil: plain
 	listener net.Listener
@@ -49,14 +61,27 @@ type Server struct {
 // New makes a server, which does nothing until Listen.
 func New(o Options) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Server{tls: tlsConfig(o.TLS), stop: stop, http: &http.Server{
+	s := &Server{opts: o, tls: tlsConfig(o.TLS), stop: stop}
+	s.gate.Store(newGate(o, routes))
+	s.http = &http.Server{
 		Addr:              o.Listen,
-		Handler:           newGate(o, routes),
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.gate.Load().ServeHTTP(w, r) }),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-	}}
+	}
+	return s
+}
+
+// Set changes who is answered, and what, from the next request on; where it is something
+// else than before, sessions of browsers end. It is not called by several goroutines at once.
+func (s *Server) Set(a Access) {
+	if a == (Access{s.opts.Token, s.opts.Pprof}) {
+		return
+	}
+	s.opts.Token, s.opts.Pprof = a.Token, a.Pprof
+	s.gate.Store(newGate(s.opts, routes))
 }
 
 // Listen opens the address, so that a taken port is known at once.

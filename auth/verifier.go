@@ -12,15 +12,9 @@ import (
 
 // Options configures a [Verifier]. At least one source of keys must be given.
 type Options struct {
-	Secret    Secret // for HMAC, at least LeastSecret bytes; "": none
-	SecretOld Secret // accepted beside Secret, while that is replaced
-	KeysFile  string // JSON Web Key Set or PEM; "": none
-	JWKSURL   string // https, or http on loopback; "": none
-
-	Issuer     string        // what iss must be; "": anything
-	Audience   []string      // of which aud must name one; nil: anything
-	Leeway     time.Duration // by which the issuer's clock may differ from ours
-	RequireExp bool          // refuse tokens without exp
+	Rules           // see Verifier.With
+	KeysFile string // JSON Web Key Set or PEM; "": none
+	JWKSURL  string // https, or http on loopback; "": none
 
 	ValidID func(id string) bool // says whether sub may be a user id, and jti an id. Required
 	Now     func() time.Time     // default time.Now
@@ -28,6 +22,17 @@ type Options struct {
 	// Log is told of what happens to the sources of keys, for operators; err is nil
 	// where that is good. It may be called from any goroutine of Run. Default: nobody.
 	Log func(what string, err error)
+}
+
+// Rules are what may change without the sources of keys being read anew.
+type Rules struct {
+	Secret    Secret // for HMAC, at least LeastSecret bytes; "": none
+	SecretOld Secret // accepted beside Secret, while that is replaced
+
+	Issuer     string        // what iss must be; "": anything
+	Audience   []string      // of which aud must name one; nil: anything
+	Leeway     time.Duration // by which the issuer's clock may differ from ours
+	RequireExp bool          // refuse tokens without exp
 }
 
 // Verifier says whose a token is. Its methods may be called from any goroutine.
@@ -50,16 +55,27 @@ func New(o Options) (*Verifier, error) {
 	}
 	// Half of the processors at most: the others serve connections.
 	v := &Verifier{opts: o, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	if o.Secret == "" && o.KeysFile == "" && o.JWKSURL == "" {
-		return nil, errors.New("tokens need a secret, a file of keys or a JWKS endpoint")
-	}
 	if err := errors.Join(v.addSecrets(), v.addSources()); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
+// With returns a Verifier by other rules, which shares the sources of keys with v: the keys
+// that are known stay known, and Run is called for one of the two only.
+func (v *Verifier) With(r Rules) (*Verifier, error) {
+	other := &Verifier{opts: v.opts, file: v.file, remote: v.remote, slots: v.slots}
+	other.opts.Rules = r
+	if err := other.addSecrets(); err != nil {
+		return nil, err
+	}
+	return other, nil
+}
+
 func (v *Verifier) addSecrets() error {
+	if v.opts.Secret == "" && v.opts.KeysFile == "" && v.opts.JWKSURL == "" {
+		return errors.New("tokens need a secret, a file of keys or a JWKS endpoint")
+	}
 	for _, s := range []Secret{v.opts.Secret, v.opts.SecretOld} {
 		if s == "" {
 			continue

@@ -42,7 +42,7 @@ func validID(id string) bool {
 // says otherwise.
 func newVerifier(t testing.TB, change func(*Options)) *Verifier {
 	t.Helper()
-	o := Options{Secret: testSecret, RequireExp: true, ValidID: validID, Now: noon}
+	o := Options{Rules: Rules{Secret: testSecret, RequireExp: true}, ValidID: validID, Now: noon}
 	if change != nil {
 		change(&o)
 	}
@@ -491,7 +491,7 @@ func TestSecretsAreRotated(t *testing.T) {
 }
 
 func TestSecretsAreShownToNobody(t *testing.T) {
-	o := Options{Secret: testSecret, SecretOld: oldSecret, ValidID: validID}
+	o := Options{Rules: Rules{Secret: testSecret, SecretOld: oldSecret}, ValidID: validID}
 	v, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -513,7 +513,7 @@ func TestSecretsAreShownToNobody(t *testing.T) {
 			}
 		}
 	}
-	if _, err := New(Options{Secret: testSecret[:31]}); err == nil || strings.Contains(err.Error(), string(testSecret[:31])) {
+	if _, err := New(Options{Rules: Rules{Secret: testSecret[:31]}}); err == nil || strings.Contains(err.Error(), string(testSecret[:31])) {
 		t.Errorf("a secret of 31 bytes: %v", err)
 	}
 	if _, err := New(Options{}); err == nil {

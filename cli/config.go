@@ -10,7 +10,7 @@ import (
 )
 
 func (d deps) newConfigCommand() *cobra.Command {
-	return newGroup("config", "Check and explain the configuration", d.newConfigCheckCommand(), newConfigReferenceCommand())
+	return newGroup("config", "Check, compare and explain configurations", d.newConfigCheckCommand(), d.newConfigDiffCommand(), newConfigReferenceCommand(), newConfigSchemaCommand())
 }
 
 // A checkResult is what `pushpod config check --json` prints.
@@ -49,16 +49,21 @@ and the exit status is 2.`,
 			}
 			return writeLine(cmd.OutOrStdout(), "%s: ok", shown(args[0]))
 		}
-		result := checkResult{OK: err == nil, Problems: []configProblem{}}
-		var problems *config.Problems
-		if errors.As(err, &problems) {
-			for _, p := range problems.List {
-				result.Problems = append(result.Problems, configProblem(p))
-			}
-		}
-		return errors.Join(err, writeJSON(cmd.OutOrStdout(), result))
+		return errors.Join(err, writeJSON(cmd.OutOrStdout(), checkResult{OK: err == nil, Problems: problemsOf(err)}))
 	}
 	return cmd
+}
+
+// problemsOf lists what is wrong; nothing where err is nil.
+func problemsOf(err error) []configProblem {
+	list := []configProblem{}
+	var problems *config.Problems
+	if errors.As(err, &problems) {
+		for _, p := range problems.List {
+			list = append(list, configProblem(p))
+		}
+	}
+	return list
 }
 
 func newConfigReferenceCommand() *cobra.Command {
@@ -68,6 +73,22 @@ func newConfigReferenceCommand() *cobra.Command {
 		Args:  NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Reference())
+			return written(err)
+		},
+	}
+}
+
+func newConfigSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of configuration files, for editors",
+		Long: `Print the JSON Schema of configuration files. An editor that knows schemas of YAML
+completes and checks a file that names it in its first line:
+
+  # yaml-language-server: $schema=pushpod.schema.json`,
+		Args: NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Schema())
 			return written(err)
 		},
 	}

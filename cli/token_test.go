@@ -14,7 +14,7 @@ const tokenSecret = "a secret of at least thirty-two bytes"
 
 func TestTokenIsGoodForItsUser(t *testing.T) {
 	environ := []string{"PUSHPOD_AUTH_HMAC_SECRET=" + tokenSecret, "PUSHPOD_AUTH_ISSUER=us", "PUSHPOD_AUTH_AUDIENCE=a,b", "PUSHPOD_LISTEN=:8080", "PUSHPOD_AUTH_MODE=jwt"}
-	v, err := auth.New(auth.Options{Secret: tokenSecret, Issuer: "us", Audience: []string{"a"}, RequireExp: true, ValidID: func(string) bool { return true }})
+	v, err := auth.New(auth.Options{Rules: auth.Rules{Secret: tokenSecret, Issuer: "us", Audience: []string{"a"}, RequireExp: true}, ValidID: func(string) bool { return true }})
 	if err != nil {
 		t.Fatal(err)
 	}

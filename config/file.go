@@ -6,25 +6,33 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"pushpod/internal/filewatch"
 )
 
 // readFile takes the values of the file. Each thing wrong with it is a problem.
 func (l *loader) readFile(file string) {
-	if file == "" {
-		return
-	}
-	text, err := os.ReadFile(file)
+	text, err := filewatch.Read(file)
 	if err != nil {
-		l.problems.causes = append(l.problems.causes, fmt.Errorf("config: %w", err))
-		l.add(Problem{Source: file, Message: reason(err), Allowed: "the path of a YAML file that can be read"})
+		l.unreadable(file, err)
 		return
 	}
+	l.readText(file, text)
+}
+
+// unreadable records why the file can't be read.
+func (l *loader) unreadable(file string, err error) {
+	l.problems.causes = append(l.problems.causes, fmt.Errorf("config: %w", err))
+	l.add(Problem{Source: file, Message: reason(err), Allowed: "the path of a YAML file that can be read"})
+}
+
+// readText takes the values in the text of the file.
+func (l *loader) readText(file string, text []byte) {
 	root, err := parseYAML(text)
 	switch {
 	case err != nil:

@@ -32,21 +32,52 @@ type LoadOptions struct {
 // that is wrong; the Config is then the zero one. Load keeps nothing and may be
 // called at any time, by several goroutines too.
 func Load(o LoadOptions) (Config, error) {
-	l := loader{keys: keys(), env: newEnvironment(o.Environ), given: map[string]given{}, faulty: map[string]bool{}}
-	l.readFile(o.File)
+	r := load(o, nil)
+	return r.config, r.err
+}
+
+// Read reads the configuration as Load does, for Loaded.Over.
+func Read(o LoadOptions) Loaded { return load(o, nil) }
+
+// load is Load of a file's text that has been read already; nil: it has not.
+func load(o LoadOptions, text []byte) Loaded {
+	l := newLoader(o.Environ)
+	if text != nil {
+		l.readText(o.File, text)
+	} else if o.File != "" {
+		l.readFile(o.File)
+	}
 	l.readEnvironment()
 	c := l.decode(o.Flags)
-	if o.Only == nil {
-		l.derive(&c)
-		l.check(c)
-	} else if !l.unread {
-		l.problems.List = slices.DeleteFunc(l.problems.List, func(p Problem) bool { return p.Key != "" && !slices.Contains(o.Only, p.Key) })
+	if o.Only != nil {
+		if !l.unread {
+			l.problems.List = slices.DeleteFunc(l.problems.List, func(p Problem) bool { return p.Key != "" && !slices.Contains(o.Only, p.Key) })
+		}
+		return l.loaded(c)
 	}
+	l.derive(&c)
+	l.check(c)
+	return l.loaded(c)
+}
+
+func newLoader(environ []string) *loader {
+	return &loader{keys: keys(), env: newEnvironment(environ), given: map[string]given{}, faulty: map[string]bool{}}
+}
+
+// Loaded is what one reading of the configuration gave.
+type Loaded struct {
+	config Config // the zero one where err is not nil
+	err    error  // a *Problems
+	given  map[string]given
+}
+
+// loaded is the result of the loader's work.
+func (l *loader) loaded(c Config) Loaded {
 	l.sort()
 	if err := l.problems.errorOrNil(); err != nil {
-		return Config{}, err
+		return Loaded{err: err}
 	}
-	return c, nil
+	return Loaded{config: c, given: l.given}
 }
 
 // A loader is the state of one Load.

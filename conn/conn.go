@@ -72,6 +72,7 @@ const (
 	flagLeaves                       // registering: it leaves as soon as it is open
 	flagReplaced                     // another connection has its place
 	flagEvents                       // it gets server-sent events, and sends nothing
+	flagOwnPing                      // the client has said how often it wants to be pinged
 )
 
 func (c *Conn) has(f flags) bool { return c.flags&f != 0 }
@@ -83,9 +84,23 @@ func (c *Conn) ref() netloop.Ref { return netloop.Ref{Slot: c.slot, Gen: c.gen} 
 // Admitter is who decided about the connection. It may be called at any time.
 func (c *Conn) Admitter() Admitter { return c.loop.srv.opts.Admitter }
 
-// Ping is how often this connection is pinged. It may be called once the
-// connection is admitted, from anywhere.
+// Ping is how often this connection is pinged, as the client is told. It may be called
+// once the connection is admitted, from anywhere.
 func (c *Conn) Ping() time.Duration { return time.Duration(c.pingEach) * time.Second }
+
+// pingPeriod is how often it is pinged now: as it was told, or more often where
+// Settings.Ping has become less.
+func (c *Conn) pingPeriod() time.Duration {
+	if c.has(flagOwnPing) {
+		return c.Ping()
+	}
+	return min(c.Ping(), seconds(c.loop.settings().Ping))
+}
+
+// seconds rounds d up to whole seconds.
+func seconds(d time.Duration) time.Duration {
+	return max(1, (d+time.Second-1)/time.Second) * time.Second
+}
 
 // Send sends a text message that is no delivery: a receipt, an error.
 func (c *Conn) Send(text []byte) {

@@ -119,7 +119,7 @@ func (c *Conn) health() {
 
 // readPing reads ?ping=app or ?ping=app,SECONDS.
 func (c *Conn) readPing(r *Request) *Refusal {
-	c.pingEach = uint16(max(1, (c.loop.settings().Ping.Milliseconds()+999)/1000))
+	c.pingEach = uint16(seconds(c.loop.settings().Ping) / time.Second)
 	v, asked := r.Query.Get("ping")
 	if !asked {
 		return nil
@@ -131,6 +131,7 @@ func (c *Conn) readPing(r *Request) *Refusal {
 		return httphead.BadRequest("ping must be app, or app and 15 to 300 seconds (app,30)")
 	case given:
 		c.pingEach = uint16(n)
+		c.set(flagOwnPing)
 	}
 	c.set(flagAppPing)
 	return nil

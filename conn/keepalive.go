@@ -131,7 +131,7 @@ func (c *Conn) onPing(now uint32) {
 		c.pingAt = 0
 		return
 	}
-	o := c.loop.settings()
+	timeout := c.loop.wheel.Ticks(c.loop.settings().PingTimeout)
 	if c.has(flagPinged) {
 		// Nobody answers a comment: that it goes out must do, and the system looks after
 		// what is not acknowledged (netloop.Loop.Abandon).
@@ -140,14 +140,15 @@ func (c *Conn) onPing(now uint32) {
 			return
 		}
 		c.clear(flagPinged)
-		next := c.pingAt - c.loop.wheel.Ticks(o.PingTimeout) + c.loop.wheel.Ticks(c.Ping())
-		if next > now {
-			c.pingAt = next
+		// From the last ping on, unless the time-out was another one then.
+		next := int64(c.pingAt) - int64(timeout) + int64(c.loop.wheel.Ticks(c.pingPeriod()))
+		if next > int64(now) {
+			c.pingAt = uint32(next)
 			return
 		}
 	}
 	c.set(flagPinged | flagAwaiting)
-	c.pingAt = now + c.loop.wheel.Ticks(o.PingTimeout)
+	c.pingAt = now + timeout
 	c.loop.pings++
 	c.sendControl(c.codec().ping(c.has(flagAppPing)))
 }

@@ -68,7 +68,7 @@ func newLoop(s *Server, index int) *Loop {
 }
 
 // settings is the one way to the options that may change.
-func (l *Loop) settings() *Settings { return &l.srv.opts.Settings }
+func (l *Loop) settings() *Settings { return l.srv.settings.Load() }
 
 // lock locks mu, and sets the clock. Whoever acts on connections locks by it.
 func (l *Loop) lock() {

@@ -64,11 +64,12 @@ type Options struct {
 	// Now is the clock for messages' expiry and age: Unix milliseconds.
 	Now func() int64
 
+	// Settings are what the server starts with; see [Server.Set].
 	Settings
 }
 
 // Settings are the options that may differ from one moment to the next: loops
-// read them each time, by Loop.settings.
+// read them each time, by Loop.settings. A zero value of a field means its default.
 type Settings struct {
 	// MaxMessage bounds a client's message in bytes, over all its fragments.
 	MaxMessage int
@@ -103,12 +104,6 @@ const (
 
 func (o Options) withDefaults() Options {
 	orDefault(&o.Loops, runtime.GOMAXPROCS(0))
-	orDefault(&o.MaxMessage, 64<<10)
-	orDefault(&o.QueueBytes, 256<<10)
-	orDefault(&o.MaxHeader, 16<<10)
-	orDefault(&o.Ping, 25*time.Second)
-	orDefault(&o.PingTimeout, 10*time.Second)
-	orDefault(&o.HandshakeTimeout, 5*time.Second)
 	if o.MaxConns == 0 {
 		o.MaxConns = descriptorLimit()
 	}
@@ -119,6 +114,16 @@ func (o Options) withDefaults() Options {
 		o.Now = func() int64 { return time.Now().UnixMilli() }
 	}
 	return o
+}
+
+func (s Settings) withDefaults() Settings {
+	orDefault(&s.MaxMessage, 64<<10)
+	orDefault(&s.QueueBytes, 256<<10)
+	orDefault(&s.MaxHeader, 16<<10)
+	orDefault(&s.Ping, 25*time.Second)
+	orDefault(&s.PingTimeout, 10*time.Second)
+	orDefault(&s.HandshakeTimeout, 5*time.Second)
+	return s
 }
 
 func orDefault[T comparable](v *T, d T) {

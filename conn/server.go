@@ -22,8 +22,9 @@ type Server struct {
 	codec   webSocket
 	events  events
 
-	conns  atomic.Int64 // sockets that were accepted and are not closed
-	behind atomic.Int64 // bytes that a Deliverer has brought and that are not written, about
+	settings atomic.Pointer[Settings]
+	conns    atomic.Int64 // sockets that were accepted and are not closed
+	behind   atomic.Int64 // bytes that a Deliverer has brought and that are not written, about
 
 	sendBuffer int // of the listener; set by Listen
 	listener   net.Listener
@@ -37,6 +38,7 @@ type Server struct {
 // New makes a server, which does nothing until Listen and Serve.
 func New(o Options) *Server {
 	s := &Server{opts: o.withDefaults(), closing: make(chan struct{})}
+	s.Set(o.Settings)
 	s.network = s.opts.network()
 	s.codec, s.events = newWebSocket(s.opts.AppPing), newEvents(s.opts.AppPing)
 	for i := range s.opts.Loops {
@@ -44,6 +46,22 @@ func New(o Options) *Server {
 	}
 	return s
 }
+
+// Set changes the settings. It may be called at any time, from any goroutine. Those who
+// are at work with the ones before end with them. Of connections that are open,
+//   - MaxAge holds as it was when they opened, PingTimeout too for clients of server-sent
+//     events, and HandshakeTimeout as when they came;
+//   - Ping holds where it is less than before, from the next ping on: a client may rest on
+//     what its welcome has said;
+//   - QueueBytes bounds what is added to a queue; what is in it stays, until a message that
+//     does not fit has SlowConsumer decide.
+func (s *Server) Set(to Settings) {
+	to = to.withDefaults()
+	s.settings.Store(&to)
+}
+
+// Settings returns what was set last.
+func (s *Server) Settings() Settings { return *s.settings.Load() }
 
 // Listen opens the address, so that a taken port is known at once. Nothing is
 // accepted before Serve.

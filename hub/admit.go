@@ -26,21 +26,24 @@ type Limits struct {
 
 // gate counts what is in, and what comes in.
 type gate struct {
+	mu     sync.Mutex // protects following; taken inside a loop's lock
 	limits Limits
-
-	mu    sync.Mutex // protects following; taken inside a loop's lock
-	total int
-	perIP map[netip.Addr]int // by network, only where that is limited
+	total  int
+	perIP  map[netip.Addr]int // by network, only where that is limited
 
 	handshakes *rate.Limiter // those that come now; nil: no bound
 }
 
 func newGate(l Limits) *gate {
-	g := &gate{limits: l, perIP: map[netip.Addr]int{}}
-	if n := l.HandshakesPerSecond; n > 0 {
-		g.handshakes = rate.NewLimiter(rate.Limit(n), n)
+	return &gate{limits: l, perIP: map[netip.Addr]int{}, handshakes: newRate(l.HandshakesPerSecond)}
+}
+
+// newRate is a bound of so many a second; nil: none.
+func newRate(n int) *rate.Limiter {
+	if n <= 0 {
+		return nil
 	}
-	return g
+	return rate.NewLimiter(rate.Limit(n), n)
 }
 
 // tooMany is the error of who is refused for limits.per_ip or limits.per_user.
@@ -101,12 +104,13 @@ type claim struct {
 // Admit decides about a handshake, and registers a new session; see
 // conn.Admitter.
 func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
-	r.Remote = h.opts.Proxies.Client(r.From, r.Field(forwardedFor))
-	r.AllowOrigin = r.Origin != "" && h.opts.Origins.Allow(r.Origin, r.Host)
+	by := h.settings.Load()
+	r.Remote = by.Proxies.Client(r.From, r.Field(forwardedFor))
+	r.AllowOrigin = r.Origin != "" && by.Origins.Allow(r.Origin, r.Host)
 	if r.Problem != nil {
 		return nil, r.Problem
 	}
-	claim, refusal := h.who(r)
+	claim, refusal := h.who(r, by)
 	var replaces presence.UUID
 	if refusal == nil {
 		replaces, refusal = readReplaces(r)
@@ -286,22 +290,22 @@ func (h *Hub) appendWelcome(b []byte, s *session) []byte {
 	b = append(b, `,"ping":`...)
 	b = strconv.AppendInt(b, int64(s.conn.Ping()/time.Second), 10)
 	b = append(b, `,"max_message":`...)
-	b = strconv.AppendInt(b, int64(h.opts.MaxMessage), 10)
+	b = strconv.AppendInt(b, int64(h.server.Settings().MaxMessage), 10)
 	b = append(b, `,"time":`...)
 	b = strconv.AppendInt(b, h.pods.NowMs(), 10)
 	return append(b, '}')
 }
 
 // who says whose connection a request asks for.
-func (h *Hub) who(r *conn.Request) (claim, *conn.Refusal) {
+func (h *Hub) who(r *conn.Request, by *Settings) (claim, *conn.Refusal) {
 	if r.Origin != "" && !r.AllowOrigin {
 		return claim{}, forbidden("pages of this origin may not connect")
 	}
 	switch {
-	case h.opts.Tokens != nil:
-		return h.whoByToken(r)
+	case by.Tokens != nil:
+		return h.whoByToken(r, by)
 	case h.opts.Header != "":
-		return h.whoByHeader(r)
+		return h.whoByHeader(r, by)
 	case h.opts.Certificate != nil:
 		return h.whoByCertificate(r)
 	}

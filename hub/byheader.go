@@ -22,10 +22,10 @@ func HeaderFields(userHeader string) []string {
 
 // whoByHeader says whose connection a request asks for by the header field that a
 // proxy sets.
-func (h *Hub) whoByHeader(r *conn.Request) (claim, *conn.Refusal) {
+func (h *Hub) whoByHeader(r *conn.Request, by *Settings) (claim, *conn.Refusal) {
 	user := r.Field(h.opts.Header)
 	switch {
-	case !h.opts.Proxies.Trust(r.From):
+	case !by.Proxies.Trust(r.From):
 		return claim{}, unauthorized("a proxy must say who connects, and this peer is none that is trusted")
 	case user == "":
 		return claim{}, unauthorized("the header field that says who connects is missing or empty")

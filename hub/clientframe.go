@@ -84,7 +84,7 @@ func (s *session) Message(text []byte, limited bool) {
 		if f.id != nil {
 			s.conn.SendLocked(receipt(f.id, "", ""))
 		}
-	case string(f.kind) == "token" && s.hub().opts.Tokens != nil:
+	case string(f.kind) == "token" && s.hub().tokens() != nil:
 		s.refresh(&f)
 	case string(f.kind) == "pong": // conn knows already that the peer is alive
 	default:
@@ -94,7 +94,7 @@ func (s *session) Message(text []byte, limited bool) {
 
 // frameTypes names what a client may send.
 func (h *Hub) frameTypes() string {
-	if h.opts.Tokens != nil {
+	if h.tokens() != nil {
 		return "the types are request, ping, pong and token"
 	}
 	return "the types are request, ping and pong"

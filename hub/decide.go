@@ -39,7 +39,7 @@ func (h *Hub) decideLater(s *session, c claim, r *conn.Request, replaces presenc
 // question is what the hook is asked, but for the user.
 func (h *Hub) question(r *conn.Request) auth.Question {
 	device, _ := r.Query.Get("device")
-	token, _ := h.findToken(r)
+	token, _ := findToken(r, h.settings.Load().Cookie)
 	return auth.Question{
 		Token:  strings.Clone(token),
 		IP:     r.Remote.String(),

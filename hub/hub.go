@@ -48,7 +48,7 @@ var (
 	_ conn.Owner    = (*session)(nil)
 )
 
-// Options configures a [Hub]. All but Limits, SpareProcessor
+// Options configures a [Hub]. All but SpareProcessor and Settings
 // and what says who may connect are required.
 type Options struct {
 	Pod      string // the pod's address
@@ -57,21 +57,13 @@ type Options struct {
 	Pods     Pods
 	Redis    Redis
 	// Uplink is where the stream is added to, and where the hub publishes.
-	Uplink          *redisconn.Redis
-	UplinkMaxLength int64         // of its entries
-	UplinkMaxBytes  int64         // about what they may take in Redis; 0: no bound
-	MaxMessage      int           // of a client, for the welcome
-	Renew           time.Duration // a rewrite of presence ends within half of it; 0: 30 s
+	Uplink *redisconn.Redis
+	Renew  time.Duration // a rewrite of presence ends within half of it; 0: 30 s
 	// Sharded: the pod is also subscribed to its own channel by SSUBSCRIBE.
 	Sharded bool
 	// Control: connections are closed only by what is published on push:ctl:….
 	Control bool
-	Limits  Limits
-	Origins auth.Origins   // which pages may connect
-	Tokens  *auth.Verifier // auth.mode jwt; nil: none. The hub does not run it
-	Cookie  string         // in which a token may be; "": in none
-	Proxies auth.Proxies   // who says where a client is, and in auth.mode header who
-	Header  string         // auth.mode header: the field that says who; "": none
+	Header  string // auth.mode header: the field that says who; "": none
 	// Certificate names the user by the client's certificate, nil where there is none, in
 	// auth.mode header without a Header; nil: it does not.
 	Certificate func(*x509.Certificate) (user string, err error)
@@ -80,12 +72,13 @@ type Options struct {
 	// quick succession; see package source.
 	SpareProcessor bool
 	Log            zerolog.Logger
+
+	Settings // what the hub starts with
 }
 
 // Redis says what the hub needs to reach Redis.
 type Redis struct {
 	Nodes       *redisconn.Redis // of the subscription; the hub does not run it
-	Username    string           // "": the default user
 	MaxEnvelope int              // bound on a published message, in bytes
 	Timeout     time.Duration    // bound on each command
 	Probe       time.Duration    // how often the subscription is proved
@@ -106,6 +99,7 @@ type Hub struct {
 	router   *router
 	status   status
 	log      zerolog.Logger
+	settings atomic.Pointer[Settings]
 
 	badLog, unknownLog, registerLog, refusedLog, unheardLog, conflictLog, controlLog zerolog.Logger // at most a few lines a second
 
@@ -165,6 +159,7 @@ func New(o Options) *Hub {
 	h.status.sharded = o.Sharded
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
 	h.uplink = newUplink(&o)
+	h.Set(o.Settings)
 	h.router = &router{h: h, tail: []byte(frameTail)}
 	return h
 }

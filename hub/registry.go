@@ -95,6 +95,13 @@ func (r *registry) count(user string) (n int) {
 	return n
 }
 
+// each calls f with every session, which must call nothing of a registry or a connection.
+func (r *registry) each(f func(*session)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byUUID.all(f)
+}
+
 // all returns every session.
 func (r *registry) all() []*session {
 	r.mu.Lock()

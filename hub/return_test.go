@@ -56,7 +56,7 @@ func (f *fleet) start(number int, renew time.Duration) {
 	var h *Hub
 	pods := presence.NewPods(presence.PodsOptions{Redis: nodes, Keys: keys, Pod: address, Regained: func(time.Duration) { h.Rewrite() }, Log: zerolog.Nop()})
 	store := presence.NewStore(presence.Options{
-		Redis: nodes, Keys: keys, Pod: address, Pods: pods, PerUser: 100, Renew: renew, TTL: 3 * renew, Log: zerolog.Nop(),
+		Redis: nodes, Keys: keys, Pod: address, Pods: pods, Limit: presence.Limit{PerUser: 100}, Renew: renew, TTL: 3 * renew, Log: zerolog.Nop(),
 		Own:     func(user string) int { return h.CountUser(user) },
 		Refused: func(e presence.Entry, r *presence.Refused) { h.Revoke(e, r) },
 	})

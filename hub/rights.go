@@ -112,7 +112,7 @@ func (h *Hub) lacking(m lack) string {
 	if m.unknown {
 		return "Redis does not know the command "
 	}
-	user := h.opts.Redis.Username
+	user := h.opts.Redis.Nodes.Username()
 	if user == "" {
 		user = "default"
 	}

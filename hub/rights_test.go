@@ -23,7 +23,7 @@ func asking(addr, user string) *Hub {
 		Pod:      "pod:1",
 		Keys:     presence.NewKeys("push:"),
 		Presence: &failingPresence{},
-		Redis:    Redis{Nodes: redisconn.Open(redisconn.Options{Addresses: []string{addr}, Username: user, Password: "pass"}), Username: user, Timeout: 5 * time.Second, Probe: time.Second, Rights: time.Second},
+		Redis:    Redis{Nodes: redisconn.Open(redisconn.Options{Addresses: []string{addr}, Username: user, Password: "pass"}), Timeout: 5 * time.Second, Probe: time.Second, Rights: time.Second},
 	})
 }
 

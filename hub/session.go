@@ -111,7 +111,7 @@ func (s *session) check() {
 // Closed forgets the session.
 func (s *session) Closed(why conn.Cause) {
 	h := s.hub()
-	h.gate.leave(s.address())
+	defer h.gate.leave(s.address()) // behind its end in the registry: see gate.set
 	if h.opts.Hook != nil {
 		h.verdicts.forget(s)
 	}

@@ -7,8 +7,7 @@ import "math/bits"
 // last, as much as the stream may hold. The stream may keep as many entries: of one pod's they
 // are the same; of several pods', they are taken to be as large on average.
 type streamCap struct {
-	maxLength int64
-	maxBytes  int64 // 0: no bound
+	caps
 
 	runs    [2 * capRuns]capRun // a ring: what was added last, as runs of entries
 	newest  int
@@ -16,6 +15,12 @@ type streamCap struct {
 	entries int64 // in all runs
 	bytes   int64
 	full    bool // there was more than the stream may hold
+}
+
+// caps are the bounds of the stream.
+type caps struct {
+	maxLength int64
+	maxBytes  int64 // 0: no bound
 }
 
 // capRun is some entries that were added one after the other.

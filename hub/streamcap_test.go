@@ -41,7 +41,7 @@ func TestTheStreamIsAsLargeAsItMayBe(t *testing.T) {
 		"by turns, for long": func(i int) int64 { return []int64{100, 20_000}[i/5_000%2] },
 		"by turns":           func(i int) int64 { return []int64{100, 20_000}[i%2] },
 	} {
-		c, stream := &streamCap{maxLength: maxLength, maxBytes: maxBytes}, &kept{}
+		c, stream := &streamCap{caps: caps{maxLength, maxBytes}}, &kept{}
 		most, added, total := int64(0), 0, int64(0)
 		for i := range 40_000 {
 			s := size(i)
@@ -60,7 +60,7 @@ func TestTheStreamIsAsLargeAsItMayBe(t *testing.T) {
 			t.Errorf("%s: up to %d bytes are kept", name, most)
 		}
 	}
-	c := streamCap{maxLength: 7}
+	c := streamCap{caps: caps{maxLength: 7}}
 	if n := c.add(1 << 30); n != 7 {
 		t.Errorf("without a bound %d may be kept", n)
 	}
@@ -73,7 +73,7 @@ func TestTheStreamTakesAboutWhatItMay(t *testing.T) {
 	r := redistest.Start(t)
 	c := r.Client()
 	for _, size := range []int{1, 100, 1000, 1500, 3000, 5000, 20_000, 65_000} {
-		u := newUplink(&Options{Pod: testPod, Keys: presence.NewKeys(fmt.Sprint("size", size, ":")), Uplink: redisconn.Of(c), UplinkMaxLength: 1 << 30, UplinkMaxBytes: maxBytes})
+		u := newUplink(&Options{Pod: testPod, Keys: presence.NewKeys(fmt.Sprint("size", size, ":")), Uplink: redisconn.Of(c), Settings: Settings{UplinkMaxLength: 1 << 30, UplinkMaxBytes: maxBytes}})
 		data := []byte(strings.Repeat("x", size))
 		for added := 0; added < 2*maxBytes; {
 			pipe := c.Pipeline()

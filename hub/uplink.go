@@ -22,6 +22,7 @@ type uplink struct {
 	stream  string
 	pod     string    // channel
 	limit   streamCap // used by the goroutine of run
+	caps    atomic.Pointer[caps]
 	timeout time.Duration
 	log     zerolog.Logger
 
@@ -52,15 +53,18 @@ const (
 )
 
 func newUplink(o *Options) *uplink {
-	return &uplink{
+	bounds := caps{o.UplinkMaxLength, o.UplinkMaxBytes}
+	u := &uplink{
 		redis:   o.Uplink,
 		stream:  o.Keys.Uplink(),
 		pod:     o.Keys.PodChannel(o.Pod),
-		limit:   streamCap{maxLength: o.UplinkMaxLength, maxBytes: o.UplinkMaxBytes},
 		timeout: o.Redis.Timeout,
 		log:     o.Log,
+		limit:   streamCap{caps: bounds},
 		wake:    make(chan struct{}, 1),
 	}
+	u.caps.Store(&bounds)
+	return u
 }
 
 // add queues a request; id and data are copied. false: too much waits.
@@ -131,6 +135,7 @@ func (u *uplink) run(ctx context.Context) {
 // each batch has at least what the one before has left it.
 func (u *uplink) send(batch []uplinked) {
 	u.writes.Add(1)
+	u.limit.caps = *u.caps.Load()
 	ctx, cancel := context.WithDeadline(context.Background(), batch[0].at.Add(u.timeout))
 	defer cancel()
 	pipe := u.redis.Pipeline(false)

@@ -19,10 +19,10 @@ const (
 )
 
 // findToken returns the token of a request, or "", and where it stands.
-func (h *Hub) findToken(r *conn.Request) (string, auth.Place) {
+func findToken(r *conn.Request, cookie string) (string, auth.Place) {
 	query, inQuery := r.Query.Get("token")
 	token, place := auth.Find(auth.Places{
-		Authorization: r.Field("Authorization"), Cookie: r.Field("Cookie"), CookieName: h.opts.Cookie,
+		Authorization: r.Field("Authorization"), Cookie: r.Field("Cookie"), CookieName: cookie,
 		Subprotocols: r.Field("Sec-WebSocket-Protocol"), Query: query, HasQuery: inQuery,
 	})
 	return token, place
@@ -30,13 +30,13 @@ func (h *Hub) findToken(r *conn.Request) (string, auth.Place) {
 
 // whoByToken says whose connection a request asks for by its token, where that can be
 // verified at once.
-func (h *Hub) whoByToken(r *conn.Request) (claim, *conn.Refusal) {
-	token, place := h.findToken(r)
+func (h *Hub) whoByToken(r *conn.Request, by *Settings) (claim, *conn.Refusal) {
+	token, place := findToken(r, by.Cookie)
 	once := place == auth.InQuery // it stands in logs and histories
-	if !h.opts.Tokens.Cheap(token) {
+	if !by.Tokens.Cheap(token) {
 		return claim{token: token, once: once}, nil
 	}
-	identity, err := h.opts.Tokens.Verify(context.Background(), token) // does not wait
+	identity, err := by.Tokens.Verify(context.Background(), token) // does not wait
 	if err != nil {
 		return claim{}, notVerified(err)
 	}
@@ -106,7 +106,7 @@ func (h *Hub) verifyTokens(ctx context.Context) {
 
 // verified verifies a token, and goes on with what it is for.
 func (h *Hub) verified(ctx context.Context, u unverified) {
-	identity, err := h.opts.Tokens.Verify(ctx, u.token)
+	identity, err := h.tokens().Verify(ctx, u.token)
 	if u.handshake != nil {
 		h.tokenVerified(*u.handshake, identity, err)
 		return
@@ -143,8 +143,8 @@ func (s *session) refresh(f *clientFrame) {
 	switch {
 	case f.id == nil || f.token == nil:
 		s.reject(f.id, errorBadFrame, "a token frame needs an id and a token")
-	case h.opts.Tokens.Cheap(token):
-		identity, err := h.opts.Tokens.Verify(context.Background(), token) // does not wait
+	case h.tokens().Cheap(token):
+		identity, err := h.tokens().Verify(context.Background(), token) // does not wait
 		if code, reason := s.mayRefresh(identity, err); code != "" {
 			s.reject(f.id, code, reason)
 			return

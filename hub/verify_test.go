@@ -101,7 +101,7 @@ func startTokenPod(t *testing.T, i *issuer, change func(*Options)) *pod {
 // startTokenPodWith is startTokenPod with more that is changed; s.hub is not asked.
 func startTokenPodWith(t *testing.T, i *issuer, change func(*Options), s set) *pod {
 	t.Helper()
-	o := auth.Options{Secret: tokenSecret, RequireExp: true, ValidID: func(id string) bool { return presence.ValidUser(id) == nil }}
+	o := auth.Options{Rules: auth.Rules{Secret: tokenSecret, RequireExp: true}, ValidID: func(id string) bool { return presence.ValidUser(id) == nil }}
 	if i != nil {
 		o.JWKSURL = i.url
 	}

@@ -116,7 +116,7 @@ func startPod(t *testing.T, s set) *pod {
 			Nodes:       open(p.feed.Addr()),
 			MaxEnvelope: 1 << 20, Timeout: testTimeout, Probe: testProbe,
 		},
-		Uplink: open(p.once.Addr()), UplinkMaxLength: 100_000, MaxMessage: 64 << 10, Log: zerolog.Nop(),
+		Uplink: open(p.once.Addr()), Settings: Settings{UplinkMaxLength: 100_000}, Log: zerolog.Nop(),
 	}
 	if s.hub != nil {
 		s.hub(&ho)

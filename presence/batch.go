@@ -21,6 +21,8 @@ type batch struct {
 	ttlSeconds string // rounded up
 	podsKey    string
 
+	limit Limit // as it was when the batch was built: replies are judged by what was asked for
+
 	items []*item
 	slots []*slot
 	cmds  []redis.Cmder
@@ -263,6 +265,7 @@ func (b *batch) next() string {
 // build writes the commands of a batch.
 func (n *node) build() {
 	b := &n.batch
+	b.limit = *n.limit.Load()
 	b.spread = n.spreads()
 	b.name(n.opt.Keys, n.looks)
 	n.guard()
@@ -277,7 +280,7 @@ func (n *node) build() {
 		if it.replaces() {
 			slot.old = b.next()
 		}
-		switch count := n.opt.PerUser > 0; {
+		switch count := b.limit.bounds(); {
 		case it.op == unregistering:
 			b.addRemove(slot)
 		case it.finds():

@@ -24,7 +24,7 @@ func benchStore(b *testing.B) *presence.Store {
 		b.Fatal(err)
 	}
 	store := presence.NewStore(presence.Options{Redis: redisconn.Of(client), Keys: keys, Pod: "127.0.0.1:1",
-		Pods: pods, PerUser: 100, Log: zerolog.Nop()})
+		Pods: pods, Limit: presence.Limit{PerUser: 100}, Log: zerolog.Nop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = store.Run(ctx) })

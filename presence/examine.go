@@ -224,8 +224,8 @@ func (n *node) admit(newcomers []*item, live []Located) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, it := range newcomers {
-		over := len(all) + 1 - n.opt.PerUser
-		switch excluded := over > 0 && n.opt.OnExcess != OnExcessCloseOldest; {
+		over := n.batch.limit.excess(len(all) + 1)
+		switch excluded := over > 0 && n.batch.limit.rejects(); {
 		case excluded && it.op == checking:
 			n.q.checkedAs(it, ErrTooMany)
 			continue

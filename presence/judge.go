@@ -142,7 +142,7 @@ func (n *node) judgeRegistration(slot *slot) {
 	case slot.replaced(): // which makes the user's entries no more
 		n.count.replaced.Add(1)
 		n.admitted(it, nil)
-	case n.opt.PerUser > 0 && (slot.count.Err() != nil || slot.count.Val() > int64(n.opt.PerUser)):
+	case n.batch.limit.bounds() && (slot.count.Err() != nil || n.batch.limit.excess(int(slot.count.Val())) > 0):
 		n.examineFor(it)
 	default:
 		n.admitted(it, nil)
@@ -162,7 +162,7 @@ func (n *node) judgeCheck(slot *slot) {
 		err = fmt.Errorf("%w: check: %w", ErrUnavailable, err)
 	case refused != nil:
 		err = refused
-	case n.counts(it) && (slot.count.Err() != nil || slot.count.Val() >= int64(n.opt.PerUser)):
+	case n.counts(it) && (slot.count.Err() != nil || n.batch.limit.excess(int(slot.count.Val())+1) > 0):
 		n.examineFor(it)
 		return
 	}
@@ -171,7 +171,7 @@ func (n *node) judgeCheck(slot *slot) {
 
 // counts reports whether a check asks how many entries the user has.
 func (n *node) counts(it *item) bool {
-	return it.op == checking && it.joins && n.opt.PerUser > 0 && n.opt.OnExcess != OnExcessCloseOldest
+	return it.op == checking && it.joins && n.batch.limit.bounds() && n.batch.limit.rejects()
 }
 
 // judgeStay has it told where something speaks against an entry that is renewed. Where

@@ -19,6 +19,7 @@ type shared struct {
 	epoch   time.Time
 	seed    maphash.Seed
 
+	limit   atomic.Pointer[Limit]
 	count   counters
 	calling sync.Mutex // held while callbacks are called
 

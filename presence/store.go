@@ -16,12 +16,6 @@ import (
 	"pushpod/redisconn"
 )
 
-// What a registration beyond Options.PerUser does.
-const (
-	OnExcessReject      = "reject"       // it fails with ErrTooMany
-	OnExcessCloseOldest = "close_oldest" // it succeeds, and names the oldest to close
-)
-
 const (
 	defaultTimeout = 3 * time.Second
 	defaultTTL     = 90 * time.Second
@@ -43,8 +37,7 @@ type Options struct {
 	Lease   time.Duration // as for Pods; 0: 10 s
 	Timeout time.Duration // bound on a batch, and on the wait of a registration; 0: 3 s
 
-	PerUser  int    // connections of one user, over all pods; 0: any number
-	OnExcess string // "reject" (also where empty) or "close_oldest"
+	Limit // what the store starts with; see SetLimit
 
 	// Own returns how many connections of the user this pod holds. It is asked
 	// from the store's goroutine where a user's hash holds several fields, and
@@ -113,6 +106,7 @@ type Store struct{ *shared }
 func NewStore(o Options) *Store {
 	o = o.withDefaults()
 	s := &shared{opt: o, redis: o.Redis, channel: o.Keys.PodChannel(o.Pod), epoch: time.Now(), seed: maphash.MakeSeed()}
+	s.limit.Store(&o.Limit)
 	s.route(o.Redis.Map())
 	return &Store{s}
 }

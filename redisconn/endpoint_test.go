@@ -198,3 +198,44 @@ func TestNobodyWaitsForAServerThatIsLeft(t *testing.T) {
 		t.Errorf("at the new server: %v", err)
 	}
 }
+
+// A password is rotated so: the new one is good beside the old one, until everybody has it.
+func TestConnectionsLogInByTheAccountOfTheMoment(t *testing.T) {
+	s := redistest.Start(t)
+	s.CLI("ACL", "SETUSER", "one", "on", ">old", "~*", "+@all", "&*")
+	r := Open(Options{Addresses: []string{s.Addr()}, Username: "one", Password: "old"})
+	defer r.Close()
+	node := r.Map().Masters[0]
+	whoami := func() string {
+		t.Helper()
+		name, err := node.Client().Do(soon(t), "acl", "whoami").Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	if got := whoami(); got != "one" {
+		t.Fatal(got)
+	}
+	s.CLI("ACL", "SETUSER", "one", ">new")
+	r.SetAccounts(Accounts{Username: "one", Password: "new"})
+	s.CLI("ACL", "SETUSER", "one", "<old")
+	if got := whoami(); got != "one" { // over the connection that is there
+		t.Error(got)
+	}
+	c, _, err := node.Dial(soon(t)) // and over a new one
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+
+	s.CLI("ACL", "SETUSER", "two", "on", ">its", "~*", "+@all", "&*")
+	r.SetAccounts(Accounts{Username: "two", Password: "its"})
+	if r.Username() != "two" {
+		t.Error(r.Username())
+	}
+	s.CLI("CLIENT", "KILL", "USER", "one")
+	if got := whoami(); got != "two" {
+		t.Errorf("a new connection is of %s", got)
+	}
+}

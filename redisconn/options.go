@@ -3,6 +3,7 @@
 package redisconn
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -36,6 +37,35 @@ type Options struct {
 	// NoRetry makes a client send every command once at most; an error then means
 	// "not known". It is for what is not idempotent, and for who repeats by itself.
 	NoRetry bool
+
+	// changing are the accounts in place of those above, where these may change.
+	changing *atomic.Pointer[Accounts]
+}
+
+// Accounts are the users as whom connections log in.
+type Accounts struct {
+	Username, SentinelUsername string
+	Password, SentinelPassword secret.Text
+}
+
+// accounts are those for a connection that is made now.
+func (o Options) accounts() Accounts {
+	if o.changing != nil {
+		return *o.changing.Load()
+	}
+	return Accounts{o.Username, o.SentinelUsername, o.Password, o.SentinelPassword}
+}
+
+// credentials are those for a connection to a server, as the library asks for them.
+func (o Options) credentials() (user, password string) {
+	a := o.accounts()
+	return a.Username, loginPassword(a.Username, a.Password)
+}
+
+// sentinelCredentials are those for a connection to a Sentinel.
+func (o Options) sentinelCredentials() (user, password string) {
+	a := o.accounts()
+	return a.SentinelUsername, loginPassword(a.SentinelUsername, a.SentinelPassword)
 }
 
 func (o Options) timeout() time.Duration {
@@ -59,11 +89,10 @@ func (o Options) settings() *redis.UniversalOptions {
 		retries = -1
 	}
 	return &redis.UniversalOptions{
-		Addrs:    o.Addresses,
-		Dialer:   o.dialClient,
-		Username: o.Username,
-		Password: loginPassword(o.Username, o.Password),
-		DB:       o.DB,
+		Addrs:               o.Addresses,
+		Dialer:              o.dialClient,
+		CredentialsProvider: o.credentials,
+		DB:                  o.DB,
 
 		MaxRetries:            retries,
 		DialTimeout:           timeout,

@@ -44,6 +44,9 @@ type Redis struct {
 
 // Open returns a Redis that has not connected to anything. The caller closes it.
 func Open(o Options) *Redis {
+	a := o.accounts()
+	o.changing = new(atomic.Pointer[Accounts])
+	o.changing.Store(&a)
 	r := &Redis{options: o, epoch: time.Now(), wanted: make(chan struct{}, 1), nodes: map[string]*Node{}}
 	if o.SentinelMaster == "" && len(o.Addresses) > 1 {
 		o.Addresses = o.Addresses[:1] // until one of them has said what it is
@@ -65,6 +68,17 @@ func Of(c redis.UniversalClient) *Redis {
 	r.current.Store(oneNode(Standalone, n))
 	return r
 }
+
+// SetAccounts changes as whom connections log in that are made from now on; those that are
+// there stay as they are. It may be called from any goroutine.
+func (r *Redis) SetAccounts(a Accounts) {
+	if r.options.changing != nil {
+		r.options.changing.Store(&a)
+	}
+}
+
+// Username is the user as whom connections to servers log in; "": the default one.
+func (r *Redis) Username() string { return r.options.accounts().Username }
 
 // Close closes the clients of all nodes. Run has ended.
 func (r *Redis) Close() {

@@ -52,10 +52,10 @@ func newSentinels(o Options, left func()) *sentinels {
 	s := &sentinels{name: o.SentinelMaster, addrs: o.Addresses, timeout: o.timeout(), left: left}
 	for _, addr := range o.Addresses {
 		at := Options{
-			Addresses: []string{addr}, Username: o.SentinelUsername, Password: o.SentinelPassword,
-			TLS: o.TLS, Timeout: o.Timeout, PoolSize: 1, NoRetry: true,
+			Addresses: []string{addr}, TLS: o.TLS, Timeout: o.Timeout, PoolSize: 1, NoRetry: true,
 		}
 		settings := at.settings().Simple()
+		settings.CredentialsProvider = o.sentinelCredentials
 		settings.PipelinePoolSize = -1
 		s.clients = append(s.clients, redis.NewClient(settings))
 	}

@@ -163,7 +163,7 @@ func whoRefuses(ctx context.Context, o Options, err error) error {
 	if !IsReply(err) {
 		return err
 	}
-	o.Username, o.Password = "", ""
+	o.Username, o.Password, o.changing = "", "", nil
 	nameless, failed := NewEndpoint(o).Fresh(ctx)
 	if failed != nil {
 		return err

@@ -33,23 +33,38 @@ type Files struct {
 	// Every is how often Run looks; a second, unless it is set before.
 	Every time.Duration
 
+	asked chan struct{} // capacity 1: Again was called
+
 	// Owned by Run.
 	applied [][]byte // what was given to Apply last
 	seen    [][]byte // what was there when it was read last
+	again   bool     // it is to be given to Apply also if it is the same
 }
 
 // New reads the files, which Apply must take.
 func New(o Options) (*Files, error) {
-	f := &Files{opts: o, Every: time.Second}
-	contents, err := f.read()
+	contents, err := read(o.Paths)
 	if err == nil {
 		err = o.Apply(contents)
 	}
 	if err != nil {
 		return nil, err
 	}
-	f.applied, f.seen = contents, contents
-	return f, nil
+	return From(o, contents), nil
+}
+
+// From makes Files of which the caller has read and applied the contents.
+func From(o Options, contents [][]byte) *Files {
+	return &Files{opts: o, Every: time.Second, asked: make(chan struct{}, 1), applied: contents, seen: contents}
+}
+
+// Again has Run give to Apply what is in the files also if it is the same as before, as
+// soon as it stands still. It does not wait, and may be called from any goroutine.
+func (f *Files) Again() {
+	select {
+	case f.asked <- struct{}{}:
+	default: // it will be
+	}
 }
 
 // Run reads the files again and again until ctx ends. It compares what is in
@@ -62,6 +77,9 @@ func (f *Files) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-f.asked:
+			f.again = true
+			f.look()
 		case <-t.C:
 			f.look()
 		}
@@ -71,25 +89,25 @@ func (f *Files) Run(ctx context.Context) {
 // look takes what is in the files once it has stood still from one look to the next:
 // before, one of them may be half written. Where it can't be used, that is said once.
 func (f *Files) look() {
-	contents, err := f.read()
+	contents, err := read(f.opts.Paths)
 	if err != nil {
 		contents = [][]byte{[]byte(err.Error())} // stands for what can't be read
 	}
 	still := same(contents, f.seen)
 	f.seen = contents
-	if !still || same(contents, f.applied) {
+	if !still || same(contents, f.applied) && !f.again {
 		return
 	}
-	f.applied = contents
+	f.applied, f.again = contents, false
 	if err == nil {
 		err = f.opts.Apply(contents)
 	}
 	f.opts.Log(err)
 }
 
-func (f *Files) read() (contents [][]byte, err error) {
-	for _, path := range f.opts.Paths {
-		b, err := readFile(path)
+func read(paths []string) (contents [][]byte, err error) {
+	for _, path := range paths {
+		b, err := Read(path)
 		if err != nil {
 			return nil, err
 		}
@@ -98,7 +116,8 @@ func (f *Files) read() (contents [][]byte, err error) {
 	return contents, nil
 }
 
-func readFile(path string) ([]byte, error) {
+// Read reads one file.
+func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

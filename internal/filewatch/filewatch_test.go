@@ -175,3 +175,24 @@ func TestRunLooksUntilItsContextEnds(t *testing.T) {
 	stop()
 	running.Wait()
 }
+
+func TestAgainAppliesWhatIsTheSameButNothingHalfWritten(t *testing.T) {
+	w := watch(t)
+	again := func() { w.files.again = true; w.looks(1) } // as Run does, once it was called
+	again()
+	w.want("a1 b1", "")
+	w.looks(3)
+	w.want("")
+	w.write(w.a, "a2")
+	again()
+	w.want("") // it has just changed
+	w.looks(1)
+	w.want("a2 b1", "")
+	w.looks(3)
+	w.want("")
+	w.refuse = errors.New("they don't fit")
+	again()
+	w.want("", "they don't fit")
+	w.files.Again()
+	w.files.Again() // does not wait
+}
