@@ -50,7 +50,7 @@ func TestImports(t *testing.T) {
 		{gobreaker, []string{"auth"}, "the hook is the one service that connections wait for"},
 		{jsonschema, []string{"internal/schematest"}, "only tests hold anything against schemas"},
 		{systemd, []string{"internal/systemd"}, "everyone else is a process as any other"},
-		{zerolog, []string{".", "hub", "presence"}, "what runs in a pod logs; tools print"},
+		{zerolog, []string{".", "hub", "internal/loglimit", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
 	eachFile(t, parser.ImportsOnly, func(path, dir string, f *ast.File) {
@@ -85,7 +85,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/secret", "internal/systemd", "presence", "redisconn", "scripts"}, "main ties all of them together"},
+		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/loglimit", "internal/secret", "internal/systemd", "presence", "redisconn", "scripts"}, "main ties all of them together"},
 		"admin":                   {[]string{"conn", "hub", "internal/secret", "presence"}, "metrics are read from the three that count"},
 		"auth":                    {[]string{"internal/filewatch", "internal/json", "internal/secret"}, "who a client is depends on no connection and no Redis"},
 		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
@@ -105,12 +105,13 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"e2e":                     {nil, "it sees pods from outside only"},
 		"embedded":                {nil, "it stands in for a Redis, which knows nothing of us"},
 		"examples/go":             {[]string{"scripts"}, "it is what others copy"},
-		"hub":                     {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
+		"hub":                     {[]string{"auth", "conn", "hub/source", "internal/backoff", "internal/json", "internal/loglimit", "internal/resp", "presence", "redisconn"}, "it ties these two, and main copies its options"},
 		"hub/source":              {[]string{"internal/rawio"}, "it reads a socket, whatever comes there"},
 		"internal/backoff":        {nil, "it is time alone"},
 		"internal/certtest":       {nil, "every package's tests may use it"},
 		"internal/filewatch":      {nil, "it is files alone"},
 		"internal/json":           {nil, "it is a grammar alone"},
+		"internal/loglimit":       {nil, "it knows lines, and not what they say"},
 		"internal/rawio":          {nil, "it is system calls alone"},
 		"internal/redistest":      {[]string{"internal/certtest"}, "every package's tests may use it"},
 		"internal/schematest":     {nil, "every package's tests may use it"},

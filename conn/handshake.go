@@ -233,6 +233,7 @@ func (c *Conn) accept(welcome []byte, lasts time.Duration) {
 	c.dropHalf()
 	l.handshakes[http.StatusSwitchingProtocols]++
 	c.opened(lasts)
+	c.owner.Opened()
 	if c.out != nil {
 		c.out.First(&l.pool, bytes.Clone(l.scratch))
 		c.flushPromptly()

@@ -59,6 +59,13 @@ type Owner interface {
 	// it may: the message must be refused.
 	Message(text []byte, limited bool)
 
+	// Opened is called when the connection is open: its first message is the welcome.
+	Opened()
+
+	// Slow is called when a message was dropped, or the connection is about to be closed,
+	// because too much waits: so many bytes.
+	Slow(waiting int, p Policy)
+
 	// Renew is called every Options.Renew while the connection is open and its
 	// peer is alive, and for Conn.Renew.
 	Renew()

@@ -182,8 +182,10 @@ func (c *Conn) overflow(f *sendq.Frame) {
 	}
 	switch l.settings().SlowConsumer {
 	case DropNewest:
+		c.tellSlow(DropNewest)
 		c.lose(f, sendq.Dropped)
 	case DropOldest:
+		c.tellSlow(DropOldest)
 		for !c.hasRoom(f) && c.out != nil && c.out.DropOldest(&l.pool) {
 			c.giveBack()
 		}
@@ -198,6 +200,15 @@ func (c *Conn) overflow(f *sendq.Frame) {
 	}
 }
 
+// tellSlow tells the owner that too much waits, and what follows.
+func (c *Conn) tellSlow(p Policy) {
+	waiting := 0
+	if c.out != nil {
+		waiting = c.out.Memory()
+	}
+	c.owner.Slow(waiting, p)
+}
+
 // slow ends the connection because it takes too little.
 func (c *Conn) slow() {
 	c.loop.slow++
@@ -206,6 +217,7 @@ func (c *Conn) slow() {
 		c.refuse(&Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "too much waits for this connection", RetryAfter: 1})
 		return
 	}
+	c.tellSlow(Disconnect)
 	c.dropUnseen()
 	c.dropMessages()
 	c.beginClose(wire.CodeTryAgain, Retry(time.Second, 5*time.Second), CauseSlow)

@@ -14,6 +14,7 @@ type Stats struct {
 	Open        int   // connections that are open or closing
 	OpenEvents  int   // of them, those that get server-sent events
 	Pending     int   // accepted, the handshake not complete
+	MaxConns    int   // Options.MaxConns
 	QueuedBytes int64 // waiting in all send queues
 	QueuedConns int   // connections for which something waits
 
@@ -46,7 +47,7 @@ type counters struct {
 
 // Stats adds up all loops. It may be called at any time, from anywhere.
 func (s *Server) Stats() Stats {
-	t := Stats{Handshakes: map[int]uint64{}}
+	t := Stats{Handshakes: map[int]uint64{}, MaxConns: s.opts.MaxConns}
 	for _, l := range s.loops {
 		l.mu.Lock()
 		t.add(l)

@@ -103,5 +103,6 @@ func (h *Hub) letIn(u undecided, v auth.Verdict) {
 
 // refuse answers a handshake that is not let in.
 func (h *Hub) refuse(s *session, r *conn.Refusal) {
+	r.User = s.user
 	h.server.Answer(conn.Answer{Conn: s.conn, Refusal: r})
 }

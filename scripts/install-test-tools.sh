@@ -2,8 +2,9 @@
 # Installs what the tests lean on and what is missing, from Debian's packages:
 # redis-server and redis-cli, and a C compiler for the race detector; and, where
 # that can be done, what some tests are left out without: nginx, HAProxy, Node, Chromium,
-# Python's and PHP's clients of Redis. Where nothing is missing it changes nothing and
-# needs no rights.
+# Python's and PHP's clients of Redis, and promtool, which goes into bin/, from a package that
+# is not installed: that would bring a service and its web page. Where nothing is missing it
+# changes nothing and needs no rights.
 set -euo pipefail
 
 say() { echo "install-test-tools: $*" >&2; }
@@ -23,6 +24,29 @@ can_compile() {
 }
 
 has go || fail "go is missing: https://go.dev/doc/install"
+
+# promtool is one program of Debian's package prometheus. Without it the tests of
+# deploy/prometheus are left out.
+root=$(cd "$(dirname "$0")/.." && pwd)
+get_promtool() {
+	local dir=$1
+	has apt-get && has dpkg-deb || return 1
+	if ! (cd "$dir" && apt-get -q download prometheus) >/dev/null 2>&1; then
+		# A new system has no lists of packages yet.
+		[ "$(id -u)" -eq 0 ] || return 1
+		apt-get -q -o DPkg::Lock::Timeout=120 update >/dev/null 2>&1 || true
+		(cd "$dir" && apt-get -q download prometheus) >/dev/null 2>&1 || return 1
+	fi
+	mkdir -p "$root/bin"
+	dpkg-deb --fsys-tarfile "$dir"/prometheus_*.deb | tar -xO ./usr/bin/promtool >"$dir/promtool" &&
+		chmod 755 "$dir/promtool" && mv "$dir/promtool" "$root/bin/promtool"
+}
+if ! has promtool && [ ! -x "$root/bin/promtool" ]; then
+	say "fetching promtool"
+	download=$(mktemp -d)
+	get_promtool "$download" || say "no promtool: put it into PATH; until then its tests are left out"
+	rm -rf "$download"
+fi
 
 packages=()
 has redis-server || packages+=(redis-server)

@@ -13,6 +13,8 @@ type Response struct {
 	Error      string // for programs: one word
 	Reason     string // for people
 	RetryAfter int    // seconds; 0: no such header field
+
+	User string // whose request it was, for the log alone; "": that is not known
 }
 
 // BadRequest is the answer to a request that is malformed.
