@@ -36,9 +36,10 @@ type Files struct {
 	asked chan struct{} // capacity 1: Again was called
 
 	// Owned by Run.
-	applied [][]byte // what was given to Apply last
-	seen    [][]byte // what was there when it was read last
-	again   bool     // it is to be given to Apply also if it is the same
+	applied [][]byte  // what was given to Apply last
+	seen    [][]byte  // what was there when it was read last
+	since   time.Time // when it was first seen to be as it is
+	again   bool      // it is to be given to Apply also if it is the same
 }
 
 // New reads the files, which Apply must take.
@@ -86,16 +87,19 @@ func (f *Files) Run(ctx context.Context) {
 	}
 }
 
-// look takes what is in the files once it has stood still from one look to the next:
-// before, one of them may be half written. Where it can't be used, that is said once.
+// look takes what is in the files once it has stood still for about Every: before, one of
+// them may be half written. Looks may follow each other sooner, where somebody asks or the
+// machine was late. Where it can't be used, that is said once.
 func (f *Files) look() {
 	contents, err := read(f.opts.Paths)
 	if err != nil {
 		contents = [][]byte{[]byte(err.Error())} // stands for what can't be read
 	}
-	still := same(contents, f.seen)
-	f.seen = contents
-	if !still || same(contents, f.applied) && !f.again {
+	if !same(contents, f.seen) {
+		f.seen, f.since = contents, time.Now()
+		return
+	}
+	if time.Since(f.since) < f.Every*9/10 || same(contents, f.applied) && !f.again {
 		return
 	}
 	f.applied, f.again = contents, false
