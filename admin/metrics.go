@@ -35,7 +35,8 @@ func descriptions() [][]string {
 	return [][]string{
 		{"pushpod_build_info", "The version that runs. Always 1.", "version"},
 		{"pushpod_config_reloads_total", "Times that the configuration was read again: applied, also where nothing had changed, or rejected whole.", "result"},
-		{"pushpod_connections", "Open WebSocket connections."},
+		{"pushpod_connections", "Open connections: WebSockets, and streams of server-sent events."},
+		{"pushpod_sse_connections", "Of pushpod_connections, streams of server-sent events."},
 		{"pushpod_connections_max", "Connections for which the pod has descriptors. Those beyond are refused with 503."},
 		{"pushpod_handshakes_pending", "Accepted sockets whose handshake is not complete."},
 		{"pushpod_handshakes_total", "Handshakes by result: accepted, or the HTTP status of the refusal.", "result"},
@@ -135,6 +136,7 @@ type (
 func (c *collector) collectConn(gauge gaugeFunc, count countFunc, ch chan<- prometheus.Metric) {
 	s := c.src.Conn()
 	gauge("pushpod_connections", float64(s.Open))
+	gauge("pushpod_sse_connections", float64(s.OpenEvents))
 	gauge("pushpod_connections_max", float64(s.MaxConns))
 	gauge("pushpod_handshakes_pending", float64(s.Pending))
 	accepted := false

@@ -39,8 +39,8 @@ type Admitter interface {
 	// Admit is asked about each request whose head is complete. A refusal is sent,
 	// and the connection ends. With an owner the request is answered later by
 	// Server.Answer, from any goroutine, not during the call; it is also where
-	// the request asks for no WebSocket (Request.Upgrade), and can only be
-	// refused. From then on the owner is told what happens to the connection.
+	// the request asks for neither a WebSocket (Request.Upgrade) nor events
+	// (Request.Events), and can only be refused. From then on the owner is told what happens to the connection.
 	Admit(c *Conn, r *Request) (Owner, *Refusal)
 
 	// Ready says what GET /healthz is answered: 200 or 503.

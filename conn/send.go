@@ -23,6 +23,7 @@ func (c *Conn) takes() bool {
 func (c *Conn) send(f *sendq.Frame) {
 	if c.takes() {
 		c.catchUp()
+		f = c.inForm(f)
 	}
 	c.admit(f)
 }
@@ -53,6 +54,10 @@ func (c *Conn) sendPlain(text []byte, at int64) {
 	if c.takes() {
 		c.catchUp() // which may end it
 	}
+	if c.has(flagEvents) {
+		c.sendPlainEvent(text, at)
+		return
+	}
 	l := c.loop
 	var buf [maxHead]byte
 	head := l.codec.head(buf[:0], len(text))
@@ -68,7 +73,7 @@ func (c *Conn) sendPlain(text []byte, at int64) {
 
 // sendText sends a text that is no message: it is in no book.
 func (c *Conn) sendText(text []byte) {
-	c.loop.scratch = c.loop.codec.text(c.loop.scratch[:0], text)
+	c.loop.scratch = c.codec().text(c.loop.scratch[:0], text)
 	c.sendControl(c.loop.scratch)
 }
 

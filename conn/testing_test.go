@@ -118,7 +118,7 @@ func (f *fakeHub) Admit(c *Conn, r *Request) (Owner, *Refusal) {
 			return nil, refusal
 		}
 	}
-	if !r.Upgrade {
+	if !r.Upgrade && !r.Events {
 		return nil, &Refusal{Status: 426, Error: "upgrade_required", Reason: "connect with a WebSocket"}
 	}
 	user, _ := r.Query.Get("user")

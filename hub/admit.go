@@ -130,7 +130,7 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	if h.decidesLater(claim) {
 		refusal = h.decideLater(s, claim, r, replaces)
 	} else {
-		refusal = h.ask(s, r.Upgrade, replaces)
+		refusal = h.ask(s, opens(r), replaces)
 	}
 	if refusal != nil {
 		h.gate.leave(r.Remote)
@@ -140,13 +140,16 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	return s, nil
 }
 
-// ask asks Redis about a session, which answers later: it registers it, or with no upgrade
-// only says what would be said. replaces is the connection whose place it takes, if it is its
+// opens reports whether a request is one for a connection, of whatever kind.
+func opens(r *conn.Request) bool { return r.Upgrade || r.Events }
+
+// ask asks Redis about a session, which answers later: it registers it where it opens, else
+// it only says what would be said. replaces is the connection whose place it takes, if it is its
 // user's. Its connection's loop is locked.
-func (h *Hub) ask(s *session, upgrade bool, replaces presence.UUID) *conn.Refusal {
+func (h *Hub) ask(s *session, opens bool, replaces presence.UUID) *conn.Refusal {
 	e := s.entry()
 	e.Replaces = replaces
-	if upgrade {
+	if opens {
 		return h.register(s, e)
 	}
 	return h.check(s, e)

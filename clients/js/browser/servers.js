@@ -145,12 +145,19 @@ export async function startPod(t, redis, settings = {}) {
 /** Passes connections to the first of its pods that takes them; with `strict` as a proxy that knows no WebSocket. */
 export async function startBalancer(t, ...pods) {
   const open = new Set()
-  const server = net.createServer((client) => pass(client, [...balancer.pods]))
+  const server = net.createServer((client) => {
+    if (!balancer.strict) return pass(client, [...balancer.pods])
+    client.once('data', (head) => {
+      if (/^upgrade:/im.test(head)) return client.destroy()
+      client.pause()
+      client.unshift(head)
+      pass(client, [...balancer.pods])
+    })
+  })
   const pass = (client, candidates) => {
     const pod = candidates.shift()
     client.on('error', () => {})
     if (!pod) return client.destroy()
-    if (balancer.strict) client.once('data', (head) => /^upgrade:/im.test(head) && client.destroy())
     const up = net.connect(pod.port, '127.0.0.1')
     up.once('error', () => pass(client, candidates))
     up.once('connect', () => {
