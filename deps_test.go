@@ -14,19 +14,19 @@ import (
 // TestImports holds the borders between the packages. Tests are exempt.
 func TestImports(t *testing.T) {
 	const (
-		redis     = "github.com/redis/go-redis"
-		gobwas    = "github.com/gobwas"
-		viper     = "github.com/spf13/viper"
-		yaml      = "go.yaml.in/yaml"
-		miniredis = "github.com/alicebob/miniredis"
-		zerolog   = "github.com/rs/zerolog"
-		proxy     = "github.com/pires/go-proxyproto"
-		jwt       = "github.com/golang-jwt/jwt"
-		jwkset    = "github.com/MicahParks/jwkset"
-		gobreaker = "github.com/sony/gobreaker"
-		systemd   = "github.com/coreos/go-systemd"
-
+		redis      = "github.com/redis/go-redis"
+		gobwas     = "github.com/gobwas"
+		viper      = "github.com/spf13/viper"
+		yaml       = "go.yaml.in/yaml"
+		miniredis  = "github.com/alicebob/miniredis"
+		zerolog    = "github.com/rs/zerolog"
+		proxy      = "github.com/pires/go-proxyproto"
+		jwt        = "github.com/golang-jwt/jwt"
+		jwkset     = "github.com/MicahParks/jwkset"
+		gobreaker  = "github.com/sony/gobreaker"
+		systemd    = "github.com/coreos/go-systemd"
 		jsonschema = "github.com/santhosh-tekuri/jsonschema"
+		terminal   = "golang.org/x/term"
 	)
 	rules := []struct {
 		imported string
@@ -50,6 +50,7 @@ func TestImports(t *testing.T) {
 		{gobreaker, []string{"auth"}, "the hook is the one service that connections wait for"},
 		{jsonschema, []string{"internal/schematest"}, "only tests hold anything against schemas"},
 		{systemd, []string{"internal/systemd"}, "everyone else is a process as any other"},
+		{terminal, []string{"cli"}, "a pod has no terminal to itself"},
 		{zerolog, []string{".", "hub", "internal/loglimit", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}

@@ -35,8 +35,9 @@ conflict  it sees another instance under its address: give each its own pod.addr
 dead      its heartbeat is older than presence.lease, or it has none; its entries are
           removed by the other pods, or expire
 
-The pods must have the same presence.lease as this command. The exit status says nothing
-of states: pushpod pods --json is for scripts.`,
+On a terminal dead pods and those in conflict are red, and draining ones yellow, unless
+NO_COLOR is set. The pods must have the same presence.lease as this command. The exit
+status says nothing of states: pushpod pods --json is for scripts.`,
 		Args: NoArgs,
 	}
 	jsonFlag(cmd, &asJSON)
@@ -66,7 +67,9 @@ of states: pushpod pods --json is for scripts.`,
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), list)
 		}
-		return writeTable(cmd.OutOrStdout(), []string{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "STATE"}, rows)
+		colours := coloursFor(cmd.OutOrStdout(), d.environ())
+		return colours.writeTable(cmd.OutOrStdout(), []string{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "STATE"}, rows,
+			func(row int) colour { return stateColour(list[row].State) })
 	}
 	return cmd
 }

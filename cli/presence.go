@@ -45,7 +45,8 @@ until then. If the user is not online, only the head of the table is printed.`,
 		for _, c := range list {
 			rows = append(rows, []string{c.UUID, shown(podName(c.Pod, c.Channel)), instant(c.Since), expiry(c.Expires)})
 		}
-		return writeTable(cmd.OutOrStdout(), []string{"UUID", "POD", "CONNECTED SINCE", "EXPIRES IN"}, rows)
+		colours := coloursFor(cmd.OutOrStdout(), d.environ())
+		return colours.writeTable(cmd.OutOrStdout(), []string{"UUID", "POD", "CONNECTED SINCE", "EXPIRES IN"}, rows, nil)
 	}
 	return cmd
 }

@@ -138,6 +138,7 @@ func (r *reader) env() []string {
 	host, port, _ := net.SplitHostPort(r.redisAddr)
 	env := []string{
 		"PATH=" + filepath.Join(r.dir, "bin") + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"HOME=" + r.dir,
 		"PAGE_PROGRAM=" + program.get(r.t), "PAGE_REDIS_CLI=" + cli, "PAGE_CURL=" + curl,
 		"PAGE_LISTEN=" + r.listen, "PAGE_REDIS=" + r.redisAddr,
 		"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_CLI=" + cli, // for push.sh
