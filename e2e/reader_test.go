@@ -103,6 +103,9 @@ esac
 echo "the pages' tests know no: go $*" >&2
 exit 1
 `,
+		// At a terminal, curl shows no progress.
+		"curl": `exec "$PAGE_CURL" -sS "$@"
+`,
 		"redis-server": `exec "${REDIS_SERVER:-/usr/bin/redis-server}" "$@"
 `,
 		"make": `case "$*" in
@@ -128,10 +131,15 @@ func (r *reader) env() []string {
 	if err != nil {
 		r.t.Fatal("no redis-cli in PATH: run scripts/install-test-tools.sh")
 	}
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		r.t.Fatal("no curl in PATH: run scripts/install-test-tools.sh")
+	}
 	host, port, _ := net.SplitHostPort(r.redisAddr)
 	env := []string{
 		"PATH=" + filepath.Join(r.dir, "bin") + string(os.PathListSeparator) + os.Getenv("PATH"),
-		"PAGE_PROGRAM=" + program.get(r.t), "PAGE_REDIS_CLI=" + cli,
+		"HOME=" + r.dir,
+		"PAGE_PROGRAM=" + program.get(r.t), "PAGE_REDIS_CLI=" + cli, "PAGE_CURL=" + curl,
 		"PAGE_LISTEN=" + r.listen, "PAGE_REDIS=" + r.redisAddr,
 		"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_CLI=" + cli, // for push.sh
 		"PUSHPOD_LISTEN=" + r.listen, "PUSHPOD_ADMIN_LISTEN=" + r.admin, "PUSHPOD_LOG_FORMAT=json",

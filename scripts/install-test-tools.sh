@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests lean on and what is missing, from Debian's packages:
-# redis-server and redis-cli, and a C compiler for the race detector; and, where
+# redis-server, redis-cli and curl, and a C compiler for the race detector; and, where
 # that can be done, what some tests are left out without: nginx, HAProxy, Node, Chromium,
 # Python's and PHP's clients of Redis, and promtool, which goes into bin/, from a package that
 # is not installed: that would bring a service and its web page. Where nothing is missing it
@@ -51,6 +51,7 @@ fi
 packages=()
 has redis-server || packages+=(redis-server)
 has redis-cli || packages+=(redis-tools)
+has curl || packages+=(curl)
 can_compile || packages+=(gcc libc6-dev)
 
 # What some tests are left out without. nginx is in a directory that not everybody's PATH has.
