@@ -80,9 +80,9 @@ func (f *Files) Run(ctx context.Context) {
 			return
 		case <-f.asked:
 			f.again = true
-			f.look()
+			f.look(time.Now())
 		case <-t.C:
-			f.look()
+			f.look(time.Now())
 		}
 	}
 }
@@ -90,16 +90,16 @@ func (f *Files) Run(ctx context.Context) {
 // look takes what is in the files once it has stood still for about Every: before, one of
 // them may be half written. Looks may follow each other sooner, where somebody asks or the
 // machine was late. Where it can't be used, that is said once.
-func (f *Files) look() {
+func (f *Files) look(now time.Time) {
 	contents, err := read(f.opts.Paths)
 	if err != nil {
 		contents = [][]byte{[]byte(err.Error())} // stands for what can't be read
 	}
 	if !same(contents, f.seen) {
-		f.seen, f.since = contents, time.Now()
+		f.seen, f.since = contents, now
 		return
 	}
-	if time.Since(f.since) < f.Every*9/10 || same(contents, f.applied) && !f.again {
+	if now.Sub(f.since) < f.Every*9/10 || same(contents, f.applied) && !f.again {
 		return
 	}
 	f.applied, f.again = contents, false

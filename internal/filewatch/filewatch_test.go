@@ -20,12 +20,13 @@ type watched struct {
 	given  []string
 	logged []error
 	refuse error
+	now    time.Time
 }
 
 func watch(t *testing.T) *watched {
 	t.Helper()
 	dir := t.TempDir()
-	w := &watched{t: t, a: filepath.Join(dir, "a"), b: filepath.Join(dir, "b")}
+	w := &watched{t: t, now: time.Now(), a: filepath.Join(dir, "a"), b: filepath.Join(dir, "b")}
 	w.write(w.a, "a1")
 	w.write(w.b, "b1")
 	f, err := New(Options{Paths: []string{w.a, w.b}, Apply: w.apply, Log: func(err error) { w.logged = append(w.logged, err) }})
@@ -53,7 +54,8 @@ func (w *watched) write(path, text string) {
 
 func (w *watched) looks(n int) {
 	for range n {
-		w.files.look()
+		w.now = w.now.Add(w.files.Every)
+		w.files.look(w.now)
 	}
 }
 
@@ -186,6 +188,9 @@ func TestAgainAppliesWhatIsTheSameButNothingHalfWritten(t *testing.T) {
 	w.write(w.a, "a2")
 	again()
 	w.want("") // it has just changed
+	w.now = w.now.Add(w.files.Every / 2)
+	w.files.look(w.now) // which is too soon behind the one before
+	w.want("")
 	w.looks(1)
 	w.want("a2 b1", "")
 	w.looks(3)
