@@ -1,4 +1,4 @@
-# What people and the CI run; `make` lists it. The CI runs `make test` and nothing else.
+# What people and the CI run; `make` lists it. The CI runs `make test` and `make test-browser`.
 
 GO      ?= go
 ARGS    ?=
@@ -10,7 +10,7 @@ LDFLAGS := -X main.version=$(VERSION)
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Run a pod on 127.0.0.1:8080, with a Redis of its own where none is configured (ARGS="--config FILE")
@@ -23,6 +23,7 @@ build: ## Build bin/pushpod
 .PHONY: tools
 tools: ## Install what the tests need and is missing (Debian packages; root or sudo)
 	@scripts/install-test-tools.sh
+	@scripts/install-example-packages.sh
 
 .PHONY: lint
 lint: ## Check format, vet, staticcheck
@@ -31,10 +32,18 @@ lint: ## Check format, vet, staticcheck
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-# The tests come last, so that what make prints ends with their results.
+# Go's tests come last, so that what make prints ends with their results.
 .PHONY: test
-test: tools lint ## Everything that must pass before a change goes in: tools, lint, all tests with the race detector
+test: tools lint test-js ## Everything that must pass before a change goes in: tools, lint, all tests with the race detector
 	$(GO) test -race -timeout 8m ./...
+
+.PHONY: test-js
+test-js: tools ## The tests of clients/js in Node (skipped where Node is older than 20)
+	@scripts/test-js.sh
+
+.PHONY: test-browser
+test-browser: tools build ## The tests of clients/js and of the console in Chromium, against pods and a real Redis
+	@PUSHPOD_E2E_BINARY=$(CURDIR)/bin/pushpod scripts/test-js.sh browser
 
 .PHONY: test-faults
 test-faults: tools ## The tests of faults that take minutes
@@ -43,6 +52,14 @@ test-faults: tools ## The tests of faults that take minutes
 .PHONY: e2e
 e2e: tools ## Only the tests of whole pods against a real Redis
 	$(GO) test -race -count=1 -timeout 8m ./e2e/...
+
+.PHONY: demo
+demo: tools build ## Show two pods and a real Redis at work in a browser, until Ctrl-C (DEMO_PORT=8180)
+	@scripts/demo.sh
+
+.PHONY: screenshots
+screenshots: tools build ## Take the pictures in docs/images anew
+	@PUSHPOD_E2E_BINARY=$(CURDIR)/bin/pushpod scripts/screenshots.sh
 
 .PHONY: cluster
 cluster: tools ## Start a Redis Cluster for trying out, until Ctrl-C: three masters with a replica each (CLUSTER_PORT=7000)
@@ -65,5 +82,5 @@ bench: tools ## Measure: the packages' benchmarks, then whole pods (ARGS for scr
 	$(GO) run ./scripts/bench $(ARGS)
 
 .PHONY: generate
-generate: ## Write configs/pushpod.yaml anew from the table of keys
+generate: ## Write configs/pushpod.yaml and docs/configuration.md anew from the table of keys
 	$(GO) generate ./...

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,14 +13,14 @@ import (
 	"pushpod/config"
 )
 
-// newLogger makes the logger: JSON lines, or lines for people on a terminal.
-// No line holds a token or the data of a message.
-func newLogger(c config.Log, w io.Writer) zerolog.Logger {
-	if c.Format == "console" || c.Format == "auto" && cli.IsTerminal(w) {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !cli.IsTerminal(w)}
+// newLogger makes the logger: JSON lines, each with the pod's address, or lines for people
+// on a terminal, without it. No line holds a token or the data of a message.
+func newLogger(c config.Log, pod string, w io.Writer) zerolog.Logger {
+	if !logsJSON(c.Format, w) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !cli.IsTerminal(w), FieldsExclude: []string{"pod"}}
 	}
 	setLevel(levelOf(c))
-	return zerolog.New(w).With().Timestamp().Logger()
+	return zerolog.New(w).With().Timestamp().Str("pod", pod).Logger()
 }
 
 // setLevel has loggers leave out what is below the level. The library has one such level
@@ -33,6 +35,24 @@ func levelOf(c config.Log) zerolog.Level {
 	return level
 }
 
+// logsJSON reports whether a log of this format (log.format) is JSON lines.
+func logsJSON(format string, w io.Writer) bool {
+	return format == "json" || format != "console" && !cli.IsTerminal(w)
+}
+
+// fatal says why the pod ends, as the log would: in one line of JSON for each reason, or in
+// plain text.
+func fatal(err error, asJSON bool, w io.Writer) {
+	if !asJSON {
+		fmt.Fprintln(w, err)
+		return
+	}
+	log := zerolog.New(w).With().Timestamp().Logger()
+	for reason := range strings.SplitSeq(err.Error(), "\n") {
+		log.WithLevel(zerolog.FatalLevel).Msg(reason)
+	}
+}
+
 // events logs what happens, at a level that says whether it is good.
 func events(log zerolog.Logger) func(what string, err error) {
 	return func(what string, err error) {
@@ -42,11 +62,6 @@ func events(log zerolog.Logger) func(what string, err error) {
 		}
 		log.WithLevel(level).Err(err).Msg(what)
 	}
-}
-
-// few logs a few lines a second at most.
-func few(log zerolog.Logger) zerolog.Logger {
-	return log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
 }
 
 // redisLog logs what the Redis library reports, at the level debug: mostly that a

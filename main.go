@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,11 +38,22 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(context.Background())
-	if err != nil {
+	var ended *podError
+	if errors.As(err, &ended) {
+		fatal(err, ended.json, stderr)
+	} else if err != nil {
 		fmt.Fprintln(stderr, err)
 	}
 	return cli.ExitCode(err)
 }
+
+// podError is why a pod has ended, or not begun.
+type podError struct {
+	error
+	json bool // its log is, or would be, lines of JSON
+}
+
+func (e *podError) Unwrap() error { return e.error }
 
 // newRoot makes the command tree. Without a command the root runs a pod.
 func newRoot(signals chan os.Signal) *cobra.Command {
@@ -49,14 +61,22 @@ func newRoot(signals chan os.Signal) *cobra.Command {
 	serveCommand := func(cmd *cobra.Command, _ []string) error {
 		source, cfg, err := config.Open(config.LoadOptions{File: file, Flags: cmd.Flags(), Environ: os.Environ()})
 		if err != nil {
-			return err
+			var problems *config.Problems
+			asked := ""
+			if errors.As(err, &problems) {
+				asked = problems.LogFormat
+			}
+			return &podError{err, logsJSON(asked, cmd.ErrOrStderr())}
 		}
 		// A closed log pipe must not end the pod.
 		signal.Ignore(syscall.SIGPIPE)
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 		defer signal.Stop(signals)
 		p := &pod{cfg: cfg, source: source, version: versionOf(), signals: signals, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
-		return p.run(cmd.Context())
+		if err := p.run(cmd.Context()); err != nil {
+			return &podError{err, logsJSON(cfg.Log.Format, cmd.ErrOrStderr())}
+		}
+		return nil
 	}
 	root := &cobra.Command{
 		Use:           "pushpod",

@@ -26,6 +26,7 @@ import (
 	"pushpod/embedded"
 	"pushpod/hub"
 	"pushpod/internal/backoff"
+	"pushpod/internal/loglimit"
 	"pushpod/internal/systemd"
 	"pushpod/presence"
 	"pushpod/redisconn"
@@ -43,7 +44,8 @@ type pod struct {
 	stderr  io.Writer
 
 	log      zerolog.Logger
-	addrs    []string // of Redis
+	lines    loglimit.Lines // of it, that are limited
+	addrs    []string       // of Redis
 	embedded *embedded.Server
 	redis    *redisconn.Redis
 	pods     *presence.Pods
@@ -59,6 +61,9 @@ type pod struct {
 	asked   chan struct{} // capacity 1: to leave, other than by a signal
 	left    chan struct{} // closed once the pod has left in order
 	reloads reloads
+
+	failing sync.Mutex // protects lost
+	lost    redisconn.Outage
 }
 
 // errSecondSignal is returned by run where a second signal cut the shutdown short.
@@ -66,7 +71,7 @@ var errSecondSignal = errors.New("second signal: stopped at once, without closin
 
 // run runs the pod until a signal, and then shuts it down.
 func (p *pod) run(ctx context.Context) error {
-	p.log = newLogger(p.cfg.Log, p.stderr)
+	p.log = newLogger(p.cfg.Log, p.cfg.Pod.Address, p.stderr)
 	p.reloads.running.Store(&running{config: p.cfg})
 	redis.SetLogger(redisLog{p.log}) // the library has one logger for all its clients
 	p.asked, p.left, p.systemd = make(chan struct{}, 1), make(chan struct{}), p.service()
@@ -121,6 +126,7 @@ func (p *pod) serve(ctx context.Context) error {
 		others.Go(func() { p.hook.Run(hubCtx) })
 	}
 	others.Go(func() { p.source.Run(hubCtx) })
+	others.Go(func() { p.lines.Run(hubCtx) })
 	others.Go(func() { giveBackMemory(hubCtx, p.hub.Trim) })
 	others.Go(func() { p.redis.Run(hubCtx, p.redisChanged, p.redisFailed) })
 	if p.cfg.Redis.LoadFunctions {
@@ -131,7 +137,7 @@ func (p *pod) serve(ctx context.Context) error {
 		others.Go(func() { p.watch(hubCtx) })
 		p.systemd.Ready() // it serves: whether it is ready, /readyz says
 		others.Go(func() { p.tellStatus(hubCtx) })
-		p.log.Info().Str("pod", p.cfg.Pod.Address).Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
+		p.log.Info().Stringer("listen", p.server.Addr()).Stringer("admin", p.admin.Addr()).
 			Strs("redis", p.addrs).Str("version", p.version).Str("io_uring", p.ioUring()).Bool("tls", p.certs != nil).Msg("listening for connections")
 		if p.embedded != nil {
 			p.welcome()
@@ -257,7 +263,7 @@ func (p *pod) drain(ctx context.Context) {
 	for end := time.Now().Add(closeGrace); p.server.Len() > 0 && ctx.Err() == nil && time.Now().Before(end); backoff.Sleep(ctx, 20*time.Millisecond) {
 		p.server.CloseAll(conn.CodeGoingAway, retry)
 	}
-	p.log.Info().Int("connections", n).Int64("drain_ms", time.Since(start).Milliseconds()).Msg("connections closed")
+	p.log.Info().Int("connections", n).Dur("took_ms", time.Since(start).Round(time.Millisecond)).Msg("connections closed")
 }
 
 func (p *pod) listen(ctx context.Context) error {
@@ -265,7 +271,7 @@ func (p *pod) listen(ctx context.Context) error {
 		return cannotListen("listen", err)
 	}
 	if asked, given := int(p.cfg.Conn.SendBuffer), p.server.SendBuffer(); given < asked {
-		p.log.Warn().Int("asked", asked).Int("given", given).Msg("conn.send_buffer is cut by the system (net.core.wmem_max)")
+		p.log.Warn().Int("asked_bytes", asked).Int("given_bytes", given).Msg("conn.send_buffer is cut by the system (net.core.wmem_max)")
 	}
 	if err := p.admin.Listen(ctx); err != nil {
 		p.server.Close()
@@ -308,11 +314,17 @@ func (p *pod) redisChanged(before, now *redisconn.Map) {
 // redisFailed is told why it is not known what Redis is, or that no Sentinel answers; nil:
 // that is over.
 func (p *pod) redisFailed(err error) {
+	p.failing.Lock()
+	defer p.failing.Unlock()
 	if err == nil {
-		p.log.Info().Msg("Redis says again what it is, and where")
+		if away, failures := p.lost.Over(); failures > 0 {
+			p.log.Info().Dur("away_ms", away).Msg("Redis says again what it is, and where")
+		}
 		return
 	}
-	p.log.Warn().Err(err).Msg("can't find out what Redis is, or where; trying again")
+	if p.lost.Failed(err) {
+		p.log.Warn().Err(err).Msg("can't find out what Redis is, or where; trying again")
+	}
 }
 
 func stringers[T fmt.Stringer](list []T) []fmt.Stringer {
@@ -404,21 +416,23 @@ func (p *pod) build() {
 	p.hub.Attach(p.server)
 
 	registry := prometheus.NewRegistry()
+	sources := admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires(), Reloads: p.reloads.counts}
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires(), Reloads: p.reloads.counts}),
+		admin.NewCollector(sources),
 	)
 	p.admin = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Token: may.admin.Token, TLS: p.adminTLS(), Pprof: may.admin.Pprof, Config: p.showConfig, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(), Drain: p.askToLeave,
+		Console: p.console(keys, sources),
 	})
 }
 
 // adminRefused logs wrong tokens on the admin listener, a few lines a second.
 func (p *pod) adminRefused() func(reason string, remote netip.Addr) {
-	log := few(p.log)
+	line := p.lines.New(p.log, zerolog.WarnLevel, "admin request refused")
 	return func(reason string, remote netip.Addr) {
-		log.Warn().Str("reason", reason).Stringer("address", remote).Msg("admin request refused")
+		line.Event().Str("reason", reason).Stringer("address", remote).Send()
 	}
 }
 
@@ -473,13 +487,14 @@ func (p *pod) makeHook() (err error) {
 	if a.HookURL == "" {
 		return nil
 	}
+	failure := p.lines.New(p.log, zerolog.WarnLevel, "the auth hook gave no answer of use")
 	p.hook, err = auth.NewHook(auth.HookOptions{
 		URL:     string(a.HookURL),
 		Timeout: a.HookTimeout,
 		ValidID: validID,
 		Log:     events(p.log),
 
-		LogFailure: events(few(p.log)),
+		LogFailure: func(what string, err error) { failure.Event().Str("reason", what).Err(err).Send() },
 	})
 	if err != nil {
 		return fmt.Errorf("auth.hook_url: %w", err)
@@ -503,6 +518,7 @@ func policy(name string) conn.Policy {
 // the start, into nodes that come later, and again every presence.renew, into those that have
 // been emptied.
 func (p *pod) loadFunctions(ctx context.Context) {
+	var away redisconn.Outage
 	for failures := 1; ctx.Err() == nil; {
 		m, rest := p.redis.Map(), p.cfg.Presence.Renew
 		if m.Kind == redisconn.Unknown { // there may be more nodes
@@ -519,12 +535,15 @@ func (p *pod) loadFunctions(ctx context.Context) {
 			why = "redis.load_functions is on, but " + m.Masters[0].Endpoint().Server().String() + " has no functions: they need Redis 7 or later, or Valkey; push.lua does the same"
 			failures = 1
 		case err != nil && ctx.Err() == nil:
-			p.log.Warn().Err(err).Msg("can't load the function library")
+			if away.Failed(err) {
+				p.log.Warn().Err(err).Msg("can't load the function library; trying again")
+			}
 			failures++
 			rest = backoff.After(failures, 100*time.Millisecond, 10*time.Second)
 		case loaded || failures > 0:
 			p.log.Info().Bool("loaded", loaded).Int("version_before", found).Msg("function library checked")
 			failures = 0
+			away.Over()
 		}
 		if p.hub.Outdated(why) && why != "" {
 			p.log.Warn().Msg(why)

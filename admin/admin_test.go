@@ -27,7 +27,7 @@ func start(t *testing.T, problems func() []hub.Problem) string {
 		Cert:    func() time.Time { return time.Unix(1_800_000_000, 0) },
 		Reloads: func() (applied, rejected uint64) { return 2, 1 },
 		Conn: func() conn.Stats {
-			return conn.Stats{Open: 3, Handshakes: map[int]uint64{101: 5, 503: 2}, Written: 7, TLSHandshakes: conn.TLSHandshakes{OK: 8, NotTLS: 3}}
+			return conn.Stats{Open: 3, OpenEvents: 2, Handshakes: map[int]uint64{101: 5, 503: 2}, Written: 7, TLSHandshakes: conn.TLSHandshakes{OK: 8, NotTLS: 3}}
 		},
 		Hub: func() hub.Stats {
 			return hub.Stats{EnvelopesOK: 4, UnknownMembers: 6, Misses: 1, RedisUp: true, Hook: auth.HookStats{Allowed: 8, Open: 2, CircuitOpen: true, LatencySum: 0.5}}
@@ -109,6 +109,7 @@ func TestMetricsAreNamedAsPromised(t *testing.T) {
 	_, body := get(t, start(t, func() []hub.Problem { return nil })+"/metrics")
 	for _, line := range []string{
 		"pushpod_connections 3",
+		"pushpod_sse_connections 2",
 		`pushpod_handshakes_total{result="accepted"} 5`,
 		`pushpod_handshakes_total{result="503"} 2`,
 		`pushpod_tls_handshakes_total{result="ok"} 8`,

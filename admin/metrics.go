@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,7 +35,9 @@ func descriptions() [][]string {
 	return [][]string{
 		{"pushpod_build_info", "The version that runs. Always 1.", "version"},
 		{"pushpod_config_reloads_total", "Times that the configuration was read again: applied, also where nothing had changed, or rejected whole.", "result"},
-		{"pushpod_connections", "Open WebSocket connections."},
+		{"pushpod_connections", "Open connections: WebSockets, and streams of server-sent events."},
+		{"pushpod_sse_connections", "Of pushpod_connections, streams of server-sent events."},
+		{"pushpod_connections_max", "Connections for which the pod has descriptors. Those beyond are refused with 503."},
 		{"pushpod_handshakes_pending", "Accepted sockets whose handshake is not complete."},
 		{"pushpod_handshakes_total", "Handshakes by result: accepted, or the HTTP status of the refusal.", "result"},
 		{"pushpod_tls_handshakes_total", "Handshakes of TLS by result: ok, failed, not_tls (what came was something else) or closed (the connection ended meanwhile). Who sent nothing is not counted.", "result"},
@@ -52,6 +55,7 @@ func descriptions() [][]string {
 		{"pushpod_probe_failures_total", "Probes of the pod's own subscription that did not come back in time."},
 		{"pushpod_redis_up", "1 while the pod is subscribed and its probe comes back."},
 		{"pushpod_ready", "1 while /readyz answers 200."},
+		{"pushpod_not_ready", "1 while the pod is not ready for this reason, as named in /readyz.", "reason"},
 		{"pushpod_draining", "1 while the pod shuts down."},
 		{"pushpod_conflict", "1 while another instance uses this pod's address."},
 		{"pushpod_publish_to_write_seconds", "Time from an envelope's `at` to its write to a connection."},
@@ -132,6 +136,8 @@ type (
 func (c *collector) collectConn(gauge gaugeFunc, count countFunc, ch chan<- prometheus.Metric) {
 	s := c.src.Conn()
 	gauge("pushpod_connections", float64(s.Open))
+	gauge("pushpod_sse_connections", float64(s.OpenEvents))
+	gauge("pushpod_connections_max", float64(s.MaxConns))
 	gauge("pushpod_handshakes_pending", float64(s.Pending))
 	accepted := false
 	for status, n := range s.Handshakes {
@@ -190,6 +196,9 @@ func (c *collector) collectHub(gauge gaugeFunc, count countFunc, ch chan<- prome
 	count("pushpod_probe_failures_total", s.ProbeFailures)
 	gauge("pushpod_redis_up", truth(s.RedisUp))
 	gauge("pushpod_ready", truth(s.Ready))
+	for _, name := range hub.ProblemNames() {
+		gauge("pushpod_not_ready", truth(slices.Contains(s.Problems, name)), name)
+	}
 	gauge("pushpod_draining", truth(s.Draining))
 	gauge("pushpod_conflict", truth(s.Conflict))
 	count("pushpod_client_frames_rejected_total", s.FramesRejected)

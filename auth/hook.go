@@ -166,10 +166,10 @@ func (h *Hook) settle(err error) error {
 	case errors.Is(err, context.Canceled): // Run ends
 	case errors.Is(err, context.DeadlineExceeded):
 		h.count(hookTimedOut)
-		h.opts.LogFailure("auth hook: no answer within auth.hook_timeout", err)
+		h.opts.LogFailure("no answer within auth.hook_timeout", err)
 	default:
 		h.count(hookFailed)
-		h.opts.LogFailure("auth hook: no answer of use", err)
+		h.opts.LogFailure("not what a hook answers", err)
 	}
 	return ErrUndecided
 }

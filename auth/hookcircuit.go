@@ -28,8 +28,9 @@ func (h *Hook) circuitSettings() gobreaker.Settings {
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
 			case gobreaker.StateOpen:
-				h.open.Store(true)
-				h.opts.Log("auth hook: the circuit is open", errOften)
+				if !h.open.Swap(true) { // else the question that tried it has failed too
+					h.opts.Log("auth hook: the circuit is open", errOften)
+				}
 			case gobreaker.StateClosed:
 				h.open.Store(false)
 				h.opts.Log("auth hook: the circuit is closed again", nil)

@@ -99,7 +99,7 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 		{"functions", "pushpod functions: a command is missing; there are: load"},
 		{"functions unload", `pushpod functions: unknown command "unload"; there are: load`},
 		{"functions load x", "unexpected argument"},
-		{"config", "a command is missing; there are: check diff reference"},
+		{"config", "a command is missing; there are: check diff reference schema"},
 		{"config chekc", `unknown command "chekc"`},
 		{"config check", "pushpod config check: FILE is missing"},
 		{"config check a b", "unexpected argument"},

@@ -13,7 +13,7 @@ type deps struct {
 }
 
 // Commands returns the commands to add to the root: push, kick, connect,
-// presence, pods, health, drain, functions, token, config, version, top and the hidden man. The version is
+// presence, pods, health, drain, functions, token, config, conformance, version, top and the hidden man. The version is
 // the program's own, as `pushpod version` prints it.
 //
 // The root must have SilenceErrors and SilenceUsage set. Its owner prints the error and
@@ -34,6 +34,7 @@ func (d deps) commands() []*cobra.Command {
 		d.newFunctionsCommand(),
 		d.newTokenCommand(),
 		d.newConfigCommand(),
+		newConformanceCommand(),
 		d.newVersionCommand(),
 		d.newTopCommand(),
 		d.newManCommand(),

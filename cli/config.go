@@ -10,7 +10,7 @@ import (
 )
 
 func (d deps) newConfigCommand() *cobra.Command {
-	return newGroup("config", "Check, compare and explain configurations", d.newConfigCheckCommand(), d.newConfigDiffCommand(), newConfigReferenceCommand())
+	return newGroup("config", "Check, compare and explain configurations", d.newConfigCheckCommand(), d.newConfigDiffCommand(), newConfigReferenceCommand(), newConfigSchemaCommand())
 }
 
 // A checkResult is what `pushpod config check --json` prints.
@@ -73,6 +73,22 @@ func newConfigReferenceCommand() *cobra.Command {
 		Args:  NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Reference())
+			return written(err)
+		},
+	}
+}
+
+func newConfigSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of configuration files, for editors",
+		Long: `Print the JSON Schema of configuration files. An editor that knows schemas of YAML
+completes and checks a file that names it in its first line:
+
+  # yaml-language-server: $schema=pushpod.schema.json`,
+		Args: NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Schema())
 			return written(err)
 		},
 	}

@@ -64,3 +64,7 @@ func TestConfigReferenceIsAConfiguration(t *testing.T) {
 	path := file(t, r.stdout)
 	run(t, nil, "config", "check", path).want(t, "the reference", 0, path+": ok\n", "")
 }
+
+func TestConfigSchemaIsThatOfTheTable(t *testing.T) {
+	run(t, nil, "config", "schema").want(t, "schema", 0, config.Schema(), "")
+}

@@ -23,7 +23,7 @@ func listenAddress() kind[string] {
 			}
 			return text, nil
 		},
-	}
+	}.as(patternSchema("^" + hostPattern + "?:" + portPattern + "$"))
 }
 
 // podAddress reads the name by which other processes tell this pod from others.
@@ -42,7 +42,7 @@ func podAddress() kind[string] {
 			}
 			return text, nil
 		},
-	}
+	}.as(patternSchema("^" + hostPattern + ":" + portPattern + "$"))
 }
 
 // words reads a list of words. Nothing, and only blanks, is an empty list: nil.

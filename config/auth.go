@@ -24,7 +24,7 @@ func jwksURL() kind[string] {
 			return s, nil
 		}
 		return "", errNotAllowed
-	}}
+	}}.as(patternSchema("^(https?://[^/].*)?$"))
 }
 
 // hookURL reads where a service is asked, or nothing. It may be within the operator's own
@@ -37,7 +37,7 @@ func hookURL() kind[secret.Text] {
 			return secret.Text(s), nil
 		}
 		return "", errNotAllowed
-	}}
+	}}.as(patternSchema("^(https?://[^/].*)?$"))
 }
 
 // tokenChar is one character of a token (RFC 9110 section 5.6.2).
@@ -51,7 +51,7 @@ func cookieName() kind[string] {
 			return s, nil
 		}
 		return "", errNotAllowed
-	}}
+	}}.as(patternSchema(form.String()))
 }
 
 // textList reads a list of words without control characters.
@@ -68,7 +68,7 @@ func textList() kind[[]string] {
 			return nil, errNotAllowed
 		}
 		return all, nil
-	}}
+	}}.as(listSchema(one.schema))
 }
 
 // origins reads a list of origins (RFC 6454 section 6.1).
@@ -84,5 +84,5 @@ func origins() kind[[]string] {
 			return nil, errNotAllowed
 		}
 		return all, nil
-	}}
+	}}.as(listSchema(patternSchema("^(null|[A-Za-z][A-Za-z0-9+.-]*://[^/@ ]+)$")))
 }

@@ -19,7 +19,12 @@ type kind[T any] struct {
 	// parse turns a raw value into a T within bounds. Its error says what is
 	// wrong; errNotAllowed leaves that to allowed.
 	parse func(raw any) (T, error)
+	// schema says the same to editors, as far as JSON Schema can.
+	schema node
 }
+
+// as returns the kind with its schema.
+func (k kind[T]) as(schema node) kind[T] { k.schema = schema; return k }
 
 // errNotAllowed is returned by a kind's parse where naming what is allowed says
 // all there is to say.
@@ -40,7 +45,7 @@ func onOff() kind[bool] {
 			}
 		}
 		return false, errNotAllowed
-	}}
+	}}.as(wordSchema(true, false, "on", "off"))
 }
 
 // oneOf reads a word. later holds words of later versions, with the reason to
@@ -61,7 +66,7 @@ func oneOf(words []string, later map[string]string) kind[string] {
 			return "", errors.New(why)
 		}
 		return "", errNotAllowed
-	}}
+	}}.as(wordSchema(anys(words)...))
 }
 
 // number reads a whole number from low to high. Where off, the word off and 0
@@ -83,7 +88,7 @@ func number[T int | int64](low, high T, off bool) kind[T] {
 			return 0, errNotAllowed
 		}
 		return T(n), nil
-	}}
+	}}.as(orOff(off, numberSchema(int64(low), int64(high))))
 }
 
 // size reads a Size from low to high.
@@ -104,7 +109,7 @@ func size(low, high Size) kind[Size] {
 			}
 			return s, nil
 		},
-	}
+	}.as(sizeSchema(low, high))
 }
 
 // sizeOrOff is size where the word off and 0 stand for 0.
@@ -112,6 +117,7 @@ func sizeOrOff(low, high Size) kind[Size] {
 	k := size(low, high)
 	parse := k.parse
 	k.allowed, k.words = "off (or 0), or "+k.allowed, offIf(true)
+	k.schema = orOff(true, k.schema)
 	k.parse = func(raw any) (Size, error) {
 		if n, is := whole(raw); isOff(raw) || is && n == 0 {
 			return 0, nil
@@ -144,7 +150,7 @@ func duration(low, high time.Duration, off bool) kind[time.Duration] {
 			return 0, errNotAllowed
 		}
 		return d, nil
-	}}
+	}}.as(orOff(off, durationSchema(low)))
 }
 
 // text reads a string of at most limit bytes without control characters and
@@ -165,7 +171,7 @@ func text(limit int, never string) kind[string] {
 			return "", errNotAllowed
 		}
 		return s, nil
-	}}
+	}}.as(textSchema(limit, never))
 }
 
 // offIf is the word off, where it is allowed.

@@ -124,6 +124,7 @@ func (l *loader) decode(flags *pflag.FlagSet) Config {
 			l.refuse(k, raw, g.source, err)
 		}
 	}
+	l.problems.LogFormat = c.Log.Format
 	return c
 }
 

@@ -52,7 +52,10 @@ func writeValue(b *strings.Builder, value string) {
 // Problems is the error of Load: all that is wrong, at least one problem, in
 // the order of the reference.
 type Problems struct {
-	List   []Problem
+	List []Problem
+	// LogFormat is log.format as far as it could be read; "": it could not.
+	LogFormat string
+
 	causes []error
 }
 

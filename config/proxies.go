@@ -33,7 +33,7 @@ func proxies() kind[[]netip.Prefix] {
 			networks = append(networks, some...)
 		}
 		return networks, nil
-	}}
+	}}.as(listSchema(patternSchema("^(loopback|[0-9A-Fa-f:.]+(/[0-9]{1,3})?)$")))
 }
 
 func networksOf(one string) ([]netip.Prefix, error) {
@@ -83,7 +83,7 @@ func userHeader() kind[string] {
 			return "", errors.New("is a header field with a meaning of its own")
 		}
 		return s, nil
-	}}
+	}}.as(patternSchema("^" + tokenChar + "{0,256}$"))
 }
 
 // checkProxies holds the keys about proxies against each other.

@@ -30,7 +30,7 @@ func redisAddresses() kind[[]string] {
 			return nil, errors.New("a socket is one server's, and stands alone")
 		}
 		return addresses, nil
-	}}
+	}}.as(listSchema(patternSchema("^(unix:/.*|" + hostPattern + ":" + portPattern + ")$")))
 }
 
 func redisAddress(a string) error {

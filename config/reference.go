@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-//go:generate go test -run TestReferenceFile -update .
+//go:generate go test -run "TestReferenceFile|TestReferencePage|TestSchemaFile" -update .
 
 const referenceWidth = 110
 
@@ -22,6 +22,7 @@ The default of a key that is commented out depends on other keys.
 // loads as Default.
 func Reference() string {
 	var b strings.Builder
+	b.WriteString("# yaml-language-server: $schema=pushpod.schema.json\n#\n")
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(referenceHead), "\n\n") {
 		comment(&b, "", paragraph)
 		b.WriteString("#\n")

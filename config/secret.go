@@ -16,9 +16,10 @@ const leastToken = 16
 // secretText reads a secret of at least so many bytes, or nothing.
 func secretText(least int) kind[secret.Text] {
 	of := text(4096, "")
-	k := kind[secret.Text]{name: of.name, allowed: of.allowed}
+	k := kind[secret.Text]{name: of.name, allowed: of.allowed, schema: of.schema}
 	if least > 0 {
 		k.allowed = fmt.Sprintf("nothing, or %s, and at least %d", of.allowed, least)
+		k.schema = node{"allOf": []any{of.schema, node{"anyOf": []any{wordSchema(""), node{"minLength": least}}}}}
 	}
 	k.parse = func(raw any) (secret.Text, error) {
 		s, err := of.parse(raw)

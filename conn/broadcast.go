@@ -88,7 +88,7 @@ func (c *Conn) catchUp() {
 	c.seen = a.end
 	for _, f := range unseen {
 		f.Retain()
-		c.admit(f)
+		c.admit(c.inForm(f))
 	}
 }
 
@@ -139,7 +139,7 @@ func (c *Conn) update() {
 	switch {
 	case !c.takes():
 		c.dropUnseen()
-	case c.state == stateRegistering || c.out != nil || a.special > 0 || !c.writes():
+	case c.has(flagEvents) || c.state == stateRegistering || c.out != nil || a.special > 0 || !c.writes():
 		c.catchUp()
 		c.flushPromptly()
 	default:

@@ -22,7 +22,7 @@ func (c *Conn) beginClose(code Code, reason string, cause Cause) {
 	if !c.takes() { // ended, or a message closes it
 		return
 	}
-	f := sendq.NewFrame(c.loop.codec.closing(nil, code, reason))
+	f := sendq.NewFrame(c.codec().closing(nil, code, reason))
 	f.Control, f.Closes = true, true
 	c.closeBy(f, cause)
 }
@@ -120,6 +120,9 @@ func (c *Conn) end(cause Cause) {
 		return
 	case stateOpen, stateClosing:
 		l.open--
+		if c.has(flagEvents) {
+			l.openEvents--
+		}
 	case stateHandshaking, stateRegistering:
 		l.pending--
 	}

@@ -7,7 +7,7 @@ import (
 	"pushpod/conn/internal/sendq"
 )
 
-// Conn is one end user's WebSocket connection. There may be a million of them,
+// Conn is one end user's connection: a WebSocket, or a stream of server-sent events. There may be a million of them,
 // so its size matters (a test says how large it may be). All of it is guarded by
 // its loop's lock, but what is static. Methods lock by themselves unless they
 // say that they are for an [Owner] or an [Admitter], which are called with the
@@ -71,6 +71,7 @@ const (
 	flagNoticed                      // open: it is closed at endAt, and the client knows
 	flagLeaves                       // registering: it leaves as soon as it is open
 	flagReplaced                     // another connection has its place
+	flagEvents                       // it gets server-sent events, and sends nothing
 	flagOwnPing                      // the client has said how often it wants to be pinged
 )
 

@@ -1,6 +1,6 @@
-// Package conn holds end users' WebSocket connections: it accepts them, does
-// the handshake (RFC 6455 section 4), reads and checks frames (section 5),
-// delivers messages, pings, closes. It knows neither Redis nor users: those come
+// Package conn holds end users' connections, which are WebSockets or streams of
+// server-sent events: it accepts them, does the handshake (RFC 6455 section 4),
+// reads and checks frames (section 5), delivers messages, pings, closes. It knows neither Redis nor users: those come
 // from its [Admitter] and from each connection's [Owner].
 //
 // # Who owns what
@@ -54,6 +54,7 @@
 //	accept.go → proxy.go → handshake.go → frames.go → close.go    its life
 //	keepalive.go  pings, renewals, deadlines; rate.go: too many frames
 //	leave.go      drains, ages and places that others take: the client is told before
+//	codec.go      what a client is sent looks like: frames; events.go: server-sent events
 //	deliver.go → mailbox.go → send.go → flush.go; broadcast.go    the way of a message
 //	stats.go      the books
 package conn

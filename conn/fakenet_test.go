@@ -50,6 +50,7 @@ type fakeSocket struct {
 	got    []byte
 
 	notify, finished, closed bool
+	abandon                  time.Duration
 }
 
 func (n *fakeNet) Loop() (netloop.Loop, error) { return n, nil }
@@ -95,6 +96,8 @@ func (n *fakeNet) NotifyWritable(fd int32, r netloop.Ref, on bool) {
 	}
 	x.notify = on
 }
+
+func (n *fakeNet) Abandon(fd int32, after time.Duration) { n.sockets[fd].abandon = after }
 
 func (n *fakeNet) FinishWrites(fd int32) { n.sockets[fd].finished = true }
 

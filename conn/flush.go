@@ -171,8 +171,11 @@ func (c *Conn) drained() {
 	}
 	switch c.state {
 	case stateClosing:
-		if c.has(flagPeerClosed) {
+		switch {
+		case c.has(flagPeerClosed):
 			c.end(c.cause)
+		case c.has(flagEvents): // the end of TCP is the stream's; the peer's is waited for
+			c.loop.io.FinishWrites(c.fd)
 		}
 	case stateRefused:
 		c.loop.io.FinishWrites(c.fd)

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"errors"
+	"syscall"
 	"unicode/utf8"
 
 	"pushpod/conn/internal/netloop"
@@ -72,6 +73,8 @@ func (c *Conn) readFailed(err error) {
 	case c.state == stateClosed:
 	case errors.As(err, &failed):
 		c.tlsFailed(failed.Err)
+	case c.state == stateOpen && errors.Is(err, syscall.ETIMEDOUT):
+		c.end(CauseDead)
 	default:
 		c.eof()
 	}
@@ -79,6 +82,9 @@ func (c *Conn) readFailed(err error) {
 
 // input handles bytes from the socket, which it may change.
 func (c *Conn) input(b []byte) {
+	if c.has(flagEvents) {
+		return // it has said all that it can say
+	}
 	switch c.state {
 	case stateHandshaking:
 		if c.has(flagProxied) {

@@ -23,6 +23,14 @@ type handshake struct {
 	byClose     bool // it wants to be refused by a close frame, which a page can read (?refuse=close)
 }
 
+// readableBy is the origin whose pages may read the answer; "": none.
+func (h *handshake) readableBy() string {
+	if h.allowed {
+		return h.origin
+	}
+	return ""
+}
+
 // handshakeInput gathers the request's head, whose end may come with frames
 // behind it in the same packet.
 func (c *Conn) handshakeInput(b []byte) {
@@ -78,11 +86,20 @@ func (c *Conn) request(head string, problem *Refusal) {
 	how, _ := r.Query.Get("refuse")
 	h.byClose = r.Upgrade && how == "close"
 	h.origin = strings.Clone(r.Origin)
+	if r.Events {
+		c.set(flagEvents)
+	}
 	c.seen = l.everyone.end
 	c.state = stateRegistering
 	owner, refusal := l.srv.opts.Admitter.Admit(c, &r)
 	h.allowed, h.remote = r.AllowOrigin, r.Remote.As16()
-	if refusal != nil {
+	switch {
+	case refusal == nil:
+	case r.Preflight && h.allowed:
+		asked := *h // a copy, as in refuse
+		c.answer(&asked, &Refusal{Status: http.StatusNoContent})
+		return
+	default:
 		c.refuse(refusal)
 		return
 	}
@@ -205,11 +222,18 @@ func (l *Loop) answer(row []Answer, answered []bool) {
 func (c *Conn) accept(welcome []byte, lasts time.Duration) {
 	l := c.loop
 	h, early := c.in.handshake, c.in.buf
-	l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
-	l.scratch = l.codec.text(l.scratch, welcome)
+	if c.has(flagEvents) {
+		l.scratch = httphead.AppendEvents(l.scratch[:0], h.readableBy())
+		l.io.Abandon(c.fd, l.settings().PingTimeout)
+		early = nil
+	} else {
+		l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
+	}
+	l.scratch = c.codec().text(l.scratch, welcome)
 	c.dropHalf()
 	l.handshakes[http.StatusSwitchingProtocols]++
 	c.opened(lasts)
+	c.owner.Opened()
 	if c.out != nil {
 		c.out.First(&l.pool, bytes.Clone(l.scratch))
 		c.flushPromptly()
@@ -229,6 +253,9 @@ func (c *Conn) accept(welcome []byte, lasts time.Duration) {
 func (c *Conn) opened(lasts time.Duration) {
 	c.loop.pending--
 	c.loop.open++
+	if c.has(flagEvents) {
+		c.loop.openEvents++
+	}
 	c.state = stateOpen
 	c.startClocks(lasts)
 }
@@ -265,10 +292,8 @@ func (c *Conn) answer(h *handshake, r *Refusal) {
 	case h.byClose && code != wire.CodeNone:
 		l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)
 		l.scratch = l.codec.closing(l.scratch, code, reason)
-	case h.allowed:
-		l.scratch = r.Append(l.scratch[:0], h.origin)
 	default:
-		l.scratch = r.Append(l.scratch[:0], "")
+		l.scratch = r.Append(l.scratch[:0], h.readableBy())
 	}
 	c.sendControl(l.scratch)
 }

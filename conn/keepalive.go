@@ -133,7 +133,9 @@ func (c *Conn) onPing(now uint32) {
 	}
 	timeout := c.loop.wheel.Ticks(c.loop.settings().PingTimeout)
 	if c.has(flagPinged) {
-		if c.has(flagAwaiting) {
+		// Nobody answers a comment: that it goes out must do, and the system looks after
+		// what is not acknowledged (netloop.Loop.Abandon).
+		if c.has(flagAwaiting) && (!c.has(flagEvents) || c.has(flagBlocked)) {
 			c.end(CauseDead)
 			return
 		}
@@ -148,5 +150,5 @@ func (c *Conn) onPing(now uint32) {
 	c.set(flagPinged | flagAwaiting)
 	c.pingAt = now + timeout
 	c.loop.pings++
-	c.sendControl(c.loop.codec.ping(c.has(flagAppPing)))
+	c.sendControl(c.codec().ping(c.has(flagAppPing)))
 }

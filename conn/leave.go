@@ -146,7 +146,7 @@ func (c *Conn) notice() {
 	c.loop.goaways++
 	c.endAt = c.loop.after(goawayNotice)
 	c.schedule()
-	c.sendControl(c.loop.codec.goaway)
+	c.sendControl(c.codec().goaway())
 }
 
 // endWithin has the connection closed after d, unless it is sooner.

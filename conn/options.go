@@ -23,6 +23,17 @@ const (
 	DropOldest
 )
 
+// String is the policy's name in the configuration.
+func (p Policy) String() string {
+	switch p {
+	case DropNewest:
+		return "drop_newest"
+	case DropOldest:
+		return "drop_oldest"
+	}
+	return "disconnect"
+}
+
 // Options configures a [Server]. A zero value of a field means its default.
 type Options struct {
 	// Admitter decides about handshakes. Required.

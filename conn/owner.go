@@ -39,8 +39,8 @@ type Admitter interface {
 	// Admit is asked about each request whose head is complete. A refusal is sent,
 	// and the connection ends. With an owner the request is answered later by
 	// Server.Answer, from any goroutine, not during the call; it is also where
-	// the request asks for no WebSocket (Request.Upgrade), and can only be
-	// refused. From then on the owner is told what happens to the connection.
+	// the request asks for neither a WebSocket (Request.Upgrade) nor events
+	// (Request.Events), and can only be refused. From then on the owner is told what happens to the connection.
 	Admit(c *Conn, r *Request) (Owner, *Refusal)
 
 	// Ready says what GET /healthz is answered: 200 or 503.
@@ -58,6 +58,13 @@ type Owner interface {
 	// only during the call. limited says that the client sends more frames than
 	// it may: the message must be refused.
 	Message(text []byte, limited bool)
+
+	// Opened is called when the connection is open: its first message is the welcome.
+	Opened()
+
+	// Slow is called when a message was dropped, or the connection is about to be closed,
+	// because too much waits: so many bytes.
+	Slow(waiting int, p Policy)
 
 	// Renew is called every Options.Renew while the connection is open and its
 	// peer is alive, and for Conn.Renew.

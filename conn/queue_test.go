@@ -238,3 +238,23 @@ func TestControlFramesStayWithinTheirOwnBound(t *testing.T) {
 		t.Error("it is still open")
 	}
 }
+
+// Whom too much waits for is told to the owner, with what follows.
+func TestTheOwnerIsToldOfASlowConsumer(t *testing.T) {
+	for _, policy := range []Policy{Disconnect, DropNewest, DropOldest} {
+		x := newFakeServer(t, Options{Settings: Settings{QueueBytes: 4 << 10, SlowConsumer: policy}}).open("u")
+		if o := x.s.hub.told("u"); !o.opened || len(o.slow) > 0 {
+			t.Errorf("%v: before: opened %v, slow %v", policy, o.opened, o.slow)
+		}
+		for range 10 {
+			x.push(strings.Repeat("x", 600))
+		}
+		told, st := x.s.hub.told("u").slow, x.s.Stats()
+		if want := policy.String() + " true"; len(told) == 0 || told[0] != want {
+			t.Errorf("the owner was told %q, want %q", told, want)
+		}
+		if st.Dropped == 0 || policy == Disconnect && len(told) != 1 {
+			t.Errorf("%v: told %d times, %d messages dropped", policy, len(told), st.Dropped)
+		}
+	}
+}

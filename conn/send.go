@@ -23,6 +23,7 @@ func (c *Conn) takes() bool {
 func (c *Conn) send(f *sendq.Frame) {
 	if c.takes() {
 		c.catchUp()
+		f = c.inForm(f)
 	}
 	c.admit(f)
 }
@@ -53,6 +54,10 @@ func (c *Conn) sendPlain(text []byte, at int64) {
 	if c.takes() {
 		c.catchUp() // which may end it
 	}
+	if c.has(flagEvents) {
+		c.sendPlainEvent(text, at)
+		return
+	}
 	l := c.loop
 	var buf [maxHead]byte
 	head := l.codec.head(buf[:0], len(text))
@@ -68,7 +73,7 @@ func (c *Conn) sendPlain(text []byte, at int64) {
 
 // sendText sends a text that is no message: it is in no book.
 func (c *Conn) sendText(text []byte) {
-	c.loop.scratch = c.loop.codec.text(c.loop.scratch[:0], text)
+	c.loop.scratch = c.codec().text(c.loop.scratch[:0], text)
 	c.sendControl(c.loop.scratch)
 }
 
@@ -177,8 +182,10 @@ func (c *Conn) overflow(f *sendq.Frame) {
 	}
 	switch l.settings().SlowConsumer {
 	case DropNewest:
+		c.tellSlow(DropNewest)
 		c.lose(f, sendq.Dropped)
 	case DropOldest:
+		c.tellSlow(DropOldest)
 		for !c.hasRoom(f) && c.out != nil && c.out.DropOldest(&l.pool) {
 			c.giveBack()
 		}
@@ -193,6 +200,15 @@ func (c *Conn) overflow(f *sendq.Frame) {
 	}
 }
 
+// tellSlow tells the owner that too much waits, and what follows.
+func (c *Conn) tellSlow(p Policy) {
+	waiting := 0
+	if c.out != nil {
+		waiting = c.out.Memory()
+	}
+	c.owner.Slow(waiting, p)
+}
+
 // slow ends the connection because it takes too little.
 func (c *Conn) slow() {
 	c.loop.slow++
@@ -201,6 +217,7 @@ func (c *Conn) slow() {
 		c.refuse(&Refusal{Status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "too much waits for this connection", RetryAfter: 1})
 		return
 	}
+	c.tellSlow(Disconnect)
 	c.dropUnseen()
 	c.dropMessages()
 	c.beginClose(wire.CodeTryAgain, Retry(time.Second, 5*time.Second), CauseSlow)

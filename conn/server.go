@@ -20,6 +20,7 @@ type Server struct {
 	loops   []*Loop
 	network netloop.Network
 	codec   webSocket
+	events  events
 
 	settings atomic.Pointer[Settings]
 	conns    atomic.Int64 // sockets that were accepted and are not closed
@@ -39,7 +40,7 @@ func New(o Options) *Server {
 	s := &Server{opts: o.withDefaults(), closing: make(chan struct{})}
 	s.Set(o.Settings)
 	s.network = s.opts.network()
-	s.codec = newWebSocket(s.opts.AppPing)
+	s.codec, s.events = newWebSocket(s.opts.AppPing), newEvents(s.opts.AppPing)
 	for i := range s.opts.Loops {
 		s.loops = append(s.loops, newLoop(s, i))
 	}
@@ -48,7 +49,8 @@ func New(o Options) *Server {
 
 // Set changes the settings. It may be called at any time, from any goroutine. Those who
 // are at work with the ones before end with them. Of connections that are open,
-//   - MaxAge holds as it was when they opened, and HandshakeTimeout as when they came;
+//   - MaxAge holds as it was when they opened, PingTimeout too for clients of server-sent
+//     events, and HandshakeTimeout as when they came;
 //   - Ping holds where it is less than before, from the next ping on: a client may rest on
 //     what its welcome has said;
 //   - QueueBytes bounds what is added to a queue; what is in it stays, until a message that

@@ -1,8 +1,12 @@
 package conn
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 	"unsafe"
+
+	"pushpod/conn/conntest"
 )
 
 // A size class of the allocator more is 16 MB in a pod with a million of them.
@@ -15,4 +19,40 @@ func TestAConnectionFitsItsSizeClass(t *testing.T) {
 	if n := unsafe.Sizeof(inbound{}); n > 144 || n <= 96 {
 		t.Fatalf("an inbound has %d bytes: more than it should, or in a Conn's size class", n)
 	}
+}
+
+func TestAStreamOfEventsTakesTheMemoryOfAWebSocket(t *testing.T) {
+	const crowd = 5000
+	bytesOf := func(request func(query string, more ...string) string) float64 {
+		hub, net := newFakeHub(), conntest.NewVoid()
+		s := New(Options{Admitter: hub, Network: net, Loops: 1})
+		if err := s.Serve(); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		before := liveHeap()
+		for i := range crowd {
+			net.Connect(request(fmt.Sprint("?user=", i)))
+		}
+		hub.pending.Wait()
+		if n := s.Stats().Open; n != crowd {
+			t.Fatalf("%d are open", n)
+		}
+		return float64(liveHeap()-before) / crowd
+	}
+	bytesOf(request) // what is kept is made
+	frames, events := bytesOf(request), bytesOf(eventsRequest)
+	t.Logf("%.0f and %.0f bytes, with all of the test's own", frames, events)
+	if events > 1.05*frames+8 {
+		t.Errorf("a stream of events takes %.0f bytes, a WebSocket %.0f", events, frames)
+	}
+}
+
+// liveHeap is what is in use after a collection.
+func liveHeap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

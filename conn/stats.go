@@ -12,14 +12,16 @@ func LatencyBounds() []float64 { return sendq.LatencyBounds() }
 // only grow.
 type Stats struct {
 	Open        int   // connections that are open or closing
+	OpenEvents  int   // of them, those that get server-sent events
 	Pending     int   // accepted, the handshake not complete
+	MaxConns    int   // Options.MaxConns
 	QueuedBytes int64 // waiting in all send queues
 	QueuedConns int   // connections for which something waits
 
 	Written, Expired, Collapsed, Dropped, Closed uint64
 	SlowConsumers                                uint64 // closed with 1013
 	Ended                                        [causes]uint64
-	Handshakes                                   map[int]uint64 // by HTTP status; 101: accepted
+	Handshakes                                   map[int]uint64 // by HTTP status; 101: accepted, of whatever kind
 	TLSHandshakes                                TLSHandshakes
 	Writes, WrittenBytes                         uint64
 	FramesReceived, BytesReceived                uint64
@@ -40,12 +42,12 @@ type counters struct {
 	pings, goaways, rateLimited   uint64
 	turns, events                 uint64
 	acceptErrors                  uint64
-	open, pending                 int
+	open, openEvents, pending     int
 }
 
 // Stats adds up all loops. It may be called at any time, from anywhere.
 func (s *Server) Stats() Stats {
-	t := Stats{Handshakes: map[int]uint64{}}
+	t := Stats{Handshakes: map[int]uint64{}, MaxConns: s.opts.MaxConns}
 	for _, l := range s.loops {
 		l.mu.Lock()
 		t.add(l)
@@ -59,6 +61,7 @@ func (s *Server) Stats() Stats {
 
 func (t *Stats) add(l *Loop) {
 	t.Open += l.open
+	t.OpenEvents += l.openEvents
 	t.Pending += l.pending
 	t.addQueues(&l.pool)
 	t.SlowConsumers += l.slow

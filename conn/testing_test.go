@@ -92,6 +92,9 @@ type fakeOwner struct {
 	renewals int
 	closed   bool
 	why      Cause
+
+	opened bool
+	slow   []string
 }
 
 func newFakeHub() *fakeHub { return &fakeHub{owners: map[string]*fakeOwner{}} }
@@ -115,7 +118,7 @@ func (f *fakeHub) Admit(c *Conn, r *Request) (Owner, *Refusal) {
 			return nil, refusal
 		}
 	}
-	if !r.Upgrade {
+	if !r.Upgrade && !r.Events {
 		return nil, &Refusal{Status: 426, Error: "upgrade_required", Reason: "connect with a WebSocket"}
 	}
 	user, _ := r.Query.Get("user")
@@ -146,6 +149,18 @@ func (o *fakeOwner) Message(text []byte, limited bool) {
 	if o.hub.owes && !limited {
 		o.conn.OweLocked()
 	}
+}
+
+func (o *fakeOwner) Opened() {
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	o.opened = true
+}
+
+func (o *fakeOwner) Slow(waiting int, p Policy) {
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	o.slow = append(o.slow, fmt.Sprint(p, " ", waiting > 0))
 }
 
 func (o *fakeOwner) Renew() {

@@ -157,6 +157,6 @@ func TestASendBufferThatTheSystemCutsIsToldOf(t *testing.T) {
 	}
 	r := startRedis(t)
 	p := startPod(t, r, quick().with("conn.send_buffer", "64MiB"))
-	wantLine(t, "at the start", p.stderr.String(), `"level":"warn"`, "conn.send_buffer is cut by the system", `"asked":67108864`)
+	wantLine(t, "at the start", p.stderr.String(), `"level":"warn"`, "conn.send_buffer is cut by the system", `"asked_bytes":67108864`)
 	dial(t, p, "alice").check("all the same")
 }

@@ -99,7 +99,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		{[]string{"-hset"}, "HSET on push:user:*, push:pods:info"},
 		{[]string{"-hdel"}, "HDEL on push:user:*, push:pods:info"},
 		{[]string{"-hgetall"}, "HGETALL on push:user:*, push:pods:info"},
-		{[]string{"-hget"}, "HGET on push:pods:info"},
+		{[]string{"-hget"}, "HGET on push:user:*, push:pods:info"},
 		{[]string{"-get"}, "GET on push:block:*, push:revoked:*, push:valid-after:*, push:valid-after, push:used:*"},
 		{[]string{"-exists"}, "EXISTS on push:block:*, push:revoked:*, push:valid-after:*"},
 		{[]string{"clearselectors"}, "SET on push:used:*"},

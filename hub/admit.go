@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -123,6 +122,7 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 		h.lookForProxy(r, refusal)
 	}
 	if refusal != nil {
+		refusal.User = strings.Clone(claim.user) // which is part of the request
 		return nil, refusal
 	}
 	claim.user = strings.Clone(claim.user) // which is part of the request
@@ -130,22 +130,26 @@ func (h *Hub) Admit(c *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal) {
 	if h.decidesLater(claim) {
 		refusal = h.decideLater(s, claim, r, replaces)
 	} else {
-		refusal = h.ask(s, r.Upgrade, replaces)
+		refusal = h.ask(s, opens(r), replaces)
 	}
 	if refusal != nil {
 		h.gate.leave(r.Remote)
+		refusal.User = s.user
 		return nil, refusal
 	}
 	return s, nil
 }
 
-// ask asks Redis about a session, which answers later: it registers it, or with no upgrade
-// only says what would be said. replaces is the connection whose place it takes, if it is its
+// opens reports whether a request is one for a connection, of whatever kind.
+func opens(r *conn.Request) bool { return r.Upgrade || r.Events }
+
+// ask asks Redis about a session, which answers later: it registers it where it opens, else
+// it only says what would be said. replaces is the connection whose place it takes, if it is its
 // user's. Its connection's loop is locked.
-func (h *Hub) ask(s *session, upgrade bool, replaces presence.UUID) *conn.Refusal {
+func (h *Hub) ask(s *session, opens bool, replaces presence.UUID) *conn.Refusal {
 	e := s.entry()
 	e.Replaces = replaces
-	if upgrade {
+	if opens {
 		return h.register(s, e)
 	}
 	return h.check(s, e)
@@ -165,44 +169,6 @@ func (h *Hub) register(s *session, e presence.Entry) *conn.Refusal {
 
 // Ready reports whether the pod is ready; see conn.Admitter.
 func (h *Hub) Ready() bool { return len(h.Problems()) == 0 }
-
-// maxOrigin bounds what a client says about itself in the log, in bytes.
-const maxOrigin = 256
-
-// refused is a refused handshake, for the log.
-type refused struct {
-	remote  netip.Addr
-	origin  string
-	refusal *conn.Refusal
-}
-
-// Refused has a refused handshake logged; see conn.Admitter. A log that is slow holds
-// up nobody: where too many lines wait, some are left out.
-func (h *Hub) Refused(remote netip.Addr, origin string, r *conn.Refusal) {
-	select {
-	case h.refusals <- refused{remote, origin, r}:
-	default:
-	}
-}
-
-// logRefusals logs refused handshakes, and a proxy that seems to be unnamed, until ctx ends.
-func (h *Hub) logRefusals(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-h.unnamed.seen:
-			h.log.Warn().Msg(h.unnamed.warning())
-		case r := <-h.refusals:
-			if r.refusal.Status == 0 {
-				h.unheardLog.Info().Str("reason", r.refusal.Reason).Stringer("address", r.remote).Msg("connection closed without an answer")
-				continue
-			}
-			h.refusedLog.Info().Int("status", r.refusal.Status).Str("reason", r.refusal.Reason).
-				Str("origin", r.origin[:min(len(r.origin), maxOrigin)]).Stringer("address", r.remote).Msg("handshake refused")
-		}
-	}
-}
 
 // registered is called by the store once Redis has answered.
 func (h *Hub) registered(s *session, r presence.Registered) {
@@ -228,7 +194,9 @@ const cannotRegister = "presence can't be written"
 // is refused.
 func (h *Hub) notRegistered(s *session, err error) *conn.Refusal {
 	h.registry.remove(s)
-	return h.refusal(s, err)
+	refusal := h.refusal(s, err)
+	refusal.User = s.user
+	return refusal
 }
 
 // refusal says how a session is refused of which presence has said err.
@@ -240,7 +208,7 @@ func (h *Hub) refusal(s *session, err error) *conn.Refusal {
 	if errors.Is(err, presence.ErrTooMany) {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Error: tooMany, Reason: "this user has too many connections", RetryAfter: 5}
 	}
-	h.registerLog.Warn().Err(err).Str("uuid", presence.FormatUUID(s.uuid)).Msg("connection not registered")
+	h.lines.notRegistered.Event().Str("user", s.user).Str("uuid", presence.FormatUUID(s.uuid)).Err(err).Send()
 	return unavailable(cannotRegister)
 }
 

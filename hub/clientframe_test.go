@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"pushpod/internal/schematest"
 )
 
 func TestClientFrames(t *testing.T) {
@@ -18,6 +20,7 @@ func TestClientFrames(t *testing.T) {
 		{` {"data":null , "id":"\u0031","type":"request"} `, true, "request", `"\u0031"`, `null`},
 		{`{"type":"ping"}`, true, "ping", "", ""},
 		{`{"type":"pong","more":{"type":"x"}}`, true, "pong", "", ""},
+		{`{"type":"token","id":"a","token":"t"}`, true, "token", `"a"`, ""},
 		{`{"type":"other","id":"` + long + `"}`, true, "other", `"` + long + `"`, ""},
 		{`{"t\u0079pe":"ping"}`, true, "ping", "", ""},
 		{`{"type":"ping","id":"` + long + `x"}`, false, "", "", ""},
@@ -38,7 +41,12 @@ func TestClientFrames(t *testing.T) {
 		{`{"type":"ping",}`, false, "", "", ""}, {`{}`, false, "", "", ""}, {` `, false, "", "", ""}, {`null`, false, "", "", ""},
 		{`[]`, false, "", "", ""}, {`"x"`, false, "", "", ""}, {``, false, "", "", ""}, {`{`, false, "", "", ""},
 	}
+	schema := schematest.Load(t, "docs/schemas/frames-client.json")
 	for _, tc := range cases {
+		twice := strings.Count(tc.frame, `"type"`) > 1 || strings.Count(tc.frame, `"id":`) > 1 || strings.Count(tc.frame, `"data":1`) > 1 || strings.Count(tc.frame, `"token":`) > 1
+		if err := schema.Fault(tc.frame); (err == nil) != (tc.ok && tc.kind != "other") && !twice {
+			t.Errorf("%.80s: the schema says %v", tc.frame, err)
+		}
 		var f clientFrame
 		reason := f.parse([]byte(tc.frame))
 		if ok := reason == ""; ok != tc.ok {
@@ -55,6 +63,7 @@ func TestClientFrames(t *testing.T) {
 }
 
 func TestReceiptsAreExact(t *testing.T) {
+	schema := schematest.LoadStrict(t, "docs/schemas/frames-server.json")
 	for want, got := range map[string][]byte{
 		`{"type":"receipt","id":"a","status":"accepted"}`:                                              receipt([]byte(`"a"`), "", ""),
 		`{"type":"receipt","id":"\u0061","status":"rejected","error":"rate","reason":"slow \"down\""}`: receipt([]byte(`"\u0061"`), errorRate, `slow "down"`),
@@ -62,6 +71,9 @@ func TestReceiptsAreExact(t *testing.T) {
 	} {
 		if string(got) != want || !json.Valid(got) {
 			t.Errorf("got %s, want %s", got, want)
+		}
+		if err := schema.Fault(want); err != nil {
+			t.Errorf("%s: %v", want, err)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 type undecided struct {
 	session  *session
 	claim    claim
-	upgrade  bool          // it asks for a WebSocket
+	opens    bool          // it asks for a connection
 	replaces presence.UUID // the connection whose place it takes; zero: none
 	question auth.Question // for the hook; zero where there is none
 }
@@ -26,7 +26,7 @@ func (h *Hub) decidesLater(c claim) bool { return c.token != "" || h.opts.Hook !
 
 // decideLater has a handshake decided off the loops. r is what the client asked for.
 func (h *Hub) decideLater(s *session, c claim, r *conn.Request, replaces presence.UUID) *conn.Refusal {
-	u := undecided{session: s, claim: c, upgrade: r.Upgrade, replaces: replaces}
+	u := undecided{session: s, claim: c, opens: opens(r), replaces: replaces}
 	if h.opts.Hook != nil {
 		u.question = h.question(r)
 	}
@@ -94,7 +94,7 @@ func (h *Hub) letIn(u undecided, v auth.Verdict) {
 			s.user = v.User
 		}
 		h.verdicts.add(s, verdict{ends: v.Expires, asked: u.claim.user})
-		refusal = h.ask(s, u.upgrade, u.replaces)
+		refusal = h.ask(s, u.opens, u.replaces)
 	})
 	if refusal != nil {
 		h.refuse(u.session, refusal)
@@ -103,5 +103,6 @@ func (h *Hub) letIn(u undecided, v auth.Verdict) {
 
 // refuse answers a handshake that is not let in.
 func (h *Hub) refuse(s *session, r *conn.Refusal) {
+	r.User = s.user
 	h.server.Answer(conn.Answer{Conn: s.conn, Refusal: r})
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"pushpod/conn"
+	"pushpod/internal/schematest"
 	"pushpod/presence"
 )
 
@@ -51,6 +52,7 @@ func TestBadEnvelopesAreRefusedWithTheirReason(t *testing.T) {
 	}
 
 	var e envelope
+	schema := schematest.Load(t, "docs/schemas/envelope.json")
 	refuse := func(text, word string) {
 		t.Helper()
 		reason := e.parse([]byte(text))
@@ -58,6 +60,9 @@ func TestBadEnvelopesAreRefusedWithTheirReason(t *testing.T) {
 			t.Errorf("taken: %.200s", text)
 		} else if !strings.Contains(reason, word) {
 			t.Errorf("%.200s: the reason is %q, which does not name %q", text, reason, word)
+		}
+		if schema.Fault(text) == nil && !beyondSchemas(text, word) {
+			t.Errorf("the schema takes %.200s, which is refused: %s", text, reason)
 		}
 	}
 	for name, values := range wrongTypes {
@@ -117,6 +122,21 @@ func TestBadEnvelopesAreRefusedWithTheirReason(t *testing.T) {
 	}
 }
 
+// beyondSchemas reports whether an envelope is wrong in a way that a JSON Schema does not
+// see: it looks at values, and neither at how they are written nor at bytes.
+func beyondSchemas(text, word string) bool {
+	switch word {
+	case "twice", "JSON", "UTF-8":
+		return true
+	}
+	for _, written := range []string{`"code":4500,"code"`, `"reason":"a","reason"`, `.0`, `e3`, `E3`, `-0`, `\ud800`, `\udc00`, `é`, `\u00e9`} {
+		if strings.Contains(text, written) {
+			return true
+		}
+	}
+	return false
+}
+
 // goodValues has a valid value for each known member.
 func goodValues() map[string]string {
 	return map[string]string{
@@ -171,10 +191,14 @@ func TestEnvelopeInAnyOrderAndSpacing(t *testing.T) {
 
 func TestGoodEnvelopesAtTheBorders(t *testing.T) {
 	var e envelope
+	schema := schematest.Load(t, "docs/schemas/envelope.json")
 	take := func(text string) {
 		t.Helper()
 		if reason := e.parse([]byte(text)); reason != "" {
 			t.Errorf("%.200s: %s", text, reason)
+		}
+		if err := schema.Fault(text); err != nil && !e.isProbe() { // probes are between pods
+			t.Errorf("%.200s: %v", text, err)
 		}
 	}
 	for _, code := range []int{4000, 4100, 4499, 4500, 4501, 4600, 4999} {

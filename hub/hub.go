@@ -101,7 +101,8 @@ type Hub struct {
 	log      zerolog.Logger
 	settings atomic.Pointer[Settings]
 
-	badLog, unknownLog, registerLog, refusedLog, unheardLog, conflictLog, controlLog zerolog.Logger // at most a few lines a second
+	lines lines  // of the log, that are limited
+	told  teller // of what is logged with a loop locked
 
 	server     *conn.Server
 	delivering sync.Mutex // held by whichever subscriber uses the router and the deliverer
@@ -118,8 +119,9 @@ type Hub struct {
 	outdated outdated
 	unnamed  unnamed
 	coverage coverage
-	refusals chan refused // to be logged
 	unheard  unheard
+
+	badEnvelopes badEnvelopes
 
 	unverified chan unverified // tokens that take long to verify
 	refreshing refreshing
@@ -145,20 +147,17 @@ func New(o Options) *Hub {
 		log:      o.Log,
 		rewrites: rewrites{wanted: make(chan struct{}, 1)},
 		rights:   rights{wanted: make(chan struct{}, 1)},
-		refusals: make(chan refused, 16),
+		told:     newTeller(),
 		unheard:  unheard{wanted: make(chan struct{}, 1)},
 		unnamed:  unnamed{seen: make(chan struct{}, 1)},
 
 		unverified: make(chan unverified, maxUnverified),
 		nameless:   new(presence.Credential),
 	}
-	few := func() zerolog.Logger {
-		return o.Log.Sample(&zerolog.BurstSampler{Burst: 3, Period: time.Second})
-	}
-	h.badLog, h.unknownLog, h.registerLog, h.refusedLog, h.unheardLog, h.conflictLog, h.controlLog = few(), few(), few(), few(), few(), few(), few()
+	h.lines.init(o.Log)
 	h.status.sharded = o.Sharded
 	h.status.conflictFor = 2*o.Redis.Probe + o.Redis.Timeout
-	h.uplink = newUplink(&o)
+	h.uplink = newUplink(&o, h.lines.uplinkFailed)
 	h.Set(o.Settings)
 	h.router = &router{h: h, tail: []byte(frameTail)}
 	return h
@@ -182,7 +181,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	}()
 	// Requests that wait when ctx ends still get their answer.
 	running.Go(func() { h.uplink.run(ctx) })
-	running.Go(func() { h.logRefusals(ctx) })
+	running.Go(func() { h.lines.Run(ctx) })
+	running.Go(func() { h.tellWhatWaits(ctx) })
+	running.Go(func() { h.tellReady(ctx) })
 	running.Go(func() { h.verifyTokens(ctx) })
 	running.Go(func() { h.keepRights(ctx) })
 	running.Go(func() { h.tellAgain(ctx) })

@@ -24,6 +24,8 @@ var (
 type prover struct {
 	h   *Hub
 	sub *subscriber
+
+	refused redisconn.Outage // of probes
 }
 
 // ping is what is sent on a subscription that must show that it lives.
@@ -40,8 +42,8 @@ func (h *Hub) prove(ctx context.Context, sub *subscriber) error {
 	case <-time.After(h.opts.Redis.Timeout):
 		return errNotConfirmed
 	}
-	h.status.update(func(s *status) { s.subscribed, s.proved, s.lost, s.untaken = true, false, nil, nil })
-	p := prover{h, sub}
+	h.confirmed()
+	p := prover{h: h, sub: sub}
 	for first := true; ctx.Err() == nil; first = false {
 		if err := p.probe(ctx); err != nil {
 			h.probeFailures.Add(1)
@@ -147,13 +149,9 @@ func (p *prover) untaken(why error) {
 	if !redisconn.IsReply(why) {
 		why = fmt.Errorf("no answer within %v (%w)", p.h.opts.Redis.Timeout, why)
 	}
-	var before error
-	p.h.status.update(func(s *status) {
-		before = s.untaken
-		s.proved, s.untaken = false, why
-	})
-	if before == nil || redisconn.IsReply(why) != redisconn.IsReply(before) || redisconn.IsReply(why) && before.Error() != why.Error() {
-		p.h.log.Warn().Err(why).Str("channel", p.channel()).Msg("Redis does not take the pod's probe (PUBLISH); the pod is not ready until it does, and stays subscribed while the subscription answers")
+	p.h.status.update(func(s *status) { s.proved, s.untaken = false, why })
+	if p.refused.Failed(why) {
+		p.h.lines.untaken.Event().Err(why).Send()
 	}
 	p.h.rights.want()
 }
@@ -174,16 +172,18 @@ func (p *prover) echoed(ctx context.Context, asked time.Time) (back bool) {
 // hasEchoed reports whether a probe has come back since then, and if so says what is
 // good again.
 func (p *prover) hasEchoed(since time.Time) (back bool) {
-	var before error
 	p.h.status.update(func(s *status) {
 		if back = s.proved && !s.echo.Before(since); back {
-			before, s.untaken = s.untaken, nil
+			s.untaken = nil
 		}
 	})
-	if before != nil {
-		p.h.log.Info().Msg("Redis takes the pod's probe again, and it comes back")
+	if !back {
+		return false
 	}
-	return back
+	if away, failures := p.refused.Over(); failures > 0 {
+		p.h.lines.taken.Event().Dur("away_ms", away).Send()
+	}
+	return true
 }
 
 // probed is called for each probe that comes on the pod's channel.
@@ -196,5 +196,5 @@ func (h *Hub) probed(instance string) {
 		return
 	}
 	h.status.update(func(s *status) { s.conflict = time.Now() })
-	h.conflictLog.Error().Str("pod", h.opts.Pod).Str("reason", "a foreign instance's probe").Msg("CONFLICT: another instance uses this pod's address; pod.address must be unique")
+	h.lines.conflict.Event().Str("reason", "a foreign instance's probe").Send()
 }

@@ -22,11 +22,14 @@ const (
 	byAnswer way = iota // an HTTP answer to an upgrade, which browsers hide
 	byGet               // the same to a plain GET, which a page can read
 	byClose             // a close frame (?refuse=close), which a page can read too
+	byEvents            // the answer to a request for server-sent events
 )
 
-func (w way) String() string { return [...]string{"upgrade", "plain GET", "?refuse=close"}[w] }
+func (w way) String() string {
+	return [...]string{"upgrade", "plain GET", "?refuse=close", "events"}[w]
+}
 
-// TestEveryRefusalByEveryWay walks each kind of refusal through all three ways.
+// TestEveryRefusalByEveryWay walks each kind of refusal through all of these ways.
 func TestEveryRefusalByEveryWay(t *testing.T) {
 	t.Parallel()
 	const page, other = "http://localhost:3000", "http://example.com"
@@ -60,7 +63,7 @@ func TestEveryRefusalByEveryWay(t *testing.T) {
 		fault  string
 		code   ws.StatusCode // by a close frame; 0: by the answer too
 		retry  bool
-		except string // a way that can't be refused so
+		except string // ways that can't be refused so
 	}{
 		"nobody":                {set: none, status: 401, fault: "unauthorized", code: 4001},
 		"another page":          {set: none, query: "user=u", origin: other, status: 403, fault: "forbidden", code: 4003},
@@ -69,12 +72,12 @@ func TestEveryRefusalByEveryWay(t *testing.T) {
 		"a bad ping":            {set: none, query: "user=u&ping=1", status: 400, fault: "bad_request"},
 		"a body":                {set: none, query: "user=u", edit: edited("Host:", "Content-Length: 1\r\nHost:"), status: 400, fault: "bad_request"},
 		"a malformed head":      {set: none, query: "user=u", edit: edited("\r\n\r\n", "\r\nbad\n\r\n"), status: 400, fault: "bad_request"},
-		"another version":       {set: none, query: "user=u", edit: edited("Version: 13", "Version: 12"), status: 426, fault: "bad_version", except: "plain GET"},
-		"another path":          {set: none, query: "user=u", edit: edited("/ws", "/other"), status: 404, fault: "not_found"},
+		"another version":       {set: none, query: "user=u", edit: edited("Version: 13", "Version: 12"), status: 426, fault: "bad_version", except: "plain GET, events"},
+		"another path":          {set: none, query: "user=u", edit: edited("?", "/other?"), status: 404, fault: "not_found"},
 		"another method":        {set: none, query: "user=u", edit: edited("GET", "POST"), status: 405, fault: "bad_method"},
-		"a preflight":           {set: none, query: "user=u", edit: edited("GET", "OPTIONS"), status: 405, fault: "bad_method"},
+		"a preflight":           {set: none, query: "user=u", edit: edited("GET", "OPTIONS"), status: 405, fault: "bad_method", except: "events"},
 		"an unknown method":     {set: none, query: "user=u", edit: edited("GET", "BREW"), status: 501, fault: "bad_method"},
-		"another HTTP":          {set: none, query: "user=u", edit: edited("HTTP/1.1", "HTTP/1.0"), status: 505, fault: "bad_version"},
+		"another HTTP":          {set: none, query: "user=u", edit: edited("HTTP/1.1", "HTTP/1.0"), status: 505, fault: "bad_version", except: "events"},
 		"too large a head":      {set: none, query: "user=u", edit: edited("\r\n\r\n", "\r\nX: "+strings.Repeat("x", 16<<10)+"\r\n\r\n"), status: 431, fault: "too_large"},
 		"a head without end":    {set: set{conn: func(o *conn.Options) { o.HandshakeTimeout = 300 * time.Millisecond }}, query: "user=u", edit: edited("\r\n\r\n", "\r\nX: "), status: 408, fault: "timeout"},
 		"a full pod":            {set: limits(Limits{Connections: 1}), before: connected, query: "user=u", status: 503, fault: "unavailable", code: 4053, retry: true},
@@ -108,8 +111,8 @@ func TestEveryRefusalByEveryWay(t *testing.T) {
 			if c.origin == "" {
 				c.origin = page
 			}
-			for _, w := range []way{byAnswer, byGet, byClose} {
-				if w.String() == c.except {
+			for _, w := range []way{byAnswer, byGet, byClose, byEvents} {
+				if strings.Contains(c.except, w.String()) {
 					continue
 				}
 				counted := p.server.Stats().Handshakes
@@ -133,11 +136,14 @@ func TestEveryRefusalByEveryWay(t *testing.T) {
 // refusable is a request that is refused in a way.
 func refusable(w way, query, origin string, edit func(string) string) string {
 	target := "/ws?" + query
-	if w == byClose {
+	switch w {
+	case byClose:
 		target += "&refuse=close"
+	case byEvents:
+		target = "/sse?refuse=close&" + query // which has no say in it
 	}
 	r := upgrade(target, "Origin: "+origin)
-	if w == byGet {
+	if w == byGet || w == byEvents {
 		r = fmt.Sprintf("GET %s HTTP/1.1\r\nHost: localhost\r\nOrigin: %s\r\n\r\n", target, origin)
 	}
 	if edit != nil {

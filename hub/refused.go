@@ -36,7 +36,7 @@ func (h *Hub) check(s *session, e presence.Entry) *conn.Refusal {
 		if err != nil {
 			refusal = h.refusal(s, err)
 		}
-		h.server.Answer(conn.Answer{Conn: s.conn, Refusal: refusal})
+		h.refuse(s, refusal)
 	})
 	if err != nil {
 		return unavailable("this pod is leaving")
@@ -87,6 +87,7 @@ func (h *Hub) Revoke(e presence.Entry, r *presence.Refused) {
 	}
 	if s.conn.Close(conn.CodeRevoked, reason) {
 		h.revoked[r.Ground].Add(1)
+		h.lines.revoked.Event().Str("user", s.user).Str("uuid", presence.FormatUUID(s.uuid)).Str("reason", reason).Send()
 	}
 }
 

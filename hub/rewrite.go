@@ -129,7 +129,7 @@ func (h *Hub) rewrite(ctx context.Context, slots *[redisconn.Slots]bool) (done b
 			sessions[i].conn.Renew()
 		}
 	}
-	h.log.Info().Int("connections", len(sessions)).Msg("presence entries rewritten")
+	h.lines.rewritten.Event().Int("entries", len(sessions)).Dur("took_ms", time.Since(begun).Round(time.Millisecond)).Send()
 	return ctx.Err() == nil
 }
 

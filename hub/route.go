@@ -89,7 +89,7 @@ func (r *router) replacement(on role) {
 		r.refuse("no target: to, user or all", 0)
 	case r.h.opts.Control && !on.controls():
 		r.uncontrolled.Add(1)
-		r.h.controlLog.Warn().Msg("replacement of a connection ignored: redis.control is on, and it came on no control channel")
+		r.h.lines.ignoredReplacement.Event().Send()
 	default:
 		r.h.replaced(e.replaced, string(e.of))
 	}
@@ -106,7 +106,7 @@ func (r *router) restrict(on role) (reason string) {
 		return ""
 	}
 	r.uncontrolled.Add(1)
-	r.h.controlLog.Warn().Int("code", int(e.code)).Msg("close ignored: redis.control is on, and it came on no control channel")
+	r.h.lines.ignoredClose.Event().Int("code", int(e.code)).Send()
 	e.close = false
 	if e.seen &^= hasClose; e.seen&hasData == 0 {
 		return "close is for push:ctl:… (redis.control), and there is no data"
@@ -116,21 +116,22 @@ func (r *router) restrict(on role) (reason string) {
 
 func (r *router) refuse(reason string, size int) {
 	r.bad.Add(1)
-	r.h.badLog.Warn().Str("reason", reason).Int("bytes", size).Msg("bad envelope dropped")
+	r.h.badEnvelopes.add(reason, size)
+	r.h.lines.badEnvelope.Event().Str("reason", reason).Int("bytes", size).Send()
 }
 
 // ignored counts the members of an envelope that are not known, and names them.
 func (r *router) ignored() {
 	r.unknown.Add(uint64(r.e.unknown))
-	log := r.h.unknownLog.Warn()
-	if !log.Enabled() {
+	log := r.h.lines.unknownMembers.Event()
+	if log == nil {
 		return
 	}
 	var names []string
 	for _, name := range r.e.names {
 		names = append(names, cut(name))
 	}
-	log.Strs("members", names).Msg("envelope with unknown members, which are ignored: a known one misspelt?")
+	log.Strs("members", names).Send()
 }
 
 // cut returns at most 64 bytes of a text that may have any length.

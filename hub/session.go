@@ -80,6 +80,13 @@ func (s *session) entry() presence.Entry {
 	return presence.Entry{User: s.user, UUID: s.uuid, Credential: s.credential.Load()}
 }
 
+// Opened has it logged that the connection is open.
+func (s *session) Opened() {
+	if e := s.hub().log.Debug(); e.Enabled() {
+		e.Str("user", s.user).Str("uuid", presence.FormatUUID(s.uuid)).Stringer("address", s.address()).Msg("connection opened")
+	}
+}
+
 // Renew renews the entry, unless another connection has its place, or is about to: one that
 // is under way would bring it back. Then it only asks what speaks against the connection. What
 // is told that it is closed is closed long before its entry expires.

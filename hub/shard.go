@@ -62,11 +62,14 @@ func (h *Hub) keepShard(ctx context.Context) {
 		}
 		var why error
 		h.status.update(func(s *status) { why = s.shard.err })
-		if was.confirmed {
+		var news bool
+		h.status.update(func(s *status) { news = s.shardAway.Failed(why) })
+		switch {
+		case was.confirmed:
 			h.gaps.Add(1)
-			h.log.Error().Err(why).Stringer("redis", node).Msg("subscription to the shard lost; messages published there until the pod is subscribed again are lost")
-		} else {
-			h.log.Warn().Err(why).Stringer("redis", node).Msg("can't subscribe to the shard, will try again")
+			h.lines.shardLost.Event().Err(why).Stringer("redis", node).Send()
+		case news:
+			h.lines.shardUnsubscribed.Event().Err(why).Stringer("redis", node).Send()
 		}
 		backoff.Sleep(ctx, backoff.After(failures, first, most))
 	}
@@ -142,7 +145,15 @@ func (h *Hub) proveShard(ctx context.Context, s *subscriber, node *redisconn.Nod
 	case <-time.After(timeout):
 		return errNotConfirmed
 	}
-	h.status.update(func(s *status) { s.shard = shardStatus{subscribed: true} })
+	var away time.Duration
+	var failures int
+	h.status.update(func(s *status) {
+		s.shard = shardStatus{subscribed: true}
+		away, failures = s.shardAway.Over()
+	})
+	if failures > 0 {
+		h.lines.shardSubscribed.Event().Stringer("redis", node).Dur("away_ms", away).Int("failures", failures).Send()
+	}
 	known := r.Map().Replaced() // a map from before may not know yet what the node has said
 	for ctx.Err() == nil {
 		m, asked := r.Map(), time.Now()

@@ -16,6 +16,7 @@ type Stats struct {
 	FramesRejected                             uint64
 	UplinkWaiting, Connections                 int
 	RedisUp, Ready, Draining, Conflict         bool
+	Problems                                   []string // why the pod is not ready, by name; none: it is
 
 	Revoked [presence.GroundCount]uint64 // connections that were closed, by ground
 
@@ -24,6 +25,7 @@ type Stats struct {
 
 // Stats may be called at any time, from anywhere.
 func (h *Hub) Stats() Stats {
+	problems := problemNames(h.Problems())
 	s := Stats{
 		EnvelopesOK:    h.router.ok.Load(),
 		EnvelopesBad:   h.router.bad.Load(),
@@ -41,7 +43,8 @@ func (h *Hub) Stats() Stats {
 		Connections:    h.registry.len(),
 		Conflict:       h.status.inConflict(),
 		Draining:       h.Draining(),
-		Ready:          len(h.Problems()) == 0,
+		Problems:       problems,
+		Ready:          len(problems) == 0,
 	}
 	if h.opts.Hook != nil {
 		s.Hook = h.opts.Hook.Stats()

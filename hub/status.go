@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pushpod/presence"
+	"pushpod/redisconn"
 )
 
 // Problem is one reason why the pod is not ready.
@@ -13,24 +14,32 @@ type Problem struct {
 	Reason string `json:"reason"` // for people
 }
 
+// ProblemNames are the names that a Problem may have.
+func ProblemNames() []string {
+	return []string{"claim", "conflict", "draining", "endpoint", "heartbeat", "presence", "redis", "rights", "shard", "unproved", "unsubscribed"}
+}
+
 // status is what the hub knows of its own state.
 type status struct {
 	mu sync.Mutex // protects following; taken inside a loop's lock
 
-	claimed    bool
-	subscribed bool
-	proved     bool      // a probe has come back on this subscription
-	echo       time.Time // when the last one did
-	lost       error     // why the pod is not subscribed; nil: it is, or has not tried
-	untaken    error     // why Redis took no probe the last time; nil: it did
-	asked      bool      // it is known which rights are missing, or it is not asked for
-	unasked    error     // why that can't be asked for
-	conflict   time.Time // when a foreign probe was last seen; zero: never
-	draining   bool
-	leaving    bool // no new connections
+	claimed       bool
+	subscribed    bool
+	proved        bool             // a probe has come back on this subscription
+	echo          time.Time        // when the last one did
+	lost          error            // why the pod is not subscribed; nil: it is, or has not tried
+	untaken       error            // why Redis took no probe the last time; nil: it did
+	asked         bool             // it is known which rights are missing, or it is not asked for
+	unasked       error            // why that can't be asked for
+	conflict      time.Time        // when a foreign probe was last seen; zero: never
+	away          redisconn.Outage // of the subscription
+	wasSubscribed bool             // before it was lost
+	draining      bool
+	leaving       bool // no new connections
 
-	sharded bool // a shard's subscription is asked for
-	shard   shardStatus
+	sharded   bool // a shard's subscription is asked for
+	shard     shardStatus
+	shardAway redisconn.Outage
 
 	conflictFor time.Duration // how long one foreign probe counts
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pushpod/internal/loglimit"
 	"pushpod/internal/redistest"
 	"pushpod/presence"
 	"pushpod/redisconn"
@@ -73,7 +74,7 @@ func TestTheStreamTakesAboutWhatItMay(t *testing.T) {
 	r := redistest.Start(t)
 	c := r.Client()
 	for _, size := range []int{1, 100, 1000, 1500, 3000, 5000, 20_000, 65_000} {
-		u := newUplink(&Options{Pod: testPod, Keys: presence.NewKeys(fmt.Sprint("size", size, ":")), Uplink: redisconn.Of(c), Settings: Settings{UplinkMaxLength: 1 << 30, UplinkMaxBytes: maxBytes}})
+		u := newUplink(&Options{Pod: testPod, Keys: presence.NewKeys(fmt.Sprint("size", size, ":")), Uplink: redisconn.Of(c), Settings: Settings{UplinkMaxLength: 1 << 30, UplinkMaxBytes: maxBytes}}, new(loglimit.Line))
 		data := []byte(strings.Repeat("x", size))
 		for added := 0; added < 2*maxBytes; {
 			pipe := c.Pipeline()

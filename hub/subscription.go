@@ -70,16 +70,20 @@ func (h *Hub) keepSubscribed(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		var news bool
 		if was.proved {
 			failures = 1
 		}
 		h.rights.want()
-		h.status.update(func(s *status) { s.lost = err })
-		if was.confirmed {
+		h.status.update(func(s *status) {
+			s.lost, s.wasSubscribed, news = err, s.wasSubscribed || was.confirmed, s.away.Failed(err)
+		})
+		switch {
+		case was.confirmed:
 			h.gaps.Add(1)
-			h.log.Error().Err(err).Msg("subscription lost; messages published until the pod is subscribed again are lost")
-		} else {
-			h.log.Warn().Err(err).Msg("can't subscribe, will try again")
+			h.lines.lost.Event().Err(err).Send()
+		case news:
+			h.lines.unsubscribed.Event().Err(err).Send()
 		}
 		select {
 		case <-ctx.Done():
@@ -88,6 +92,24 @@ func (h *Hub) keepSubscribed(ctx context.Context) {
 		case <-time.After(backoff.After(failures+1, first, most)):
 		}
 	}
+}
+
+// confirmed notes that Redis has confirmed the subscription, and has it logged with for how
+// long there was none.
+func (h *Hub) confirmed() {
+	var again bool
+	var away time.Duration
+	var failures int
+	h.status.update(func(s *status) {
+		s.subscribed, s.proved, s.lost, s.untaken = true, false, nil, nil
+		again = s.wasSubscribed
+		away, failures = s.away.Over()
+	})
+	if again {
+		h.lines.subscribed.Event().Dur("away_ms", away).Int("failures", failures).Int("entries", h.registry.len()).Send()
+		return
+	}
+	h.log.Info().Int("failures", failures).Msg("subscribed")
 }
 
 // reached says how far a subscription has come.

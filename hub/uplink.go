@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"pushpod/internal/json"
+	"pushpod/internal/loglimit"
 	"pushpod/presence"
 	"pushpod/redisconn"
 )
@@ -24,7 +24,7 @@ type uplink struct {
 	limit   streamCap // used by the goroutine of run
 	caps    atomic.Pointer[caps]
 	timeout time.Duration
-	log     zerolog.Logger
+	failing *loglimit.Line
 
 	mu      sync.Mutex // protects following
 	waiting []uplinked
@@ -52,15 +52,15 @@ const (
 	uuidText = 36 // bytes of a UUID
 )
 
-func newUplink(o *Options) *uplink {
+func newUplink(o *Options, failing *loglimit.Line) *uplink {
 	bounds := caps{o.UplinkMaxLength, o.UplinkMaxBytes}
 	u := &uplink{
 		redis:   o.Uplink,
 		stream:  o.Keys.Uplink(),
 		pod:     o.Keys.PodChannel(o.Pod),
 		timeout: o.Redis.Timeout,
-		log:     o.Log,
 		limit:   streamCap{caps: bounds},
+		failing: failing,
 		wake:    make(chan struct{}, 1),
 	}
 	u.caps.Store(&bounds)
@@ -147,7 +147,7 @@ func (u *uplink) send(batch []uplinked) {
 	}
 	pipe.Exec(ctx)
 	if err := firstError(commands); err != nil {
-		u.log.Warn().Err(err).Int("requests", len(batch)).Msg("Redis did not accept all requests of a batch; their clients are told unavailable, and repeat them")
+		u.failing.Event().Err(err).Int("requests", len(batch)).Send()
 	}
 	for i, c := range commands {
 		u.answer(&batch[i], c.Err())

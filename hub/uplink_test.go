@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pushpod/conn"
+	"pushpod/internal/loglimit"
 )
 
 // stream is what is in the uplink's stream, in its order.
@@ -184,7 +185,7 @@ func TestAStreamThatRefusesWritesIsUnavailable(t *testing.T) {
 func TestRequestsThatWaitAreAnsweredWhenTheHubEnds(t *testing.T) {
 	t.Parallel()
 	p := startPod(t, set{})
-	u := newUplink(&p.opts)
+	u := newUplink(&p.opts, new(loglimit.Line))
 	p.connect("alice")
 	c := p.registry.all()[0]
 	for i := range uplinkBatch + 10 {

@@ -74,6 +74,7 @@ func (c *claim) broken(now time.Time) { c.since = now }
 func (p *Pods) Claim(ctx context.Context) error {
 	pause := p.opt.Lease / claimLooks
 	watch := claim{lease: p.opt.Lease, maxGap: pause + p.maxGap}
+	var away redisconn.Outage
 	for failures, looks := 0, 0; ; {
 		done, err := p.claimOnce(ctx, &watch)
 		switch {
@@ -82,16 +83,17 @@ func (p *Pods) Claim(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("presence: claim %s: %w", p.channel, ctx.Err())
 		case done:
-			p.opt.Log.Info().Str("pod", p.channel).Int64("started", p.Started()).Msg("pod address claimed")
+			p.opt.Log.Info().Time("started", time.UnixMilli(p.Started())).Msg("pod address claimed")
 			return nil
 		}
 		wait := pause
 		if err != nil {
 			failures++
-			p.claimFailed(err, failures)
+			p.claimFailed(err, away.Failed(err))
 			wait = firstBackoff + backoff.After(failures+1, firstBackoff, lastBackoff)
 		} else {
 			failures = 0
+			away.Over()
 			looks++
 			p.claimWaits(looks, watch.since)
 		}
@@ -99,13 +101,13 @@ func (p *Pods) Claim(ctx context.Context) error {
 	}
 }
 
-func (p *Pods) claimFailed(err error, failures int) {
+func (p *Pods) claimFailed(err error, news bool) {
 	p.mu.Lock()
 	p.err = fmt.Errorf("presence: claim %s: %w", p.channel, err)
 	p.stats.Failures++
 	p.mu.Unlock()
-	if failures == 1 {
-		p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("can't claim the pod address; trying again until Redis answers")
+	if news {
+		p.opt.Log.Warn().Err(err).Msg("can't claim the pod address; trying again until Redis answers")
 	}
 }
 
@@ -116,7 +118,7 @@ func (p *Pods) claimWaits(looks int, since time.Time) {
 	p.err = &claimWait{pods: p, since: since}
 	p.mu.Unlock()
 	if looks == 1 {
-		p.opt.Log.Info().Str("pod", p.channel).Dur("lease_ms", p.opt.Lease).
+		p.opt.Log.Info().Dur("lease_ms", p.opt.Lease).
 			Msg("push:pods already holds this pod's address; taking it over once its score has not changed for a lease")
 	}
 }

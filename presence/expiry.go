@@ -69,5 +69,5 @@ func (n *node) setExpiry(mode int32) {
 	if before == expiryKey {
 		x.rewrite = x.inherited
 	}
-	n.opt.Log.Info().Bool("per_field", mode == expiryFields).Msg("presence expiry: each field by itself where per_field is true, else the whole hash")
+	n.opt.Log.Info().Stringer("redis", n.server).Bool("per_field", mode == expiryFields).Msg("presence expiry: each field by itself where per_field is true, else the whole hash")
 }

@@ -20,7 +20,7 @@ func (p *Pods) forget(ctx context.Context) {
 	p.mu.Unlock()
 	for channel, score := range gone {
 		if err := p.forgetOne(ctx, channel, score); err != nil {
-			p.opt.Log.Debug().Err(err).Str("channel", channel).Msg("can't remove a dead pod from push:pods")
+			p.opt.Log.Debug().Err(err).Str("other_pod", p.addressOf(channel)).Msg("can't remove a dead pod from push:pods")
 			return
 		}
 	}
@@ -60,6 +60,14 @@ func (p *Pods) forgetOne(ctx context.Context, channel string, score *float64) er
 	p.mu.Lock()
 	p.stats.Removed++
 	p.mu.Unlock()
-	p.opt.Log.Info().Str("channel", channel).Msg("dead pod removed from push:pods")
+	p.opt.Log.Info().Str("other_pod", p.addressOf(channel)).Msg("dead pod removed from push:pods")
 	return nil
+}
+
+// addressOf is the address of a pod, for the log.
+func (p *Pods) addressOf(channel string) string {
+	if address, ok := p.opt.Keys.PodAddress(channel); ok {
+		return address
+	}
+	return channel // somebody else has written it
 }

@@ -53,6 +53,7 @@ type node struct {
 	sent    time.Duration // when the last pipeline was
 	calls   []outcome     // whose callbacks are being called
 	trial   trial
+	outage  redisconn.Outage // of writes
 
 	failure atomic.Pointer[error]
 	away    atomic.Int64 // a time.Duration since the epoch: until then nobody asks the server for keys
@@ -80,17 +81,16 @@ func (n *node) err() error {
 
 // setErr records why writes fail, or nil, and logs when that changes.
 func (n *node) setErr(err error) {
-	before := n.err()
 	if err == nil {
-		if before != nil {
+		if away, failures := n.outage.Over(); failures > 0 {
 			n.failure.Store(nil)
-			n.opt.Log.Info().Str("pod", n.channel).Stringer("redis", n.server).Msg("Redis accepts presence writes again")
+			n.opt.Log.Info().Stringer("redis", n.server).Dur("away_ms", away).Int("failures", failures).Msg("Redis accepts presence writes again")
 		}
 		return
 	}
 	n.failure.Store(&err)
-	if before == nil {
-		n.opt.Log.Warn().Str("pod", n.channel).Stringer("redis", n.server).Err(err).Msg("Redis does not accept presence writes; new connections get 503 until it does")
+	if n.outage.Failed(err) {
+		n.opt.Log.Warn().Stringer("redis", n.server).Err(err).Msg("Redis does not accept presence writes; new connections get 503 until it does")
 	}
 }
 

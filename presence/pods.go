@@ -119,7 +119,7 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 func (p *Pods) Run(ctx context.Context) error {
 	timer := time.NewTimer(p.opt.Heartbeat)
 	defer timer.Stop()
-	failures := 0
+	var away redisconn.Outage
 	for {
 		select {
 		case <-ctx.Done():
@@ -135,17 +135,15 @@ func (p *Pods) Run(ctx context.Context) error {
 			<-ctx.Done()
 			return nil
 		case err == nil:
-			if failures > 0 {
-				p.opt.Log.Info().Str("pod", p.channel).Int("failures", failures).Msg("heartbeat succeeds again")
+			if d, n := away.Over(); n > 0 {
+				p.opt.Log.Info().Dur("away_ms", d).Int("failures", n).Msg("heartbeat succeeds again")
 			}
-			failures = 0
 			timer.Reset(p.opt.Heartbeat)
 		default:
-			failures++
-			if failures == 1 {
-				p.opt.Log.Warn().Str("pod", p.channel).Err(err).Msg("heartbeat fails; trying again")
+			if away.Failed(err) {
+				p.opt.Log.Warn().Err(err).Msg("heartbeat fails; trying again")
 			}
-			timer.Reset(min(p.opt.Heartbeat, firstBackoff+backoff.After(failures+1, firstBackoff, lastBackoff)))
+			timer.Reset(min(p.opt.Heartbeat, firstBackoff+backoff.After(away.Failures+1, firstBackoff, lastBackoff)))
 		}
 	}
 }

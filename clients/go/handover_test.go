@@ -489,7 +489,11 @@ func TestSlowCallbackLosesNothingOfTheOldConnection(t *testing.T) {
 			welcome.await()
 			p.push("a")
 			p.push("b")
-			goodbye(p)
+			pushed := make(signal)
+			go func() { defer pushed.give(); p.push("c") }() // it is read when a has been dealt with, long after the close frame
+			p.wantClose(1000)
+			pushed.await()
+			p.write(closeFrame(1000, ""))
 		}, func(p *peer) { p.welcomeAs("two"); welcome.give(); goodbye(p) })
 		o := pod.options()
 		var got []string
@@ -501,7 +505,7 @@ func TestSlowCallbackLosesNothingOfTheOldConnection(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.Close()
 		r.wantResult(isNil)
-		if want := []string{"a", "b"}; !reflect.DeepEqual(got, want) {
+		if want := []string{"a", "b", "c"}; !reflect.DeepEqual(got, want) {
 			t.Errorf("messages are %q, want %q", got, want)
 		}
 	})

@@ -123,6 +123,7 @@ func (l *loop) Stop()                                   { close(l.done) }
 func (l *loop) Timer(bool)                              {}
 func (l *loop) Close(int32)                             {}
 func (l *loop) FinishWrites(int32)                      {}
+func (l *loop) Abandon(int32, time.Duration)            {}
 func (l *loop) NotifyWritable(int32, netloop.Ref, bool) {}
 func (l *loop) Sender() netloop.Sender                  { return sender{l} }
 

@@ -28,6 +28,8 @@ func (c *crowd) Admit(x *conn.Conn, r *conn.Request) (conn.Owner, *conn.Refusal)
 func (c *crowd) Ready() bool                               { return true }
 func (c *crowd) Refused(netip.Addr, string, *conn.Refusal) {}
 func (c *crowd) Message(text []byte, limited bool)         {}
+func (c *crowd) Opened()                                   {}
+func (c *crowd) Slow(int, conn.Policy)                     {}
 func (c *crowd) Renew()                                    { c.renewals.Add(1) }
 func (c *crowd) Closed(conn.Cause)                         { c.closed.Add(1) }
 

@@ -7,6 +7,7 @@ package httphead
 
 const (
 	Path        = "/ws"        // where clients connect
+	EventsPath  = "/sse"       // where those connect that get server-sent events
 	HealthPath  = "/healthz"   // where balancers ask whether the pod is ready
 	Subprotocol = "pushpod.v1" // the one that is spoken
 )

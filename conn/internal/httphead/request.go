@@ -8,11 +8,13 @@ import (
 // Request is what a client asked for. It and its strings are parts of the head
 // and valid until the parser's next call.
 type Request struct {
-	Path   string // Path or HealthPath
+	Path   string // Path, EventsPath or HealthPath
 	Host   string
 	Origin string // "": none was sent
 	Query  Query
 
+	Events      bool   // it asks for server-sent events
+	Preflight   bool   // a page asks whether it may: it is refused, unless by who knows its origin
 	Upgrade     bool   // it asks for a WebSocket, in the right form
 	Key         string // Sec-WebSocket-Key: 24 characters
 	Subprotocol bool   // it was offered: the answer confirms it
@@ -70,17 +72,18 @@ func (r *Request) parseLine(line string) *Response {
 	}
 	path, query, ok := r.splitTarget(target)
 	r.Path = path
-	if version != "HTTP/1.1" && (version != "HTTP/1.0" || path != HealthPath) {
+	if version != "HTTP/1.1" && (version != "HTTP/1.0" || path != HealthPath && path != EventsPath) {
 		return &Response{Status: http.StatusHTTPVersionNotSupported, Error: "bad_version", Reason: "only HTTP/1.1 is supported"}
 	}
 	if refusal := checkMethod(method); refusal != nil {
+		r.Preflight = method == "OPTIONS" && path == EventsPath
 		return refusal
 	}
 	if !ok {
 		return BadRequest("the request target must be a path or an http URL")
 	}
-	if path != Path && path != HealthPath {
-		return &Response{Status: http.StatusNotFound, Error: "not_found", Reason: "clients connect to " + Path}
+	if path != Path && path != EventsPath && path != HealthPath {
+		return &Response{Status: http.StatusNotFound, Error: "not_found", Reason: "clients connect to " + Path + " or " + EventsPath}
 	}
 	return r.Query.parse(query)
 }
@@ -156,6 +159,9 @@ func (r *Request) check() *Response {
 		return BadRequest("the header field Host is missing or malformed")
 	case len(f[transferEncoding].values) > 0 || len(length.values) > 0 && length.value() != "0":
 		return BadRequest("the request must not have a body")
+	}
+	if r.Events = r.Path == EventsPath; r.Events {
+		return nil
 	}
 	if asked, _ := f[upgrade].lists("websocket", sameInAnyCase); !asked || r.Path == HealthPath {
 		return nil

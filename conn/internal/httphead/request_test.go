@@ -240,6 +240,36 @@ func TestTheSubprotocolIsConfirmedOnlyWhereItWasOffered(t *testing.T) {
 	}
 }
 
+func TestEventsNeedNoUpgrade(t *testing.T) {
+	p := NewParser()
+	for name, tc := range map[string]struct {
+		head      string
+		status    int
+		preflight bool
+	}{
+		"plain":                 {head: head("GET /sse?user=u HTTP/1.1", "Host: x", "Accept: text/event-stream", "Last-Event-ID: 1-0")},
+		"HTTP/1.0":              {head: head("GET /sse?user=u HTTP/1.0", "Host: x", "Connection: close")},
+		"absolute":              {head: head("GET http://x/sse?user=u HTTP/1.1", "Host: y")},
+		"with an upgrade":       {head: strings.Replace(handshake("Sec-WebSocket-Version: 8"), "/ws", "/sse", 1)}, // a server may ignore it
+		"no host":               {head: head("GET /sse HTTP/1.0"), status: 400},
+		"a body":                {head: head("GET /sse HTTP/1.1", "Host: x", "Content-Length: 1"), status: 400},
+		"HTTP/2.0":              {head: head("GET /sse HTTP/2.0", "Host: x"), status: 505},
+		"HEAD":                  {head: head("HEAD /sse HTTP/1.1", "Host: x"), status: 405},
+		"below":                 {head: head("GET /sse/ HTTP/1.1", "Host: x"), status: 404},
+		"a preflight":           {head: head("OPTIONS /sse?user=u HTTP/1.1", "Host: x", "Origin: http://x"), status: 405, preflight: true},
+		"a preflight elsewhere": {head: head("OPTIONS /ws HTTP/1.1", "Host: x", "Origin: http://x"), status: 405},
+	} {
+		r, refusal := p.Parse(tc.head)
+		status := 0
+		if refusal != nil {
+			status = refusal.Status
+		}
+		if status != tc.status || r.Events != (status == 0) || r.Upgrade || r.Preflight != tc.preflight {
+			t.Errorf("%s: %+v %+v, want %d", name, r, refusal, tc.status)
+		}
+	}
+}
+
 func TestBalancersMayAskForHealthAsTheyLike(t *testing.T) {
 	p := NewParser()
 	for name, tc := range map[string]struct {
@@ -402,7 +432,7 @@ func BenchmarkHandshake(b *testing.B) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		handshake(), browser, asking("GET http://x:1/ws?user=%75&ping=app,30 HTTP/1.1"), handshake("Cookie: a", "+Cookie: b", "Sec-WebSocket-Protocol:,"),
-		head("GET /healthz HTTP/1.0"), head("GET /ws HTTP/1.1", "Host: x"), head("POST / HTTP/1.0"), "\x16\x03\x01", handshake("X: a\r\n b"), "",
+		head("GET /healthz HTTP/1.0"), head("GET /sse HTTP/1.0", "Host: x"), head("OPTIONS /sse HTTP/1.1", "Host: x"), head("GET /ws HTTP/1.1", "Host: x"), head("POST / HTTP/1.0"), "\x16\x03\x01", handshake("X: a\r\n b"), "",
 	} {
 		f.Add(seed)
 	}

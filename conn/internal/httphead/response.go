@@ -7,12 +7,14 @@ import (
 )
 
 // Response is an HTTP answer, behind which the connection is closed. Where there
-// is no Error, all is well.
+// is no Error, all is well. 204 answers a [Request.Preflight].
 type Response struct {
 	Status     int
 	Error      string // for programs: one word
 	Reason     string // for people
 	RetryAfter int    // seconds; 0: no such header field
+
+	User string // whose request it was, for the log alone; "": that is not known
 }
 
 // BadRequest is the answer to a request that is malformed.
@@ -23,6 +25,9 @@ func BadRequest(reason string) *Response {
 // Append appends the answer. Pages of the origin may read it; "" is none
 // (RFC 9110, and the CORS protocol of the Fetch standard).
 func (r *Response) Append(dst []byte, origin string) []byte {
+	if r.Status == http.StatusNoContent {
+		return appendPreflight(dst, origin)
+	}
 	body := r.body()
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(r.Status), 10)
@@ -42,11 +47,7 @@ func (r *Response) Append(dst []byte, origin string) []byte {
 	default:
 		dst = append(dst, "\r\nConnection: close"...)
 	}
-	if origin != "" {
-		dst = append(dst, "\r\nAccess-Control-Allow-Origin: "...)
-		dst = append(dst, origin...)
-		dst = append(dst, "\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After"...)
-	}
+	dst = appendReaders(dst, origin)
 	dst = append(dst, "\r\n\r\n"...)
 	return append(dst, body...)
 }

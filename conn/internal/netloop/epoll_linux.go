@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -156,6 +157,11 @@ func (e *epoll) NotifyWritable(fd int32, r Ref, on bool) {
 		events |= unix.EPOLLOUT
 	}
 	_ = e.control(unix.EPOLL_CTL_MOD, int(fd), events, r) // it fails for a descriptor that is not ours only
+}
+
+// Abandon sets TCP_USER_TIMEOUT.
+func (e *epoll) Abandon(fd int32, after time.Duration) {
+	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(after.Milliseconds())) // it fails for what is no TCP
 }
 
 // FinishWrites is shutdown(2).

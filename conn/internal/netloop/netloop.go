@@ -43,6 +43,9 @@ type Loop interface {
 	Read(fd int32, b []byte) (int, error)
 	// NotifyWritable starts or ends telling when the socket takes more.
 	NotifyWritable(fd int32, r Ref, on bool)
+	// Abandon has the socket fail where its peer acknowledges nothing of what was written for
+	// so long, or takes nothing more, where the system can do that.
+	Abandon(fd int32, after time.Duration)
 	// FinishWrites says that nothing more will be written (TCP FIN).
 	FinishWrites(fd int32)
 	// Close closes a socket, which may not have been added.

@@ -66,6 +66,14 @@ func TestSmallWritesDoNotWaitForOthers(t *testing.T) {
 	}
 }
 
+func TestASocketOfWhichNothingIsTakenFails(t *testing.T) {
+	w := newWorld(t, New(false))
+	s := w.start()
+	w.locked(func() { w.loop.Abandon(s.fd, 200*time.Millisecond) })
+	s.fill(make([]byte, 64<<20)) // the peer reads nothing
+	w.eventually("the socket has failed", func() bool { return s.end == unix.ETIMEDOUT })
+}
+
 // everyWrite is a world in which the ring makes even a single write.
 func everyWrite(t *testing.T) (*world, *ring) {
 	w := newWorld(t, New(true))

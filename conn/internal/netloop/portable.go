@@ -133,6 +133,9 @@ func (p *portable) Add(fd int32, r Ref) error {
 // Read takes what the reader has read.
 func (p *portable) Read(fd int32, b []byte) (int, error) { return p.net.socket(fd).take(b) }
 
+// Abandon does nothing: what is not acknowledged is left to the system's own patience.
+func (p *portable) Abandon(int32, time.Duration) {}
+
 // NotifyWritable tells when the socket takes more.
 func (p *portable) NotifyWritable(fd int32, r Ref, on bool) {
 	s := p.net.socket(fd)

@@ -20,6 +20,7 @@ type Frame struct {
 
 	holds atomic.Int32
 	class *sync.Pool // nil: it is not used again
+	other atomic.Pointer[Frame]
 }
 
 // Retain notes one more holder. It may be called by a holder, from any goroutine.
@@ -31,10 +32,32 @@ func (f *Frame) Release() {
 	switch n := f.holds.Add(-1); {
 	case n < 0:
 		panic("sendq: a frame was released more often than it was held")
-	case n == 0 && f.class != nil:
-		f.Collapse = ""
-		f.class.Put(f)
+	case n == 0:
+		if other := f.other.Load(); other != nil {
+			f.other.Store(nil)
+			other.Release()
+		}
+		if f.class != nil {
+			f.Collapse = ""
+			f.class.Put(f)
+		}
 	}
+}
+
+// Other returns f in another form, which encode appends to nil for the first who asks:
+// others share it, as they share f. It is held once more, by the caller. A holder of f may
+// call it, from any goroutine, always with the same encode.
+func (f *Frame) Other(encode func(dst, bytes []byte) []byte) *Frame {
+	other := f.other.Load()
+	if other == nil {
+		other = NewFrame(encode(nil, f.Bytes))
+		other.Expires, other.At, other.Collapse, other.Closes, other.Control = f.Expires, f.At, f.Collapse, f.Closes, f.Control
+		if !f.other.CompareAndSwap(nil, other) {
+			other = f.other.Load()
+		}
+	}
+	other.Retain()
+	return other
 }
 
 // frameBytes is what a frame takes beside its bytes: 80 itself, and its place in

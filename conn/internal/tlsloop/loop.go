@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"sync"
+	"time"
 
 	"pushpod/conn/internal/netloop"
 )
@@ -122,6 +123,9 @@ func (l *Loop) NotifyWritable(fd int32, _ netloop.Ref, on bool) {
 	s.wanted = on
 	s.notify()
 }
+
+// Abandon has the socket fail where its peer acknowledges nothing.
+func (l *Loop) Abandon(fd int32, after time.Duration) { l.over.Abandon(fd, after) }
 
 // FinishWrites says that nothing more will be written, by a close_notify and a FIN.
 func (l *Loop) FinishWrites(fd int32) {

@@ -113,6 +113,7 @@ func (b below) Read(fd int32, p []byte) (int, error) {
 	}
 	return 0, netloop.ErrAgain
 }
+func (b below) Abandon(int32, time.Duration) {}
 func (b below) FinishWrites(fd int32) {
 	s := b.w.socks[fd]
 	s.finished = true

@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { PushClient } from '../pushpod.js'
+import { browser, settle, world } from './fake.js'
+
+test('The handshake asks for what the client understands, and the token is not in the URL', async (t) => {
+  const w = world(t)
+  w.make({ token: () => 'abc.def', ping: 'app,20' }, 'https://pod.test:8443/ws?user=a b%2Bc#top')
+  const s = await w.next()
+  assert.equal(s.url.protocol, 'wss:')
+  assert.equal(s.url.host, 'pod.test:8443')
+  assert.equal(s.url.search, '?user=a%20b%2Bc&ping=app%2C20&refuse=close&goaway=1')
+  assert.equal(s.url.hash, '')
+  assert.deepEqual(s.protocols, ['pushpod.v1', 'bearer.abc.def'])
+})
+
+test('Without a token the cookies decide; without ping= the server pings as it likes', async (t) => {
+  const w = world(t)
+  w.make({ ping: false })
+  const s = await w.next()
+  assert.deepEqual(s.protocols, ['pushpod.v1'])
+  assert.equal(s.url.search, '?refuse=close&goaway=1')
+})
+
+test('In a page, the URL may be a path', async (t) => {
+  browser(t)
+  const w = world(t)
+  w.make({}, '/push/ws')
+  const s = await w.next()
+  assert.equal(s.url.origin + s.url.pathname, 'wss://app.test/push/ws')
+})
+
+test('What cannot be connected to is a TypeError', (t) => {
+  assert.throws(() => new PushClient('ftp://pod.test/ws', { WebSocket: class {} }), TypeError)
+  assert.throws(() => new PushClient('pod.test/ws', { WebSocket: class {} }), TypeError)
+  assert.throws(() => new PushClient('ws://pod.test/push', { WebSocket: null }), /give one as option WebSocket/)
+  const { WebSocket } = globalThis // Node 20 has none
+  t.after(() => (globalThis.WebSocket = WebSocket))
+  globalThis.WebSocket = undefined
+  assert.throws(() => new PushClient('ws://pod.test/ws'), /give one as option WebSocket/)
+})
+
+test('A user interface sees each state with what belongs to it', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const states = []
+  client.addEventListener('state', (e) => states.push([e.before.name, e.state]))
+  assert.deepEqual(client.state, { name: 'connecting' })
+  const s = (await w.next()).welcome()
+  assert.deepEqual(client.state, { name: 'open', uuid: 'uuid-1', user: 'alice', via: 'websocket' })
+  s.end(1013, 'overload retry_ms=4000')
+  assert.deepEqual(client.state, { name: 'waiting', until: Date.now() + 4000, code: 1013, reason: 'overload retry_ms=4000' })
+  await w.pass(4000)
+  assert.equal(client.state.name, 'connecting')
+  ;(await w.next()).end(4003, 'blocked')
+  assert.deepEqual(client.state, { name: 'closed', code: 4003, reason: 'blocked' })
+  assert.deepEqual(states.map(([before, { name }]) => `${before} → ${name}`), [
+    'connecting → open',
+    'open → waiting',
+    'waiting → connecting',
+    'connecting → closed',
+  ])
+  assert.deepEqual(w.told(), ['open uuid-1', 'close 1013', 'close 4003 final'])
+})
+
+test('A push is told with its data, its id, and the frame as it came', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  let got
+  client.addEventListener('message', (e) => (got = e))
+  const text = '{"type":"message","id":"m1","data":{"n":12345678901234567890},"topic":"x"}'
+  ;(await w.next()).welcome().say(text)
+  assert.equal(got.id, 'm1')
+  assert.equal(typeof got.data.n, 'number')
+  assert.equal(got.text, text)
+})
+
+test('Unknown types and members are ignored; what is no frame breaks the connection', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const s = (await w.next()).welcome({ later: 1 })
+  s.say({ type: 'later' })
+  s.say({ type: 'error', error: 'rate' })
+  s.say('null')
+  s.say({ type: 'receipt', id: 'nobody', status: 'accepted' })
+  assert.equal(client.state.name, 'open')
+  s.say('{')
+  assert.equal(client.state.code, 1006)
+  assert.equal(s.closed, 1000)
+})
+
+test('An id that was seen is dropped, over connections, and the last 1024 are remembered', async (t) => {
+  const w = world(t)
+  w.make()
+  const message = (id) => ({ type: 'message', id, data: id })
+  let s = (await w.next()).welcome()
+  s.say(message('a'))
+  s.say(message('a'))
+  s.say({ type: 'message', data: 1 })
+  s.say({ type: 'message', data: 1 })
+  assert.deepEqual(w.told(), ['open uuid-1', 'message "a"', 'message 1', 'message 1'])
+  s.end(1001, 'retry_ms=1')
+  await w.pass(1)
+  s = (await w.next()).welcome()
+  s.say(message('b'))
+  s.say(message('a')) // and so a is remembered for longer than b
+  for (let i = 0; i < 1023; i++) s.say(message(`n${i}`))
+  w.told()
+  s.say(message('a'))
+  assert.deepEqual(w.told(), [])
+  s.say(message('b'))
+  assert.deepEqual(w.told(), ['message "b"'])
+})
+
+test('close() ends the connection and is final until connect()', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const s = (await w.next()).welcome()
+  client.close()
+  client.close()
+  assert.equal(s.closed, 1000)
+  s.say({ type: 'message', data: 'late' })
+  s.end(1000)
+  await w.pass(3_600_000)
+  assert.equal(await w.next(), undefined)
+  assert.deepEqual(client.state, { name: 'closed', code: 1000, reason: '' })
+  client.connect()
+  ;(await w.next()).welcome()
+  assert.deepEqual(w.told(), ['open uuid-1', 'close 1000 final', 'open uuid-2'])
+})
+
+test('close() while an attempt is under way leaves nothing behind', async (t) => {
+  const w = world(t)
+  let give
+  const client = w.make({ token: () => new Promise((resolve) => (give = resolve)) })
+  await settle()
+  client.close()
+  give('abc')
+  assert.equal(await w.next(), undefined)
+  client.connect()
+  await settle()
+  give('abc')
+  const s = await w.next()
+  client.close()
+  assert.equal(s.closed, 1000)
+  s.welcome()
+  assert.equal(client.state.name, 'closed')
+})
+
+test('A listener may close the client', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  client.addEventListener('state', () => client.close(), { once: true })
+  ;(await w.next()).welcome()
+  assert.deepEqual(w.told(), ['close 1000 final'])
+  assert.equal(client.state.name, 'closed')
+})

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { settle, world } from './fake.js'
+
+const goaway = { type: 'goaway', within_ms: 3000 }
+const message = (id) => ({ type: 'message', id, data: id })
+
+test('A goaway is followed by a handover in which nothing is lost and nothing comes twice', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const old = (await w.next()).welcome()
+  const names = []
+  client.addEventListener('state', (e) => names.push(e.state.name))
+  old.say(goaway)
+  const s = await w.next()
+  assert.equal(s.query.replaces, 'uuid-1')
+  old.say(message('a')) // the old one delivers until the new one is there
+  s.welcome()
+  assert.equal(client.state.uuid, 'uuid-2')
+  s.say(message('b'))
+  old.say(message('b'))
+  old.say(message('c')) // had been on its way
+  await w.pass(999)
+  assert.equal(old.closed, null)
+  old.say(message('d'))
+  await w.pass(1)
+  assert.equal(old.closed, 1000)
+  old.end(1000)
+  s.say(message('e'))
+  assert.deepEqual(w.told(), ['open uuid-1', 'message "a"', 'open uuid-2 handover', ...'bcde'].map((x) => (x.length === 1 ? `message "${x}"` : x)))
+  assert.deepEqual(names, ['open'], 'no other state was shown')
+  await w.pass(600_000)
+  assert.equal(await w.next(), undefined)
+})
+
+test('A handover that fails is tried again while the old connection lives', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const old = (await w.next()).welcome()
+  old.say(goaway)
+  ;(await w.next()).end(4053, 'retry_ms=700')
+  assert.equal(client.state.uuid, 'uuid-1')
+  await w.pass(700)
+  ;(await w.next()).end(1006)
+  await w.pass(250)
+  ;(await w.next()).welcome()
+  assert.deepEqual(w.told(), ['open uuid-1', 'open uuid-4 handover'])
+})
+
+test('The old connection may end while the new one is on its way: that is a gap', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const old = (await w.next()).welcome()
+  old.say(goaway)
+  const s = await w.next()
+  old.end(1001, 'retry_ms=500')
+  assert.deepEqual(client.state, { name: 'connecting', code: 1001, reason: 'retry_ms=500' })
+  s.welcome()
+  assert.deepEqual(w.told(), ['open uuid-1', 'close 1001', 'open uuid-2'])
+  await w.pass(60_000)
+  assert.equal(await w.next(), undefined)
+})
+
+test('The old connection may end between two attempts at a new one', async (t) => {
+  const w = world(t)
+  w.make()
+  const old = (await w.next()).welcome()
+  old.say(goaway)
+  ;(await w.next()).end(4053, 'retry_ms=5000')
+  old.end(1001, 'retry_ms=100')
+  await w.pass(100)
+  ;(await w.next()).welcome()
+  await w.pass(10_000)
+  assert.equal(await w.next(), undefined, 'the other wait is forgotten')
+})
+
+test('A final word on the old connection ends the attempt at a new one', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const old = (await w.next()).welcome()
+  old.say(goaway)
+  const s = await w.next()
+  old.end(4500, 'revoked')
+  assert.equal(client.state.code, 4500)
+  assert.equal(s.closed, 1000)
+  s.welcome()
+  assert.equal(client.state.name, 'closed')
+})
+
+test('A refused handover leaves the old connection to its end', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const old = (await w.next()).welcome()
+  old.say(goaway)
+  ;(await w.next()).end(4003, 'blocked')
+  await w.pass(60_000 - 40_000)
+  assert.equal(client.state.name, 'open')
+  old.end(1001, 'retry_ms=0')
+  await w.pass(1)
+  ;(await w.next()).end(4003, 'blocked')
+  assert.equal(client.state.code, 4003)
+})
+
+test('A request is answered by the old connection, or goes out again over the new one', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const old = (await w.next()).welcome()
+  const done = []
+  for (const id of ['r1', 'r2']) client.request(1, { id }).then((x) => done.push(x))
+  await settle()
+  old.say(goaway)
+  const s = (await w.next()).welcome()
+  client.request(1, { id: 'r3' }).then((x) => done.push(x))
+  await settle()
+  assert.deepEqual(s.requests(), ['r3'])
+  old.receipt('r1')
+  await w.pass(1000)
+  assert.deepEqual(s.requests(), ['r3', 'r2'])
+  s.receipt('r2')
+  s.receipt('r3')
+  await settle()
+  assert.deepEqual(done, ['r1', 'r2', 'r3'])
+})
+
+test('close() ends both connections', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const old = (await w.next()).welcome()
+  old.say(goaway)
+  const s = (await w.next()).welcome()
+  client.close()
+  assert.deepEqual([old.closed, s.closed], [1000, 1000])
+})
