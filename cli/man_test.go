@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 )
 
 // pages writes the pages and returns their directory.
@@ -97,6 +100,20 @@ func TestPagesAreReadAsTheyAreMeant(t *testing.T) {
 		if _, err := exec.LookPath(reader[0]); err == nil {
 			show(reader[0], append(reader[1:], filepath.Join(dir, "pushpod-push.1"))...)
 		}
+	}
+}
+
+func TestHelpTextsAreNoMarkup(t *testing.T) {
+	t.Parallel()
+	text := "a *b* _c_ <d> [e](f) `g` &lt; h"
+	cmd := &cobra.Command{Use: "x", Short: text, Long: text + "\n\n" + text}
+	toMarkdown(cmd)
+	var page bytes.Buffer
+	if err := doc.GenMan(cmd, nil, &page); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(page.String(), text); n != 3 {
+		t.Errorf("%d times %q in\n%s", n, text, &page)
 	}
 }
 

@@ -234,7 +234,7 @@ func (t *top) loop(ctx context.Context, s *screen, keys <-chan byte, signals <-c
 			t.view.take(l)
 		case sig := <-signals:
 			if sig == syscall.SIGTSTP {
-				if err := suspend(s); err != nil {
+				if err := suspend(ctx, s); err != nil {
 					return err
 				}
 			}
@@ -245,7 +245,7 @@ func (t *top) loop(ctx context.Context, s *screen, keys <-chan byte, signals <-c
 			case key == 's':
 				t.view.nextOrder()
 			case key == ctrlZ:
-				if err := suspend(s); err != nil {
+				if err := suspend(ctx, s); err != nil {
 					return err
 				}
 			}
@@ -254,13 +254,20 @@ func (t *top) loop(ctx context.Context, s *screen, keys <-chan byte, signals <-c
 }
 
 // suspend gives the terminal back and stops the process, as Ctrl-Z does, until somebody has
-// it go on.
-func suspend(s *screen) error {
+// it go on, which SIGCONT tells: the threads of a process do not stop at once.
+func suspend(ctx context.Context, s *screen) error {
+	goesOn := make(chan os.Signal, 1)
+	signal.Notify(goesOn, syscall.SIGCONT)
+	defer signal.Stop(goesOn)
 	if err := s.leave(); err != nil {
 		return err
 	}
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGSTOP); err != nil {
 		return err
+	}
+	select {
+	case <-goesOn:
+	case <-ctx.Done():
 	}
 	return s.enter()
 }
