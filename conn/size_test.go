@@ -40,7 +40,7 @@ func TestAStreamOfEventsTakesTheMemoryOfAWebSocket(t *testing.T) {
 		}
 		return (float64(liveHeap()) - float64(before)) / crowd
 	}
-	bytesOf(request) // what is kept is made
+	bytesOf(request)        // what is kept is made
 	for try := 0; ; try++ { // other tests leave behind what is given back at any time
 		frames, events := bytesOf(request), bytesOf(eventsRequest)
 		if events < 1.05*frames+8 {
