@@ -42,7 +42,7 @@ test-js: tools ## The tests of clients/js in Node (skipped where Node is older t
 	@scripts/test-js.sh
 
 .PHONY: test-browser
-test-browser: tools build ## The tests of clients/js in Chromium, against pods and a real Redis
+test-browser: tools build ## The tests of clients/js and of the console in Chromium, against pods and a real Redis
 	@PUSHPOD_E2E_BINARY=$(CURDIR)/bin/pushpod scripts/test-js.sh browser
 
 .PHONY: test-faults
@@ -52,6 +52,14 @@ test-faults: tools ## The tests of faults that take minutes
 .PHONY: e2e
 e2e: tools ## Only the tests of whole pods against a real Redis
 	$(GO) test -race -count=1 -timeout 8m ./e2e/...
+
+.PHONY: demo
+demo: tools build ## Show two pods and a real Redis at work in a browser, until Ctrl-C (DEMO_PORT=8180)
+	@scripts/demo.sh
+
+.PHONY: screenshots
+screenshots: tools build ## Take the pictures in docs/images anew
+	@PUSHPOD_E2E_BINARY=$(CURDIR)/bin/pushpod scripts/screenshots.sh
 
 .PHONY: cluster
 cluster: tools ## Start a Redis Cluster for trying out, until Ctrl-C: three masters with a replica each (CLUSTER_PORT=7000)
@@ -74,5 +82,5 @@ bench: tools ## Measure: the packages' benchmarks, then whole pods (ARGS for scr
 	$(GO) run ./scripts/bench $(ARGS)
 
 .PHONY: generate
-generate: ## Write configs/pushpod.yaml anew from the table of keys
+generate: ## Write configs/pushpod.yaml and docs/configuration.md anew from the table of keys
 	$(GO) generate ./...

@@ -14,35 +14,35 @@ import (
 // TestImports holds the borders between the packages. Tests are exempt.
 func TestImports(t *testing.T) {
 	const (
-		redis     = "github.com/redis/go-redis"
-		gobwas    = "github.com/gobwas"
-		viper     = "github.com/spf13/viper"
-		yaml      = "go.yaml.in/yaml"
-		miniredis = "github.com/alicebob/miniredis"
-		zerolog   = "github.com/rs/zerolog"
-		proxy     = "github.com/pires/go-proxyproto"
-		jwt       = "github.com/golang-jwt/jwt"
-		jwkset    = "github.com/MicahParks/jwkset"
-		gobreaker = "github.com/sony/gobreaker"
-		systemd   = "github.com/coreos/go-systemd"
-
+		redis      = "github.com/redis/go-redis"
+		gobwas     = "github.com/gobwas"
+		viper      = "github.com/spf13/viper"
+		yaml       = "go.yaml.in/yaml"
+		miniredis  = "github.com/alicebob/miniredis"
+		zerolog    = "github.com/rs/zerolog"
+		proxy      = "github.com/pires/go-proxyproto"
+		jwt        = "github.com/golang-jwt/jwt"
+		jwkset     = "github.com/MicahParks/jwkset"
+		gobreaker  = "github.com/sony/gobreaker"
+		systemd    = "github.com/coreos/go-systemd"
 		jsonschema = "github.com/santhosh-tekuri/jsonschema"
+		terminal   = "golang.org/x/term"
 	)
 	rules := []struct {
 		imported string
 		only     []string // folders that may import it
 		why      string
 	}{
-		{redis, []string{".", "presence", "hub", "cli", "scripts", "redisconn", "internal/redistest", "examples/go"}, "Redis is known to presence, to the hub's probe and uplink, and to tools"},
+		{redis, []string{".", "presence", "hub", "cli", "producer", "scripts", "redisconn", "internal/redistest", "examples/go"}, "Redis is known to presence, to the hub's probe and uplink, and to tools"},
 		{gobwas, []string{"conn", "conn/internal/wire", "clients/go", "conformance"}, "WebSocket frames are known to both ends of a connection only"},
 		{viper, []string{"config"}, "the configuration is plain structs to everyone else"},
 		{yaml, []string{"config"}, "only the configuration is YAML"},
 		{miniredis, []string{"embedded"}, "the embedded Redis is for trying out"},
 		{"pushpod/config", []string{".", "cli"}, "packages get their own options, not the configuration"},
 		{"pushpod/conn", []string{".", "hub", "admin", "conn", "conn/conntest", "conn/internal/tlsloop"}, "presence knows no WebSocket"},
-		{"pushpod/presence", []string{".", "hub", "admin", "cli"}, "conn knows no Redis"},
+		{"pushpod/presence", []string{".", "hub", "admin", "cli", "producer"}, "conn knows no Redis"},
 		{"pushpod/internal/resp", []string{"hub", "scripts/bench"}, "everyone else speaks to Redis by its client library"},
-		{"pushpod/redisconn", []string{".", "cli", "hub", "presence"}, "what needs no Redis does not reach it"},
+		{"pushpod/redisconn", []string{".", "cli", "hub", "presence", "producer"}, "what needs no Redis does not reach it"},
 		{"pushpod/hub", []string{".", "admin", "hub"}, "the hub ties the others, who do not know it"},
 		{proxy, []string{"conn/internal/proxyhead"}, "everyone else knows addresses, whoever told them"},
 		{jwt, []string{"auth"}, "one package believes tokens"},
@@ -50,6 +50,7 @@ func TestImports(t *testing.T) {
 		{gobreaker, []string{"auth"}, "the hook is the one service that connections wait for"},
 		{jsonschema, []string{"internal/schematest"}, "only tests hold anything against schemas"},
 		{systemd, []string{"internal/systemd"}, "everyone else is a process as any other"},
+		{terminal, []string{"cli"}, "a pod has no terminal to itself"},
 		{zerolog, []string{".", "hub", "internal/loglimit", "presence"}, "what runs in a pod logs; tools print"},
 	}
 	used := map[string]bool{}
@@ -85,11 +86,11 @@ func TestImportsOfOurOwn(t *testing.T) {
 		may []string
 		why string
 	}{
-		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/loglimit", "internal/secret", "internal/systemd", "presence", "redisconn", "scripts"}, "main ties all of them together"},
-		"admin":                   {[]string{"conn", "hub", "internal/secret", "presence"}, "metrics are read from the three that count"},
+		".":                       {[]string{"admin", "auth", "certs", "cli", "config", "conn", "embedded", "hub", "internal/backoff", "internal/loglimit", "internal/secret", "internal/systemd", "presence", "producer", "redisconn", "scripts"}, "main ties all of them together"},
+		"admin":                   {[]string{"conn", "hub", "internal/secret", "presence", "producer"}, "metrics are read from the three that count, and the console acts as a producer does"},
 		"auth":                    {[]string{"internal/filewatch", "internal/json", "internal/secret"}, "who a client is depends on no connection and no Redis"},
 		"certs":                   {[]string{"internal/filewatch"}, "whose a listener is depends on nothing that comes over it"},
-		"cli":                     {[]string{"auth", "clients/go", "config", "conformance", "presence", "redisconn", "scripts"}, "the commands beside serve need no pod"},
+		"cli":                     {[]string{"auth", "clients/go", "config", "conformance", "presence", "producer", "redisconn", "scripts"}, "the commands beside serve need no pod"},
 		"clients/go":              {nil, "others copy it into their own programs"},
 		"conformance":             {nil, "it plays a pod, and knows no more of one than its clients do"},
 		"config":                  {[]string{"internal/filewatch", "internal/secret"}, "it is plain structs that main copies"},
@@ -119,6 +120,7 @@ func TestImportsOfOurOwn(t *testing.T) {
 		"internal/secret":         {nil, "it is text alone"},
 		"internal/systemd":        {nil, "it tells what it is told"},
 		"presence":                {[]string{"internal/backoff", "redisconn"}, "presence knows no WebSocket and no configuration"},
+		"producer":                {[]string{"presence", "redisconn"}, "it does what anybody can with Redis, and needs no pod"},
 		"redisconn":               {[]string{"internal/backoff", "internal/rawio", "internal/secret"}, "it knows how to reach Redis, and nothing of what is in it"},
 		"scripts":                 {nil, "producers' scripts stand alone"},
 		"scripts/bench":           {[]string{"internal/json", "internal/rawio", "internal/resp", "scripts"}, "it measures from outside"},

@@ -97,6 +97,7 @@ func newRoot(signals chan os.Signal) *cobra.Command {
 	for _, c := range []*cobra.Command{root, serve} {
 		c.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
 		config.AddFlags(c.Flags())
+		cli.CompleteFlags(c)
 	}
 	root.AddCommand(serve)
 	root.AddCommand(cli.Commands(versionOf())...)

@@ -416,13 +416,15 @@ func (p *pod) build() {
 	p.hub.Attach(p.server)
 
 	registry := prometheus.NewRegistry()
+	sources := admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires(), Reloads: p.reloads.counts}
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		admin.NewCollector(admin.Sources{Version: p.version, Conn: p.server.Stats, Hub: p.hub.Stats, Presence: p.store.Stats, Pods: p.pods.Stats, Cert: p.certExpires(), Reloads: p.reloads.counts}),
+		admin.NewCollector(sources),
 	)
 	p.admin = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Token: may.admin.Token, TLS: p.adminTLS(), Pprof: may.admin.Pprof, Config: p.showConfig, Problems: p.hub.Problems, Warnings: p.hub.Warnings, Registry: registry, Refused: p.adminRefused(), Drain: p.askToLeave,
+		Console: p.console(keys, sources),
 	})
 }
 

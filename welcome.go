@@ -21,7 +21,7 @@ func (p *pod) welcome() {
 pushpod is running. Clients connect to   %[1]s
 Redis (embedded) listens on              %[2]s
 The embedded Redis is for trying out: its data is lost when pushpod stops.
-
+%[5]s
 Connect as alice, in a second terminal:
 %[3]s
 Push to alice, in a third one:
@@ -29,7 +29,20 @@ Push to alice, in a third one:
 or with redis-cli:
     redis-cli -p %[4]s --eval scripts/push.lua 'push:user:{alice}' , '{"text":"hi"}'
 
-`, clients, p.addrs[0], connect, redisPort)
+`, clients, p.addrs[0], connect, redisPort, p.inABrowser())
+}
+
+// inABrowser says where the pages for people are.
+func (p *pod) inABrowser() string {
+	scheme := "http"
+	if p.cfg.Admin.TLS {
+		scheme = "https"
+	}
+	url := fmt.Sprint(scheme, "://", p.admin.Addr(), "/")
+	if p.mayDemo() {
+		return "\nSee it at work in a browser              " + url + "demo\nThe console of this pod                  " + url + "\n"
+	}
+	return "\nThe console of this pod                  " + url + "\n"
 }
 
 // howToConnect says where clients connect, and how alice does, in lines of a shell.

@@ -8,39 +8,25 @@ import (
 	"time"
 )
 
-const page = `<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>pushpod</title>
-<style>body{font:1rem/1.5 system-ui,sans-serif;margin:3rem auto;max-width:32rem;padding:0 1rem}</style></head>
-<body><h1>pushpod</h1>
-{{if .Login}}{{with .Reason}}<p role="alert">{{.}}</p>
-{{end}}<form method="post" action="/login">
-<p><label>Admin token (<code>admin.token</code>)<br><input type="password" name="token" autocomplete="current-password" required autofocus></label>
-<input type="hidden" name="next" value="{{.Next}}"> <button>Log in</button></p>
-</form>
-{{else}}<p><a href="/healthz">health</a>, <a href="/readyz">readiness</a>, <a href="/metrics">metrics</a></p>
-{{if .Logout}}<form method="post" action="/logout"><button>Log out</button></form>
-{{end}}{{end}}</body>
-</html>
-`
-
 // pages writes what people see.
-type pages struct{ page *template.Template }
+type pages struct{ templates *template.Template }
 
 // view is what a page tells.
 type view struct {
-	Login  bool   // the form for the token
-	Reason string // why it comes again
+	Reason string // why the form for the token comes again
 	Next   string // the path to go to then
-	Logout bool
+	Logout bool   // there is a session that can be ended
+	Live   bool   // there is something to show
+	Demo   bool   // there is a demo
+	Config bool   // the configuration can be asked for
 }
 
-func newPages() pages { return pages{template.Must(template.New("page").Parse(page))} }
+func newPages() pages { return pages{pageTemplates()} }
 
-func (p pages) write(w http.ResponseWriter, status int, v view) {
+func (p pages) write(w http.ResponseWriter, status int, name string, v view) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_ = p.page.Execute(w, v) // the peer has gone: nobody to tell
+	_ = p.templates.ExecuteTemplate(w, name, v) // the peer has gone: nobody to tell
 }
 
 // unauthorized answers who has not shown the token; a person gets the form for it.
@@ -57,7 +43,7 @@ func (p pages) unauthorized(w http.ResponseWriter, r *http.Request, reason strin
 	case r.URL.Path == "/login":
 		next = r.PostFormValue("next")
 	}
-	p.write(w, http.StatusUnauthorized, view{Login: true, Reason: reason, Next: ownPath(next)})
+	p.write(w, http.StatusUnauthorized, "login.html", view{Reason: reason, Next: ownPath(next)})
 }
 
 // ownPath is a path of this server, whatever is asked for.
@@ -70,8 +56,14 @@ func ownPath(path string) string {
 }
 
 // console is the page for people.
-func (g *gate) console(w http.ResponseWriter, _ *http.Request) {
-	g.pages.write(w, http.StatusOK, view{Logout: g.asks()})
+func (o *Options) console(g *gate) http.HandlerFunc {
+	v := view{Logout: g.asks(), Live: o.Console != nil, Demo: o.Console != nil && o.Console.Demo, Config: o.Config != nil}
+	return func(w http.ResponseWriter, r *http.Request) {
+		if o.Console != nil {
+			o.Console.sockets(w, r, false)
+		}
+		g.pages.write(w, http.StatusOK, "index.html", v)
+	}
 }
 
 const (

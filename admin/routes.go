@@ -16,7 +16,7 @@ const (
 	reading  access = iota // GET, for whoever has the token, where one is asked for
 	acting                 // POST, likewise, and from no page of another site
 	entering               // POST, for whoever brings the token
-	open                   // GET, for anyone and under any name: balancers, Kubernetes, Prometheus
+	open                   // GET, for anyone and under any name: balancers, Kubernetes, Prometheus, scripts and styles
 )
 
 // method is the one that a path is asked by. A GET is good for HEAD too.
@@ -43,7 +43,11 @@ func routes(o Options, g *gate) []route {
 		}},
 		{"/readyz", open, o.ready},
 		{"/metrics", open, promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}).ServeHTTP},
-		{"/{$}", reading, g.console},
+		{"/{$}", reading, o.console(g)},
+	}
+	list = append(list, assetRoutes()...)
+	if o.Console != nil {
+		list = append(list, o.Console.routes(o)...)
 	}
 	if o.Drain != nil {
 		list = append(list, route{"/drain", acting, o.drain})

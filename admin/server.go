@@ -35,6 +35,8 @@ type Options struct {
 	Registry *prometheus.Registry
 	// Config is what readers see of the pod's configuration, as JSON. It may be nil.
 	Config func() any
+	// Console is what the page at / shows; nil: nothing.
+	Console *Console
 	// Refused is told of wrong tokens. It may be nil.
 	Refused func(reason string, remote netip.Addr)
 	// Drain has the pod leave as by SIGTERM, also where it leaves already. left is closed

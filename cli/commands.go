@@ -13,8 +13,8 @@ type deps struct {
 }
 
 // Commands returns the commands to add to the root: push, kick, connect,
-// presence, pods, health, drain, functions, token, config, conformance and version. The version is the program's own, as
-// `pushpod version` prints it.
+// presence, pods, health, drain, functions, token, config, conformance, version, top and the hidden man. The version is
+// the program's own, as `pushpod version` prints it.
 //
 // The root must have SilenceErrors and SilenceUsage set. Its owner prints the error and
 // exits with ExitCode.
@@ -23,7 +23,7 @@ func Commands(version string) []*cobra.Command {
 }
 
 func (d deps) commands() []*cobra.Command {
-	return []*cobra.Command{
+	list := []*cobra.Command{
 		d.newPushCommand(),
 		d.newKickCommand(),
 		newConnectCommand(IsTerminal),
@@ -36,7 +36,11 @@ func (d deps) commands() []*cobra.Command {
 		d.newConfigCommand(),
 		newConformanceCommand(),
 		d.newVersionCommand(),
+		d.newTopCommand(),
+		d.newManCommand(),
 	}
+	d.addCompletion(list)
+	return list
 }
 
 // newGroup returns a command that only holds others.

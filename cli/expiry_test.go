@@ -60,7 +60,7 @@ func TestPresenceTellsEachFieldsOwnExpiry(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		list, err := (&server{redis: redisconn.Of(c), keys: presence.NewKeys("push:")}).connections(t.Context(), "alice")
+		list, err := (&server{redis: redisconn.Of(c), keys: presence.NewKeys("push:")}).producer().Connections(t.Context(), "alice")
 		if err != nil || len(list) != 2 {
 			t.Fatalf("%s: %v: %v", test.why, list, err)
 		}

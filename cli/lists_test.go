@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pushpod/internal/redistest"
+	"pushpod/producer"
 )
 
 // cells returns the fields of each line, which two spaces or more part.
@@ -55,7 +56,7 @@ func TestPresenceListsConnectionsOldestFirst(t *testing.T) {
 		t.Errorf("no expiry in %q", r.stdout)
 	}
 	r = run(t, at(s), "presence", "alice", "--json")
-	var list []connection
+	var list []producer.Connection
 	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || len(list) != 2 || r.stderr != "" {
 		t.Fatalf("%+v: %v", r, err)
 	}
@@ -63,7 +64,7 @@ func TestPresenceListsConnectionsOldestFirst(t *testing.T) {
 		t.Errorf("expires in %d ms", ms)
 	}
 	list[1].Expires = nil
-	if want := (connection{UUID: uuid2, Pod: "10.0.3.7:8080", Channel: "push:pod:10.0.3.7:8080", Since: 0x019b00000000}); list[1] != want {
+	if want := (producer.Connection{UUID: uuid2, Pod: "10.0.3.7:8080", Channel: "push:pod:10.0.3.7:8080", Since: 0x019b00000000}); list[1] != want {
 		t.Errorf("%+v, want %+v", list[1], want)
 	}
 

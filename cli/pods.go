@@ -21,19 +21,6 @@ type pod struct {
 	State        string `json:"state"` // alive, draining, conflict or dead
 }
 
-// stateOf says how a pod is, as far as one look tells.
-func stateOf(p presence.Pod, lease time.Duration) string {
-	switch {
-	case p.Beat == 0 || p.Age >= lease:
-		return "dead"
-	case p.Info.Conflict:
-		return "conflict"
-	case p.Info.Draining:
-		return "draining"
-	}
-	return "alive"
-}
-
 func (d deps) newPodsCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -48,8 +35,9 @@ conflict  it sees another instance under its address: give each its own pod.addr
 dead      its heartbeat is older than presence.lease, or it has none; its entries are
           removed by the other pods, or expire
 
-The pods must have the same presence.lease as this command. The exit status says nothing
-of states: pushpod pods --json is for scripts.`,
+On a terminal dead pods and those in conflict are red, and draining ones yellow, unless
+NO_COLOR is set. The pods must have the same presence.lease as this command. The exit
+status says nothing of states: pushpod pods --json is for scripts.`,
 		Args: NoArgs,
 	}
 	jsonFlag(cmd, &asJSON)
@@ -69,17 +57,19 @@ of states: pushpod pods --json is for scripts.`,
 			address := s.address(p.Channel)
 			list = append(list, pod{
 				Address: address, Channel: p.Channel, Connections: p.Info.Connections, Version: p.Info.Version,
-				Started: p.Info.Started, HeartbeatAge: p.Age.Milliseconds(), Draining: p.Info.Draining, State: stateOf(p, s.lease),
+				Started: p.Info.Started, HeartbeatAge: p.Age.Milliseconds(), Draining: p.Info.Draining, State: p.State(s.lease),
 			})
 			rows = append(rows, []string{
 				shown(podName(address, p.Channel)), strconv.Itoa(p.Info.Connections), shown(p.Info.Version),
-				instant(p.Info.Started), heartbeat(p), stateOf(p, s.lease),
+				instant(p.Info.Started), heartbeat(p), p.State(s.lease),
 			})
 		}
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), list)
 		}
-		return writeTable(cmd.OutOrStdout(), []string{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "STATE"}, rows)
+		colours := coloursFor(cmd.OutOrStdout(), d.environ())
+		return colours.writeTable(cmd.OutOrStdout(), []string{"POD", "CONNECTIONS", "VERSION", "STARTED", "HEARTBEAT", "STATE"}, rows,
+			func(row int) colour { return stateColour(list[row].State) })
 	}
 	return cmd
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pushpod/presence"
+	"pushpod/producer"
 	"pushpod/scripts"
 )
 
@@ -146,7 +146,7 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 	)
 	switch ctx := cmd.Context(); {
 	case o.all || o.to != "" && user == "":
-		n, err = s.pushToPods(ctx, o.to, data, pairs)
+		n, err = s.producer().ToPods(ctx, o.to, data, pairs)
 		said = struct {
 			Pods int64 `json:"pods"`
 		}{n}
@@ -157,7 +157,7 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 		}{n}
 	}
 	switch {
-	case err != nil && isBadInput(err):
+	case err != nil && producer.IsBadInput(err):
 		return &usageError{Err: err}
 	case err != nil:
 		return s.failed(pushError(err))
@@ -171,7 +171,7 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 // many connections were addressed.
 func (s *server) pushToUser(ctx context.Context, user, uuid, data string, pairs []string) (addressed int64, err error) {
 	if uuid != "" {
-		return s.pushToOne(ctx, user, uuid, data, pairs)
+		return s.producer().ToConnection(ctx, user, uuid, data, pairs)
 	}
 	argv := make([]any, 0, len(pairs)+1)
 	argv = append(argv, data)
@@ -233,22 +233,15 @@ func (s *server) addressedBy(ctx context.Context, key, channel, envelope string)
 	return 1
 }
 
-// isBadInput tells the script's refusals of what it was given from its reports
-// of what it could not do.
-func isBadInput(err error) bool {
-	reason, ok := strings.CutPrefix(err.Error(), "pushpod: ")
-	return ok && !strings.HasPrefix(reason, "cannot ")
-}
-
 // pushError says whether the message may have been published all the same.
 func pushError(err error) error {
 	var (
 		reply  redis.Error
-		before *notPublished
+		before *producer.NotPublished
 	)
 	switch {
 	case errors.As(err, &before):
-		return fmt.Errorf("push: nothing was published: %w", before.error)
+		return fmt.Errorf("push: nothing was published: %w", before.Err)
 	case errors.As(err, &reply):
 		return fmt.Errorf("push: %w", err)
 	case notDialled(err):
@@ -256,8 +249,3 @@ func pushError(err error) error {
 	}
 	return fmt.Errorf("push: it is not known whether it was published: %w", err)
 }
-
-// notPublished is the failure of what comes before a message is published.
-type notPublished struct{ error }
-
-func (e *notPublished) Unwrap() error { return e.error }

@@ -14,6 +14,7 @@ import (
 
 	"pushpod/config"
 	"pushpod/presence"
+	"pushpod/producer"
 	"pushpod/redisconn"
 )
 
@@ -77,6 +78,13 @@ func (s *server) do(ctx context.Context, key string, cmd redis.Cmder) error {
 	p.Add(key, cmd)
 	p.Exec(ctx)
 	return cmd.Err()
+}
+
+// producer does what needs no script.
+func (s *server) producer() *producer.Producer {
+	return &producer.Producer{
+		Redis: s.redis, Keys: s.keys, Control: s.cfg.Control, Sharded: s.cfg.PubSub == "sharded", MaxEnvelope: int(s.cfg.MaxEnvelope),
+	}
 }
 
 // noPod sets what a pod must say of itself: whoever is none listens nowhere, and has no

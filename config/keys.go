@@ -22,6 +22,7 @@ type key struct {
 	name    string // of the kind of value
 	allowed string
 	schema  node
+	words   []string // that the value may be; text that is none of them may be allowed too
 	list    bool
 	quoted  bool // the file needs quotes around the default
 	set     func(c *Config, raw any) error
@@ -39,7 +40,7 @@ func newKey[T any](path, preset string, field func(*Config) *T, k kind[T], doc s
 	quoted := reflect.TypeFor[T]().Kind() == reflect.String
 	return key{
 		path: path, preset: preset, doc: doc,
-		name: k.name, allowed: k.allowed, schema: k.schema, list: list,
+		name: k.name, allowed: k.allowed, schema: k.schema, words: k.words, list: list,
 		// Only what YAML would not read as text.
 		quoted: quoted && (preset == "" || strings.HasSuffix(preset, ":")),
 		set: func(c *Config, raw any) error {

@@ -13,8 +13,9 @@ import (
 
 // A kind reads what the YAML decoder, a variable or a flag gave for a key.
 type kind[T any] struct {
-	name    string // shown by --help behind the flag
-	allowed string // completes "allowed: …"
+	name    string   // shown by --help behind the flag
+	allowed string   // completes "allowed: …"
+	words   []string // of which the value may be one
 	// parse turns a raw value into a T within bounds. Its error says what is
 	// wrong; errNotAllowed leaves that to allowed.
 	parse func(raw any) (T, error)
@@ -31,7 +32,7 @@ var errNotAllowed = errors.New("config: not allowed")
 
 // onOff reads YAML's booleans and the words on and off.
 func onOff() kind[bool] {
-	return kind[bool]{name: "switch", allowed: "on or off (true or false)", parse: func(raw any) (bool, error) {
+	return kind[bool]{name: "switch", allowed: "on or off (true or false)", words: []string{"on", "off"}, parse: func(raw any) (bool, error) {
 		switch v := raw.(type) {
 		case bool:
 			return v, nil
@@ -50,7 +51,7 @@ func onOff() kind[bool] {
 // oneOf reads a word. later holds words of later versions, with the reason to
 // give for each.
 func oneOf(words []string, later map[string]string) kind[string] {
-	return kind[string]{name: "word", allowed: list(words, "or"), parse: func(raw any) (string, error) {
+	return kind[string]{name: "word", allowed: list(words, "or"), words: words, parse: func(raw any) (string, error) {
 		// YAML 1.1 tools write a plain off as false.
 		text, ok := raw.(string)
 		if !ok {
@@ -75,7 +76,7 @@ func number[T int | int64](low, high T, off bool) kind[T] {
 	if off {
 		allowed = "off (or 0), or " + allowed
 	}
-	return kind[T]{name: "number", allowed: allowed, parse: func(raw any) (T, error) {
+	return kind[T]{name: "number", allowed: allowed, words: offIf(off), parse: func(raw any) (T, error) {
 		if off && isOff(raw) {
 			return 0, nil
 		}
@@ -115,7 +116,7 @@ func size(low, high Size) kind[Size] {
 func sizeOrOff(low, high Size) kind[Size] {
 	k := size(low, high)
 	parse := k.parse
-	k.allowed = "off (or 0), or " + k.allowed
+	k.allowed, k.words = "off (or 0), or "+k.allowed, offIf(true)
 	k.schema = orOff(true, k.schema)
 	k.parse = func(raw any) (Size, error) {
 		if n, is := whole(raw); isOff(raw) || is && n == 0 {
@@ -133,7 +134,7 @@ func duration(low, high time.Duration, off bool) kind[time.Duration] {
 	if off {
 		allowed = "off (or 0), or " + allowed
 	}
-	return kind[time.Duration]{name: "duration", allowed: allowed, parse: func(raw any) (time.Duration, error) {
+	return kind[time.Duration]{name: "duration", allowed: allowed, words: offIf(off), parse: func(raw any) (time.Duration, error) {
 		if off && isOff(raw) {
 			return 0, nil
 		}
@@ -171,6 +172,14 @@ func text(limit int, never string) kind[string] {
 		}
 		return s, nil
 	}}.as(textSchema(limit, never))
+}
+
+// offIf is the word off, where it is allowed.
+func offIf(off bool) []string {
+	if off {
+		return []string{"off"}
+	}
+	return nil
 }
 
 // isOff takes false too: YAML 1.1 tools (Helm, Ansible) write a plain off so.

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-//go:generate go test -run "TestReferenceFile|TestSchemaFile" -update .
+//go:generate go test -run "TestReferenceFile|TestReferencePage|TestSchemaFile" -update .
 
 const referenceWidth = 110
 

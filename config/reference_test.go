@@ -14,7 +14,7 @@ const referenceFile = "../configs/pushpod.yaml"
 func update() bool { return flag.Lookup("update").Value.String() == "true" }
 
 func TestMain(m *testing.M) {
-	flag.Bool("update", false, "write configs/pushpod.yaml")
+	flag.Bool("update", false, "write configs/pushpod.yaml and docs/configuration.md")
 	os.Exit(m.Run())
 }
 
@@ -30,6 +30,28 @@ func TestReferenceFileIsTheReference(t *testing.T) {
 	}
 	if string(text) != Reference() {
 		t.Errorf("%s is not what the table says; write it anew with: go generate ./config", referenceFile)
+	}
+}
+
+// docs/configuration.md is written by the same table.
+func TestReferencePageIsTheReference(t *testing.T) {
+	const file = "../docs/configuration.md"
+	if update() {
+		if err := os.WriteFile(file, []byte(Page()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != Page() {
+		t.Errorf("%s is not what the table says; write it anew with: go generate ./config", file)
+	}
+	for _, k := range keys() {
+		if !strings.Contains(Page(), "| `"+k.path+"`<br>`"+k.variable()+"` |") {
+			t.Errorf("%s is not in the page", k.path)
+		}
 	}
 }
 

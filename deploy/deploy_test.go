@@ -240,7 +240,11 @@ func TestReleasesAreBuiltAsTheImageIs(t *testing.T) {
 	if at(build, "main") != "." || at(build, "binary") != "pushpod" || at(c, "checksum", "algorithm") != "sha256" {
 		t.Errorf("%v", c)
 	}
+	made := strings.Join(texts(at(c, "before", "hooks")), "\n")
 	for _, pattern := range texts(at(c, "archives", 0, "files")) {
+		if dir, _, _ := strings.Cut(pattern, "/"); strings.Contains(made, " . man --dir "+dir) {
+			continue // it is there when a release is made
+		}
 		found, err := filepath.Glob(filepath.Join("..", strings.ReplaceAll(pattern, "**/", "*/")))
 		if err != nil || len(found) == 0 {
 			t.Errorf("files: %s names nothing (%v)", pattern, err)

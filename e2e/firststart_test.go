@@ -28,7 +28,7 @@ func TestFirstStart(t *testing.T) {
 	p := startAlone(t, redisAddr)
 	said := func() string { return p.stdout.String() + p.stderr.String() }
 	eventually(t, "it says what to do next", settle, func() (bool, any) {
-		for _, words := range []string{"ws://" + p.listen + "/ws", redisAddr, "connect alice", "push alice"} {
+		for _, words := range []string{"ws://" + p.listen + "/ws", redisAddr, "connect alice", "push alice", "http://" + p.admin + "/demo"} {
 			if !strings.Contains(said(), words) {
 				return false, fmt.Sprintf("no %q in:\n%s", words, said())
 			}

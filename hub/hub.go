@@ -121,6 +121,8 @@ type Hub struct {
 	coverage coverage
 	unheard  unheard
 
+	badEnvelopes badEnvelopes
+
 	unverified chan unverified // tokens that take long to verify
 	refreshing refreshing
 	verdicts   verdicts

@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"hash/maphash"
+	"net/netip"
 	"sync"
 
 	"pushpod/presence"
@@ -77,6 +78,16 @@ func (r *registry) find(u presence.UUID) *session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.uuid(u)
+}
+
+// Address is where the client of a connection is, as far as the pod knows; false: the pod
+// does not hold that connection. It may be called from anywhere.
+func (h *Hub) Address(u presence.UUID) (netip.Addr, bool) {
+	s := h.registry.find(u)
+	if s == nil {
+		return netip.Addr{}, false
+	}
+	return s.address(), true
 }
 
 func (r *registry) len() int {

@@ -116,6 +116,7 @@ func (r *router) restrict(on role) (reason string) {
 
 func (r *router) refuse(reason string, size int) {
 	r.bad.Add(1)
+	r.h.badEnvelopes.add(reason, size)
 	r.h.lines.badEnvelope.Event().Str("reason", reason).Int("bytes", size).Send()
 }
 

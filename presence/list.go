@@ -22,6 +22,20 @@ type Pod struct {
 	Info    Info          // zero where it has none
 }
 
+// State says how a pod is, as far as one look tells: alive, draining, conflict or dead.
+// lease is presence.lease.
+func (p Pod) State(lease time.Duration) string {
+	switch {
+	case p.Beat == 0 || p.Age >= lease:
+		return "dead"
+	case p.Info.Conflict:
+		return "conflict"
+	case p.Info.Draining:
+		return "draining"
+	}
+	return "alive"
+}
+
 // ListPods reads all pods from Redis (TIME, ZRANGE, HGETALL), sorted by
 // channel. It judges none of them: that takes having watched them for a lease,
 // as a Pods does.

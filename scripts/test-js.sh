@@ -21,7 +21,7 @@ export NODE_NO_WARNINGS=1 # mock timers are experimental in Node 20
 if [ "${1:-}" = browser ]; then
 	chromium=${CHROMIUM:-/usr/bin/chromium}
 	[ -x "$chromium" ] || { echo "test-js: $chromium is missing: install it, or name another one in CHROMIUM" >&2; exit 1; }
-	exec node --test --test-reporter=spec browser/
+	exec node --test --test-reporter=spec browser/*.test.js
 fi
 npm run --silent check
 exec node --test --test-reporter=spec test/

@@ -111,13 +111,13 @@ function parse(text) {
   return new Error(`a reply that this test does not read: ${text}`)
 }
 
-/** Starts a pod with quick times. Settings are configuration keys. */
+/** Starts a pod with quick times; without a redis, with its own. Settings are configuration keys. */
 export async function startPod(t, redis, settings = {}) {
   const [port, admin] = [await freePort(), await freePort()]
   const keys = {
     listen: `127.0.0.1:${port}`,
     'admin.listen': `127.0.0.1:${admin}`,
-    'redis.addresses': `127.0.0.1:${redis.port}`,
+    ...(redis ? { 'redis.addresses': `127.0.0.1:${redis.port}` } : { 'redis.embedded_listen': `127.0.0.1:${await freePort()}` }),
     'redis.load_functions': 'on',
     'redis.timeout': '1s',
     'redis.probe': '500ms',
@@ -133,7 +133,7 @@ export async function startPod(t, redis, settings = {}) {
   }
   const env = Object.fromEntries(Object.entries(keys).map(([k, v]) => [`PUSHPOD_${k.toUpperCase().replaceAll('.', '_')}`, v]))
   const pod = new Process(t, binary, ['serve'], env)
-  pod.port = port
+  Object.assign(pod, { port, admin })
   pod.ready = async () => {
     if (pod.child.exitCode !== null) throw new Error(`the pod has ended: ${pod.output}`)
     return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok
