@@ -62,6 +62,18 @@ func TestEveryKindOfMessageIsAnEvent(t *testing.T) {
 	}
 }
 
+func TestAMessageForAllIsAnEventWhereNothingWaits(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	x, y := s.openEvents("x"), s.open("y")
+	x.room, y.room = 1<<20, 1<<20
+	for range 2 {
+		send(s.d, Push{}, []byte("to all"))
+		flushAll(s.d)
+	}
+	x.want("events", eventOf("to all"), eventOf("to all"))
+	y.want("frames", textOf("to all"), textOf("to all"))
+}
+
 func TestALineBreakBeginsALineOfData(t *testing.T) {
 	x := newFakeServer(t, Options{}).openEvents("u")
 	for text, want := range map[string]string{
