@@ -30,13 +30,14 @@ func (u *unnamed) warning() string {
 // reached limits.per_ip, or a public one does both: a client may send the field too.
 // refusal is what the gate says. A loop is locked.
 func (h *Hub) lookForProxy(r *conn.Request, refusal *conn.Refusal) {
-	if h.gate.limits.PerIP == 0 || h.unnamed.from.Load() != nil {
+	by := h.settings.Load()
+	if by.Limits.PerIP == 0 || h.unnamed.from.Load() != nil {
 		return
 	}
 	forwards := r.Field(forwardedFor) != ""
 	full := refusal != nil && refusal.Status == http.StatusTooManyRequests && refusal.Error == tooMany
 	private := isPrivate(r.From)
-	if !(private && (forwards || full) || forwards && full) || h.opts.Proxies.Trust(r.From) {
+	if !(private && (forwards || full) || forwards && full) || by.Proxies.Trust(r.From) {
 		return
 	}
 	from := r.From.Unmap()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,12 +30,14 @@ func lines(t *testing.T, text string) (all []map[string]any) {
 func TestLinesBeyondThreeASecondAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
+		log := zerolog.New(zerolog.SyncWriter(&out))
 		var limited Lines
-		refused := limited.New(zerolog.New(&out), zerolog.InfoLevel, "handshake refused")
-		quiet := limited.New(zerolog.New(&out), zerolog.WarnLevel, "bad envelope dropped")
+		refused := limited.New(log, zerolog.InfoLevel, "handshake refused")
+		quiet := limited.New(log, zerolog.WarnLevel, "bad envelope dropped")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go limited.Run(ctx)
+		var running sync.WaitGroup
+		running.Go(func() { limited.Run(ctx) })
 		synctest.Wait()
 		for n := range 10 {
 			refused.Event().Int("status", 400+n).Err(errors.New("why")).Send()
@@ -45,7 +48,7 @@ func TestLinesBeyondThreeASecondAreCounted(t *testing.T) {
 		refused.Event().Int("status", 500).Send()
 		time.Sleep(time.Second)
 		cancel()
-		synctest.Wait()
+		running.Wait()
 
 		got := lines(t, out.String())
 		want := []struct {
