@@ -49,7 +49,6 @@ func pages(t testing.TB) []string {
 // notRun are the shell blocks that no test runs, each by its page and first line, and why not.
 func notRun() map[string]string {
 	return map[string]string{
-		"docs/operations.md: pushpod completion bash > /etc/bash_completion.d/pushpod":                                                                        "writes into the system and into a home; cli/complete_test.go has tests of them",
 		"docs/performance.md: go run ./scripts/bench                          # a pod and a Redis of its own, 10,000 connections, 3 minutes":                  "minutes of measuring; scripts/bench has tests of its own",
 		"docs/protocol.md: pushpod conformance --query 'ping=app&goaway=1&refuse=close' -- node my-client.js {url}":                                           "the client is the reader's; e2e/conformance_test.go runs the command",
 		"examples/README.md: export REDIS_URL=redis://127.0.0.1:6379    # with an account: redis://producer:PASSWORD@HOST:6379, the password percent-encoded": "producer stands for each of the programs; e2e/examples_test.go runs these lines with all of them",
