@@ -20,8 +20,8 @@ end
 if #KEYS ~= 1 then return refuse('give one key, <prefix>user:{<user id>}; ' .. #KEYS .. ' were given') end
 -- The prefix has no braces, so the first one opens the id; the id itself may hold more of them. Most ids need no quoting.
 local key = KEYS[1]
-local user = match(key, '^[^{]*user:{([^"\\]+)}$')
-local is_plain = user ~= nil
+local user = #key < 1024 and match(key, '^[^{]*user:{([^"\\]+)}$') -- the embedded Redis takes stack for each byte of a match
+local is_plain = user
 if not is_plain then
   local _, open = find(key, '^[^{]*user:{')
   if not open or #key == open or sub(key, -1) ~= '}' then
