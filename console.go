@@ -37,9 +37,7 @@ func (p *pod) console(keys presence.Keys, sources admin.Sources) *admin.Console 
 
 // mayDemo reports whether a page may connect as whom it likes, from this machine only.
 func (p *pod) mayDemo() bool {
-	host, _, _ := net.SplitHostPort(p.cfg.Listen)
-	ip, err := netip.ParseAddr(host)
-	return p.cfg.Auth.Mode == "none" && p.certs == nil && (host == "localhost" || err == nil && ip.IsLoopback())
+	return p.cfg.Auth.Mode == "none" && p.certs == nil && p.cfg.OnLoopback()
 }
 
 // redisCLI is how redis-cli is called for the first of these addresses.

@@ -45,7 +45,7 @@ func (p *pod) watch(ctx context.Context) {
 
 // longest is how long leave takes at most, and what follows it.
 func (p *pod) longest() time.Duration {
-	s := p.reloads.running.Load().config.Shutdown
+	s := p.shutdown.Load()
 	return s.Delay + s.Drain + closeGrace + 2*p.cfg.Redis.Timeout + 5*time.Second
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,7 +37,7 @@ import (
 // pod is one running server: its parts, in the order in which they start. They stop in
 // the reverse order.
 type pod struct {
-	cfg     config.Config // as it was at the start, but for Shutdown: see reload.go
+	cfg     config.Config // as it was at the start; what may change since then is with the parts: see reload.go
 	source  *config.Source
 	version string
 	signals <-chan os.Signal
@@ -61,6 +62,8 @@ type pod struct {
 	asked   chan struct{} // capacity 1: to leave, other than by a signal
 	left    chan struct{} // closed once the pod has left in order
 	reloads reloads
+
+	shutdown atomic.Pointer[config.Shutdown] // how the pod leaves
 
 	failing sync.Mutex // protects lost
 	lost    redisconn.Outage
@@ -223,7 +226,7 @@ func (p *pod) leave(ctx context.Context) error {
 
 	// 1. Not ready, but still accepting, until load balancers have noticed.
 	p.hub.StartDraining()
-	backoff.Sleep(ctx, p.cfg.Shutdown.Delay)
+	backoff.Sleep(ctx, p.shutdown.Load().Delay)
 
 	// 2. No new connections.
 	p.hub.Refuse()
@@ -256,7 +259,7 @@ func (p *pod) drain(ctx context.Context) {
 	retry := func() string { return conn.Retry(0, time.Second) }
 	start := time.Now()
 	n := p.server.Len()
-	if err := p.server.Drain(ctx, p.cfg.Shutdown.Drain); err != nil {
+	if err := p.server.Drain(ctx, p.shutdown.Load().Drain); err != nil {
 		return
 	}
 	// A handshake may have completed meanwhile.
@@ -346,6 +349,7 @@ func (p *pod) closeRedis() {
 // become theirs.
 func (p *pod) build() {
 	c, may := &p.cfg, liveOf(&p.cfg)
+	p.shutdown.Store(&may.shutdown)
 	may.hub.Tokens = p.tokens
 	keys := presence.NewKeys(c.Redis.Prefix)
 	p.pods = presence.NewPods(presence.PodsOptions{

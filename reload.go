@@ -75,7 +75,7 @@ func liveOf(c *config.Config) live {
 }
 
 // change gives the parts what may change. Where it returns an error nothing has changed.
-// It is called by the goroutine of run, as all that reads p.cfg.Shutdown.
+// It is called by the goroutine of run.
 func (p *pod) change(to live) error {
 	if p.tokens != nil {
 		tokens, err := p.tokens.With(to.tokens)
@@ -90,7 +90,7 @@ func (p *pod) change(to live) error {
 	p.server.Set(to.conn)
 	p.hub.Set(to.hub)
 	p.admin.Set(to.admin)
-	p.cfg.Shutdown = to.shutdown
+	p.shutdown.Store(&to.shutdown)
 	return nil
 }
 

@@ -37,6 +37,15 @@ func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	return err == nil
 }
 
+// connectionOf reads the UUID of a connection.
+func connectionOf(text string) (presence.UUID, error) {
+	uuid, ok := presence.ParseUUID(text)
+	if !ok {
+		return uuid, errors.New(strconv.Quote(text) + " is no UUID of a connection: 36 characters in lower case")
+	}
+	return uuid, nil
+}
+
 // push is a message that the console is to push.
 func (c *Console) push(w http.ResponseWriter, r *http.Request) {
 	var ask struct {
@@ -57,9 +66,9 @@ func (c *Console) push(w http.ResponseWriter, r *http.Request) {
 	}
 	m := producer.Message{User: ask.User, All: ask.All, Data: ask.Data}
 	for _, text := range ask.Connections {
-		uuid, ok := presence.ParseUUID(text)
-		if !ok {
-			failed(w, http.StatusBadRequest, errors.New(strconv.Quote(text)+" is no UUID of a connection: 36 characters in lower case"))
+		uuid, err := connectionOf(text)
+		if err != nil {
+			failed(w, http.StatusBadRequest, err)
 			return
 		}
 		m.Connections = append(m.Connections, uuid)
@@ -108,9 +117,9 @@ func (c *Console) kick(w http.ResponseWriter, r *http.Request) {
 	}
 	k.Lasts = time.Duration(ask.Block) * time.Millisecond
 	if ask.Connection != "" {
-		uuid, ok := presence.ParseUUID(ask.Connection)
-		if !ok {
-			failed(w, http.StatusBadRequest, errors.New(strconv.Quote(ask.Connection)+" is no UUID of a connection: 36 characters in lower case"))
+		uuid, err := connectionOf(ask.Connection)
+		if err != nil {
+			failed(w, http.StatusBadRequest, err)
 			return
 		}
 		k.Connection = &uuid

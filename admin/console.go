@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"pushpod/conn"
 	"pushpod/hub"
 	"pushpod/presence"
 	"pushpod/producer"
@@ -81,11 +82,11 @@ func (c *Console) info(w http.ResponseWriter, _ *http.Request) {
 	}
 	answer(w, http.StatusOK, map[string]any{
 		"pod": c.Pod, "version": c.Version, "auth": c.Auth, "demo": c.Demo, "cli": c.CLI,
-		"clients": map[string]string{"scheme": scheme, "host": host, "port": port, "path": connPath},
+		"clients": map[string]string{"scheme": scheme, "host": host, "port": port, "path": conn.Path},
 		"keys": map[string]string{
 			"user": c.Keys.User("USER"), "block": c.Keys.Block("USER"), "pod": c.Keys.PodChannel("ADDRESS"), "all": c.Keys.AllChannel(), "pods": c.Keys.Pods(),
 		},
-		"bounds": latencyBounds(),
+		"bounds": conn.LatencyBounds(),
 	})
 }
 

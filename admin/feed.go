@@ -8,21 +8,17 @@ import (
 	"sync"
 	"time"
 
-	"pushpod/conn"
 	"pushpod/hub"
 	"pushpod/presence"
 )
 
 const (
-	connPath     = conn.Path
 	maxViewers   = 32              // of /console/events at once
 	feedEvery    = time.Second     // of this pod
 	podsEvery    = 3 * time.Second // of all pods, however many look
 	feedDeadline = 10 * time.Second
 	feedLasts    = 10 * time.Minute // then a browser asks anew, and is held against the token
 )
-
-func latencyBounds() []float64 { return conn.LatencyBounds() }
 
 // feed tells viewers how this pod is, and the others, as Redis says: these are read once for
 // all viewers.

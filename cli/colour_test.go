@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"pushpod/internal/redistest"
@@ -46,29 +45,12 @@ func atTerminal(t *testing.T, environ []string, args ...string) string {
 
 func podsInEachState(t *testing.T, s *redistest.Server) {
 	t.Helper()
-	c := s.Client()
-	now, err := c.Time(t.Context()).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range []struct {
-		name string
-		age  time.Duration
-		info string
-	}{
+	putPods(t, s, []podInRedis{
 		{"alive:1", 0, `{"started":1700000000000,"version":"v1","connections":12}`},
 		{"dead:1", time.Hour, `{"version":"v1","connections":7}`},
 		{"draining:1", 0, `{"version":"v2","connections":3,"draining":true}`},
 		{"twice:1", 0, `{"version":"\u001b[2J","conflict":true}`},
-	} {
-		z := redis.Z{Member: "push:pod:" + p.name, Score: float64(now.Add(-p.age).UnixMilli())}
-		if err := c.ZAdd(t.Context(), "push:pods", z).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.HSet(t.Context(), "push:pods:info", "push:pod:"+p.name, p.info).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 }
 
 func TestTablesAreColouredOnATerminalOnly(t *testing.T) {

@@ -53,15 +53,11 @@ has not left in time, or it ended otherwise. 2: wrong usage or configuration.`,
 	jsonFlag(cmd, &asJSON)
 	l := newLocal(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		given := cmd.Flags().Changed("wait")
-		if given && wait < 0 {
+		if cmd.Flags().Changed("wait") && wait < 0 {
 			return usagef("drain: --wait is %s; it must be 0 or more, such as 1m", wait)
 		}
 		if err := l.open(d.environ(), false); err != nil {
 			return err
-		}
-		if !given {
-			wait = -1
 		}
 		done, err := l.drain(cmd.Context(), wait)
 		if err != nil {

@@ -136,29 +136,42 @@ func TestPodsListsWhatPodsTell(t *testing.T) {
 	}
 }
 
-func TestPodsMarksTheDeadAndTheConflicting(t *testing.T) {
-	s := redistest.Start(t)
+// podInRedis is what a pod has left in Redis.
+type podInRedis struct {
+	name string
+	age  time.Duration // of its heartbeat; below 0: it has no score
+	info string
+}
+
+func putPods(t *testing.T, s *redistest.Server, pods []podInRedis) {
+	t.Helper()
 	c := s.Client()
 	now, err := c.Time(t.Context()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []struct {
-		name string
-		age  time.Duration // below 0: it has no score
-		info string
-	}{
+	for _, p := range pods {
+		if p.age >= 0 {
+			z := redis.Z{Member: "push:pod:" + p.name, Score: float64(now.Add(-p.age).UnixMilli())}
+			if err := c.ZAdd(t.Context(), "push:pods", z).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.HSet(t.Context(), "push:pods:info", "push:pod:"+p.name, p.info).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPodsMarksTheDeadAndTheConflicting(t *testing.T) {
+	s := redistest.Start(t)
+	putPods(t, s, []podInRedis{
 		{"alive:1", 0, `{}`},
 		{"draining:1", 0, `{"draining":true}`},
 		{"twice:1", 0, `{"conflict":true,"draining":true}`},
 		{"silent:1", time.Minute, `{"conflict":true}`},
 		{"gone:1", -1, `{"version":"v1"}`},
-	} {
-		if p.age >= 0 {
-			c.ZAdd(t.Context(), "push:pods", redis.Z{Member: "push:pod:" + p.name, Score: float64(now.Add(-p.age).UnixMilli())})
-		}
-		c.HSet(t.Context(), "push:pods:info", "push:pod:"+p.name, p.info)
-	}
+	})
 	states := func(args ...string) string {
 		t.Helper()
 		var list []pod

@@ -146,7 +146,7 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 	)
 	switch ctx := cmd.Context(); {
 	case o.all || o.to != "" && user == "":
-		n, err = s.producer().ToPods(ctx, o.to, data, pairs)
+		n, err = s.pushToPods(ctx, o.to, data, pairs)
 		said = struct {
 			Pods int64 `json:"pods"`
 		}{n}
@@ -165,6 +165,20 @@ func (s *server) push(cmd *cobra.Command, o pushOptions, args []string) error {
 		return writeJSON(cmd.OutOrStdout(), said)
 	}
 	return writeLine(cmd.OutOrStdout(), "%d", n)
+}
+
+// pushToPods pushes to everybody, or to one connection, whoever holds it. It returns how
+// many pods were told.
+func (s *server) pushToPods(ctx context.Context, uuid, data string, pairs []string) (pods int64, err error) {
+	m := producer.Message{All: uuid == "", Data: data, Pairs: pairs}
+	if u, ok := presence.ParseUUID(uuid); ok {
+		m.Connections = []presence.UUID{u}
+	}
+	sent, err := s.producer().Push(ctx, m)
+	if err != nil {
+		return 0, err
+	}
+	return sent[0].Subscribers, nil
 }
 
 // pushToUser pushes to what a user has: to all of it, or to one connection. It returns how

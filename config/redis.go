@@ -83,8 +83,7 @@ func (l *loader) checkRedis(c Config) {
 // checkEmbedded holds the keys of a Redis that nobody named. An embedded one serves one
 // pod, and nobody's users.
 func (l *loader) checkEmbedded(c Config) {
-	host, _, _ := splitAddress(c.Listen)
-	if _, local := loopback(host); !local && l.sound("listen") {
+	if !c.OnLoopback() && l.sound("listen") {
 		l.conflict("redis.addresses", fmt.Sprintf("must be given where listen (%s) is not on loopback: an embedded Redis is for trying out, and no other pod or producer shares it", c.Listen),
 			"host:port of your Redis, such as 10.0.3.1:6379, or a listen on loopback, such as 127.0.0.1:8080")
 	}

@@ -45,8 +45,7 @@ func (l *loader) derive(c *Config) {
 
 // check holds the keys against each other, as far as each is well by itself.
 func (l *loader) check(c Config) {
-	host, _, _ := splitAddress(c.Listen)
-	if _, local := loopback(host); l.sound("listen", "auth.mode", "auth.insecure") && c.Auth.Mode == "none" && !local && !c.Auth.Insecure {
+	if l.sound("listen", "auth.mode", "auth.insecure") && c.Auth.Mode == "none" && !c.OnLoopback() && !c.Auth.Insecure {
 		l.conflict("auth.mode", fmt.Sprintf("with none, anyone who can connect to listen (%s) can be any user", c.Listen),
 			"none where listen is on loopback, such as 127.0.0.1:8080, or with auth.insecure: true")
 	}
@@ -73,8 +72,7 @@ func (l *loader) check(c Config) {
 
 // checkAdmin refuses an admin listener that anyone may use who reaches it.
 func (l *loader) checkAdmin(c Config) {
-	host, _, _ := splitAddress(c.Admin.Listen)
-	if _, local := loopback(host); local || c.Admin.Token != "" || c.Admin.Insecure || !l.sound("admin.listen", "admin.token", "admin.insecure") {
+	if onLoopback(c.Admin.Listen) || c.Admin.Token != "" || c.Admin.Insecure || !l.sound("admin.listen", "admin.token", "admin.insecure") {
 		return
 	}
 	l.conflict("admin.listen", "is not on loopback, and without admin.token anyone who can connect to it can use more than /healthz, /readyz and /metrics",
@@ -82,12 +80,15 @@ func (l *loader) checkAdmin(c Config) {
 }
 
 // AdminHidden reports whether others reach Listen and can't reach Admin.Listen.
-func (c Config) AdminHidden() bool {
-	host, _, _ := splitAddress(c.Listen)
-	adminHost, _, _ := splitAddress(c.Admin.Listen)
+func (c Config) AdminHidden() bool { return onLoopback(c.Admin.Listen) && !c.OnLoopback() }
+
+// OnLoopback reports whether Listen is reached from this machine only.
+func (c Config) OnLoopback() bool { return onLoopback(c.Listen) }
+
+func onLoopback(address string) bool {
+	host, _, _ := splitAddress(address)
 	_, local := loopback(host)
-	_, adminLocal := loopback(adminHost)
-	return adminLocal && !local
+	return local
 }
 
 // conflict records that a key's value does not fit others.

@@ -402,12 +402,7 @@ func TestAlertsForDescriptors(t *testing.T) {
 	t.Parallel()
 	const limit = 250 // 58 of them for connections
 	r := startRedis(t)
-	p := &pod{listen: freeAddr(t), admin: freeAddr(t), redis: r}
-	p.channel = "push:pod:" + p.listen
-	p.settings = patient().asPod().with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+r.Addr()+"]", "limits.per_user", "0")
-	p.process = startCommand(t, "pod "+p.listen, p.settings.env(), exec.Command("/bin/sh", "-c",
-		fmt.Sprintf(`ulimit -n %d && exec "$0" serve`, limit), program.get(t)))
-	p.waitReady()
+	p := startPodOf(t, r, r.Addr(), limit, patient())
 	h := newHistory(t, 30*time.Second)
 	h.during(5, nil, p)
 	for p.metric("pushpod_connections") < p.metric("pushpod_connections_max") {

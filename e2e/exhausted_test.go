@@ -19,12 +19,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 	const limit = 200
 	r := startRedis(t)
 	proxy := redistest.NewProxy(t, r.Addr())
-	p := &pod{listen: freeAddr(t), admin: freeAddr(t), redis: r}
-	p.channel = "push:pod:" + p.listen
-	p.settings = quick().asPod().with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+proxy.Addr()+"]", "limits.per_user", "0")
-	p.process = startCommand(t, "pod "+p.listen, p.settings.env(), exec.Command("/bin/sh", "-c",
-		fmt.Sprintf(`ulimit -n %d && exec "$0" serve`, limit), program.get(t)))
-	p.waitReady()
+	p := startPodOf(t, r, proxy.Addr(), limit, quick())
 
 	first := dial(t, p, "alice")
 	var others []net.Conn
@@ -100,4 +95,16 @@ func TestLogThatNobodyReads(t *testing.T) {
 	publish(t, db, p.channel, to(`1`, c))
 	c.wantMessage("without a log", `1`)
 	wantBooks(t, p, books{published: 21, bad: 20, written: 1})
+}
+
+// startPodOf starts a pod that may have so many descriptors, and reaches Redis at an address.
+func startPodOf(t *testing.T, r *redistest.Server, addr string, descriptors int, s settings) *pod {
+	t.Helper()
+	p := &pod{listen: freeAddr(t), admin: freeAddr(t), redis: r}
+	p.channel = "push:pod:" + p.listen
+	p.settings = s.asPod().with("listen", p.listen, "admin.listen", p.admin, "redis.addresses", "["+addr+"]", "limits.per_user", "0")
+	p.process = startCommand(t, "pod "+p.listen, p.settings.env(), exec.Command("/bin/sh", "-c",
+		fmt.Sprintf(`ulimit -n %d && exec "$0" serve`, descriptors), program.get(t)))
+	p.waitReady()
+	return p
 }

@@ -40,14 +40,7 @@ func (p *pod) instead(user, replaces string) *wsClient {
 	if err != nil {
 		p.t.Fatalf("%s can't connect: %v", user, err)
 	}
-	c := &wsClient{Conn: raw, t: p.t}
-	p.clients = append(p.clients, c)
-	f := c.next("the welcome")
-	if f.Type != "welcome" || f.User != user {
-		p.t.Fatalf("the first frame is %s, want the welcome of %s", f.Raw, user)
-	}
-	c.uuid = f.UUID
-	return c
+	return p.greeted(raw, user)
 }
 
 // swap gives the place of a connection to one of another pod, as that does.

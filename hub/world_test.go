@@ -317,6 +317,12 @@ func (p *pod) welcomed(asked, user string, h http.Header) *wsClient {
 	if err != nil {
 		p.t.Fatalf("%s can't connect: %v", asked, err)
 	}
+	return p.greeted(raw, user)
+}
+
+// greeted reads the welcome of a connection of the user.
+func (p *pod) greeted(raw *client.Conn, user string) *wsClient {
+	p.t.Helper()
 	c := &wsClient{Conn: raw, t: p.t}
 	p.clients = append(p.clients, c)
 	f := c.next("the welcome")

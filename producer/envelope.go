@@ -148,37 +148,30 @@ func (p *Producer) publishTo(ctx context.Context, channel string, envelope []byt
 	return p.publishOnce(ctx, channel, envelope)
 }
 
-// ToPods publishes on push:all: to everybody, or to one connection, whoever holds it.
-// It returns how many pods are subscribed.
-func (p *Producer) ToPods(ctx context.Context, uuid, data string, pairs []string) (pods int64, err error) {
-	whom := target{To: named(uuid), All: uuid == ""}
-	envelope, err := p.envelope(ctx, whom, data, pairs)
-	if err != nil {
-		return 0, err
-	}
-	return p.publishOnce(ctx, p.Keys.AllChannel(), envelope)
-}
-
 // publishOnce publishes, and never twice, and returns how many are subscribed. In a
 // Cluster PUBLISH counts those at one node only, so all are asked; where that is not
 // allowed its own count is returned.
 func (p *Producer) publishOnce(ctx context.Context, channel string, envelope []byte) (n int64, err error) {
-	all, known := int64(0), false
+	var counted int64
+	known := false
 	if m := p.Redis.Map(); m.Kind == redisconn.Cluster {
-		all, known = p.subscribers(ctx, m, channel)
+		var unknown int64
+		counted, unknown = p.subscribers(ctx, m, channel)
+		known = unknown == 0
 	}
 	cmd := redis.NewIntCmd(ctx, "publish", channel, envelope)
 	if err := p.Redis.Process(ctx, channel, cmd); err != nil {
 		return 0, err
 	}
 	if known {
-		return all, nil
+		return counted, nil
 	}
 	return cmd.Val(), nil
 }
 
-// subscribers counts who is subscribed to a channel at any node (PUBSUB NUMSUB).
-func (p *Producer) subscribers(ctx context.Context, m *redisconn.Map, channel string) (n int64, known bool) {
+// subscribers counts who is subscribed to a channel at any node (PUBSUB NUMSUB), and the
+// nodes that do not say so.
+func (p *Producer) subscribers(ctx context.Context, m *redisconn.Map, channel string) (n, unknown int64) {
 	pipe := p.Redis.Pipeline(true)
 	counts := make([]*redis.MapStringIntCmd, len(m.Masters))
 	for i, node := range m.Masters {
@@ -187,12 +180,12 @@ func (p *Producer) subscribers(ctx context.Context, m *redisconn.Map, channel st
 	}
 	pipe.Exec(ctx)
 	for _, c := range counts {
-		if c.Err() != nil {
-			return 0, false
-		}
 		n += c.Val()[channel]
+		if c.Err() != nil {
+			unknown++
+		}
 	}
-	return n, true
+	return n, unknown
 }
 
 // target says whom an envelope is for.
@@ -205,13 +198,6 @@ type target struct {
 
 // names are one text in JSON, or an array of several.
 type names []string
-
-func named(name string) names {
-	if name == "" {
-		return nil
-	}
-	return names{name}
-}
 
 // MarshalJSON implements json.Marshaler.
 func (n names) MarshalJSON() ([]byte, error) {

@@ -122,34 +122,19 @@ func (p *Producer) tell(ctx context.Context, channel string, envelope []byte) (o
 	return channel, told, err
 }
 
-// publish returns how many are subscribed, in a Cluster at any node.
+// publish returns how many are subscribed, in a Cluster at any node; one that does not say
+// how many counts as one of them.
 func (p *Producer) publish(ctx context.Context, channel string, envelope []byte) (n int64, err error) {
-	if m := p.Redis.Map(); m.Kind == redisconn.Cluster {
-		return p.publishInCluster(ctx, m, channel, envelope)
+	m := p.Redis.Map()
+	inCluster := m.Kind == redisconn.Cluster // where PUBLISH counts the subscribers of one node only
+	if inCluster {
+		counted, unknown := p.subscribers(ctx, m, channel)
+		n = counted + unknown
 	}
 	cmd := redis.NewIntCmd(ctx, "publish", channel, envelope)
-	err = p.do(ctx, channel, cmd)
-	return cmd.Val(), err
-}
-
-// publishInCluster is publish where PUBLISH counts the subscribers of one node only: the
-// nodes are asked who is subscribed (PUBSUB NUMSUB).
-func (p *Producer) publishInCluster(ctx context.Context, m *redisconn.Map, channel string, envelope []byte) (n int64, err error) {
-	pipe := p.Redis.Pipeline(true)
-	counts := make([]*redis.MapStringIntCmd, len(m.Masters))
-	for i, node := range m.Masters {
-		counts[i] = redis.NewMapStringIntCmd(ctx, "pubsub", "numsub", channel)
-		pipe.AddTo(node, counts[i])
+	if err = p.do(ctx, channel, cmd); !inCluster {
+		n = cmd.Val()
 	}
-	pipe.Exec(ctx)
-	for _, c := range counts {
-		n += c.Val()[channel]
-		if c.Err() != nil {
-			n++ // not known
-		}
-	}
-	cmd := redis.NewIntCmd(ctx, "publish", channel, envelope)
-	err = p.do(ctx, channel, cmd)
 	return n, err
 }
 

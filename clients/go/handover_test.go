@@ -64,10 +64,7 @@ func TestHandoverOpensTheNextConnectionAndReadsTheOldOneForASecond(t *testing.T)
 			p.push("e")
 			goodbye(p)
 		})
-		r := run(t.Context(), t, pod.options())
-		time.Sleep(2 * time.Minute)
-		r.Close()
-		r.wantResult(isNil)
+		r := runFor(t, pod, 2*time.Minute)
 		pod.playing.Wait()
 		r.wantEvents("handover", "connect one", "message a 0", "message b 0",
 			"disconnect client: another connection has taken over", "connect two", "message e 0", "message c 0", "message d 0",
@@ -76,9 +73,7 @@ func TestHandoverOpensTheNextConnectionAndReadsTheOldOneForASecond(t *testing.T)
 		if dialedAfter != 0 || closedAfter != overlap {
 			t.Errorf("the next one was dialed %v after the goaway, the old one closed %v after the welcome; want 0 and %v", dialedAfter, closedAfter, overlap)
 		}
-		if pod.dials() != 2 {
-			t.Errorf("%d dials, want 2", pod.dials())
-		}
+		pod.wantDials(2)
 	})
 }
 
@@ -105,10 +100,7 @@ func TestHandoverDropsWhatComesOverBoth(t *testing.T) {
 			p.push("c")
 			goodbye(p)
 		})
-		r := run(t.Context(), t, pod.options())
-		time.Sleep(time.Minute)
-		r.Close()
-		r.wantResult(isNil)
+		r := runFor(t, pod, time.Minute)
 		r.wantEvents("each once", "connect one", "message a 0", "disconnect client: another connection has taken over", "connect two",
 			"message b 0", "message c 0", "disconnect context canceled")
 	})
@@ -193,16 +185,11 @@ func TestWhereNoNextConnectionCanBeHadTheOldOneIsKeptUntilItsClose(t *testing.T)
 					p.wantReplaces(p.welcomeAs("two"), "") // the old one has ended
 					goodbye(p)
 				})...)
-				r := run(t.Context(), t, pod.options())
-				time.Sleep(2 * time.Minute)
-				r.Close()
-				r.wantResult(isNil)
+				r := runFor(t, pod, 2*time.Minute)
 				r.wantEvents(name, "connect one", "message last 0", `disconnect client: closed by the server: 1001 "retry_ms=77"`,
 					"connect two", "disconnect context canceled")
 				r.wantWaits(name, tc.waits...)
-				if pod.dials() != tc.dials {
-					t.Errorf("%d dials, want %d", pod.dials(), tc.dials)
-				}
+				pod.wantDials(tc.dials)
 			})
 		})
 	}
@@ -223,10 +210,7 @@ func TestSecondAttemptAtAHandoverTakesOver(t *testing.T) {
 			p.wantReplaces(p.welcomeAs("two"), "one")
 			goodbye(p)
 		})
-		r := run(t.Context(), t, pod.options())
-		time.Sleep(2 * time.Minute)
-		r.Close()
-		r.wantResult(isNil)
+		r := runFor(t, pod, 2*time.Minute)
 		r.wantEvents("taken over", "connect one", "disconnect client: another connection has taken over", "connect two", "disconnect context canceled")
 		r.wantWaits("there was a connection all the while")
 	})
@@ -260,9 +244,7 @@ func TestConnectionThatIsClosedDuringAHandover(t *testing.T) {
 		r.wantResult(isNil)
 		r.wantEvents("the attempt goes on", "connect one", `disconnect client: closed by the server: 1001 "retry_ms=0"`, "connect 018f-1",
 			"disconnect context canceled")
-		if pod.dials() != 2 {
-			t.Errorf("%d dials, want 2", pod.dials())
-		}
+		pod.wantDials(2)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		_, r := play(t, 4500)
@@ -294,10 +276,7 @@ func TestGoawaysMakeNoStorm(t *testing.T) {
 				scripts[i] = storm(within)
 			}
 			pod := newFakePod(t, scripts...)
-			r := run(t.Context(), t, pod.options())
-			time.Sleep(time.Minute)
-			r.Close()
-			r.wantResult(isNil)
+			runFor(t, pod, time.Minute)
 			if n := pod.dials(); n > most {
 				t.Errorf("goaway%s: %d dials in a minute, want %d at most", within, n, most)
 			}
@@ -322,13 +301,8 @@ func TestGoawayOfAConnectionThatWasReplacedIsIgnored(t *testing.T) {
 			welcome.give()
 			goodbye(p)
 		})
-		r := run(t.Context(), t, pod.options())
-		time.Sleep(2 * time.Minute)
-		r.Close()
-		r.wantResult(isNil)
-		if pod.dials() != 2 {
-			t.Errorf("%d dials, want 2", pod.dials())
-		}
+		runFor(t, pod, 2*time.Minute)
+		pod.wantDials(2)
 	})
 }
 
@@ -350,10 +324,7 @@ func TestHandoverDuringTheOverlapOfAnother(t *testing.T) {
 			p.push("c")
 			goodbye(p)
 		})
-		r := run(t.Context(), t, pod.options())
-		time.Sleep(time.Minute)
-		r.Close()
-		r.wantResult(isNil)
+		r := runFor(t, pod, time.Minute)
 		const over = "disconnect client: another connection has taken over"
 		r.wantEvents("twice", "connect one", over, "connect two", over, "connect three", "message c 0", "message a 0", "message b 0",
 			"disconnect context canceled")
@@ -469,13 +440,8 @@ func TestConnectionThatWasLostIsReplaced(t *testing.T) {
 				p.close(4100, "") // which ends the entry as well
 			},
 			func(p *peer) { p.wantReplaces(p.welcomeAs("three"), ""); goodbye(p) })
-		r := run(t.Context(), t, pod.options())
-		time.Sleep(5 * time.Minute)
-		r.Close()
-		r.wantResult(isNil)
-		if pod.dials() != 4 {
-			t.Errorf("%d dials, want 4", pod.dials())
-		}
+		runFor(t, pod, 5*time.Minute)
+		pod.wantDials(4)
 	})
 }
 
@@ -509,4 +475,21 @@ func TestSlowCallbackLosesNothingOfTheOldConnection(t *testing.T) {
 			t.Errorf("messages are %q, want %q", got, want)
 		}
 	})
+}
+
+// runFor runs a client of the pod for so long, and then closes it.
+func runFor(t *testing.T, pod *fakePod, d time.Duration) *running {
+	t.Helper()
+	r := run(t.Context(), t, pod.options())
+	time.Sleep(d)
+	r.Close()
+	r.wantResult(isNil)
+	return r
+}
+
+func (f *fakePod) wantDials(n int) {
+	f.t.Helper()
+	if got := f.dials(); got != n {
+		f.t.Errorf("%d dials, want %d", got, n)
+	}
 }
