@@ -14,8 +14,12 @@ func (p *pod) service() *systemd.Service {
 	return systemd.New(func(err error) { p.log.Warn().Err(err).Msg("can't tell systemd how the pod is") })
 }
 
-// tellStatus keeps the line in systemctl status true until ctx ends.
+// tellStatus keeps the line in systemctl status true until ctx ends. Where nobody is told
+// it returns at once.
 func (p *pod) tellStatus(ctx context.Context) {
+	if !p.systemd.Listens() {
+		return
+	}
 	for said := ""; ctx.Err() == nil; backoff.Sleep(ctx, time.Second) {
 		if text := p.statusLine(); text != said {
 			said = text

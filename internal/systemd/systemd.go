@@ -6,6 +6,7 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ type Service struct {
 // New returns the service that the environment tells of. failed is told of the first time
 // that systemd could not be told.
 func New(failed func(error)) *Service { return &Service{failed: failed} }
+
+// Listens reports whether anybody is told.
+func (s *Service) Listens() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
 
 // Ready says that the service has started, or that it has loaded its configuration.
 func (s *Service) Ready() { s.tell(daemon.SdNotifyReady) }
