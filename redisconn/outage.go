@@ -12,7 +12,7 @@ import (
 // failure is news, for a log in which nothing is repeated. The zero value is none. It is
 // used by one goroutine.
 type Outage struct {
-	Since    time.Time // when it began
+	since    time.Time // when it began
 	Failures int       // so far
 
 	kind string // of the last failure
@@ -28,7 +28,7 @@ func (o *Outage) Failed(err error) (news bool) {
 	}
 	news = o.Failures == 0 || kind != o.kind
 	if o.Failures == 0 {
-		o.Since = time.Now()
+		o.since = time.Now()
 	}
 	o.Failures++
 	o.kind = kind
@@ -39,7 +39,7 @@ func (o *Outage) Failed(err error) (news bool) {
 // there was none.
 func (o *Outage) Over() (away time.Duration, failures int) {
 	if failures = o.Failures; failures > 0 {
-		away = time.Since(o.Since).Round(time.Millisecond)
+		away = time.Since(o.since).Round(time.Millisecond)
 	}
 	*o = Outage{}
 	return away, failures
