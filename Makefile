@@ -3,6 +3,8 @@
 GO      ?= go
 ARGS    ?=
 FUZZ    ?= 1m
+# Tests at a time in a package: they mostly wait for leases and timeouts.
+TESTS   ?= 6
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 
@@ -18,24 +20,32 @@ run: ## Run a pod on 127.0.0.1:8080, with a Redis of its own where none is confi
 
 .PHONY: build
 build: ## Build bin/pushpod
-	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/pushpod .
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/pushpod .
 
 .PHONY: tools
 tools: ## Install what the tests need and is missing (Debian packages; root or sudo)
 	@scripts/install-test-tools.sh
 	@scripts/install-example-packages.sh
 
-.PHONY: lint
-lint: ## Check format, vet, staticcheck
+.PHONY: format
+format:
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
 
-# Go's tests come last, so that what make prints ends with their results.
+# With the settings of build, so that both compile the same.
+.PHONY: staticcheck
+staticcheck:
+	CGO_ENABLED=0 GOFLAGS=-trimpath $(GO) tool staticcheck ./...
+
+.PHONY: lint
+lint: format staticcheck ## Check format, vet, staticcheck
+	$(GO) vet ./...
+
+# With an empty build cache most of the time goes to compiling: so vet looks at what is compiled for the tests.
+# They come last, so that what make prints ends with their results.
 .PHONY: test
-test: tools lint test-js ## Everything that must pass before a change goes in: tools, lint, all tests with the race detector
-	$(GO) test -race -timeout 8m ./...
+test: tools format staticcheck test-js ## Everything that must pass before a change goes in: tools, lint, all tests with the race detector
+	$(GO) test -race -vet=all -parallel $(TESTS) -timeout 8m ./...
 
 .PHONY: test-js
 test-js: tools ## The tests of clients/js in Node (skipped where Node is older than 20)
@@ -51,7 +61,7 @@ test-faults: tools ## The tests of faults that take minutes
 
 .PHONY: e2e
 e2e: tools ## Only the tests of whole pods against a real Redis
-	$(GO) test -race -count=1 -timeout 8m ./e2e/...
+	$(GO) test -race -count=1 -parallel $(TESTS) -timeout 8m ./e2e/...
 
 .PHONY: demo
 demo: tools build ## Show two pods and a real Redis at work in a browser, until Ctrl-C (DEMO_PORT=8180)

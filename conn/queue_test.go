@@ -30,7 +30,7 @@ func TestTheOldestAreDroppedBehindTheFrameThatIsBegun(t *testing.T) {
 // What waits is bounded by the memory that it takes, whatever it is made of, and as much
 // of it waits as fits.
 func TestTheQueueIsBoundedByWhatItTakes(t *testing.T) {
-	const limit = 64 << 10
+	const limit = 16 << 10
 	for name, p := range map[string]Push{"for one": {}, "collapsing": {Collapse: "k"}, "expiring": {Expires: 1 << 60}} {
 		for _, policy := range []Policy{DropNewest, DropOldest} {
 			for _, size := range []int{1, 16, 100, 500, 600, 900, 1100, 5000} {

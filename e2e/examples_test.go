@@ -57,8 +57,8 @@ func isAbsent(path string) bool {
 func buildExample(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "producer")
-	cmd := exec.Command("go", "build", "-o", path, "./examples/go")
-	cmd.Dir = moduleRoot()
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "./examples/go")
+	cmd.Dir, cmd.Env = moduleRoot(), append(os.Environ(), "CGO_ENABLED=0") // what it needs is compiled for the program
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build examples/go: %v\n%s", err, out)
 	}

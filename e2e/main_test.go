@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -24,13 +23,9 @@ type built struct {
 	err  error
 }
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(runTests(m))
-}
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
-	moreInParallel()
 	dir, err := os.MkdirTemp("", "pushpod-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e: make a directory for the program:", err)
@@ -63,17 +58,6 @@ func lookAtSources() error {
 		}
 		return err
 	})
-}
-
-// moreInParallel lets more tests run at a time than there are processors,
-// unless the command line says how many: they mostly wait for leases and
-// timeouts, and would take minutes one behind the other.
-func moreInParallel() {
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given {
-		_ = flag.Set("test.parallel", "6")
-	}
 }
 
 // build makes the program from the module around this package.
