@@ -263,7 +263,7 @@ func (h *Hub) appendWelcome(b []byte, s *session) []byte {
 
 // who says whose connection a request asks for.
 func (h *Hub) who(r *conn.Request, by *Settings) (claim, *conn.Refusal) {
-	if r.Origin != "" && !r.AllowOrigin {
+	if r.Origin != "" && !r.AllowOrigin || isForeign(r) {
 		return claim{}, forbidden("pages of this origin may not connect")
 	}
 	switch {
