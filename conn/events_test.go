@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ func eventsRequest(query string, more ...string) string {
 	return "GET /sse" + query + " HTTP/1.1\r\nHost: localhost\r\n" + strings.Join(more, "") + "\r\n"
 }
 
-const eventsHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nVary: Origin\r\nX-Accel-Buffering: no\r\nConnection: close"
+const eventsHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\nVary: Origin\r\nX-Accel-Buffering: no\r\nConnection: close"
 
 // openEvents is open for a client that gets events.
 func (s *fakeServer) openEvents(user string) *fakeSocket {
@@ -88,6 +90,68 @@ func TestALineBreakBeginsALineOfData(t *testing.T) {
 		x.push(text)
 		x.message(Push{}, text)
 		x.want(fmt.Sprintf("%q", text), []byte(want), []byte(want))
+	}
+}
+
+// parseEvents reads a stream as WHATWG HTML sections 9.2.5 and 9.2.6 say, and returns the
+// data of its events, each behind its name where it has one.
+func parseEvents(stream string) (events []string) {
+	stream = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(stream, "\ufeff"))
+	name, data := "", ""
+	for {
+		line, rest, whole := strings.Cut(stream, "\n")
+		if !whole {
+			return events // what is not dispatched is thrown away
+		}
+		stream = rest
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch {
+		case line == "" && data != "":
+			events = append(events, name+strings.TrimSuffix(data, "\n"))
+			name, data = "", ""
+		case field == "data":
+			data += value + "\n"
+		case field == "event":
+			name = value
+		}
+	}
+}
+
+func TestAParserGetsBackEachText(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	parts := []string{"\r", "\n", "\r\n", "\u2028", "\u0085", "\x00", "\ufeff", " ", "  ", ":", "data: ", "event: close", "id: 7", "retry: 1", "{}", "x", "ä"}
+	x := newFakeServer(t, Options{}).openEvents("u")
+	lines := strings.NewReplacer("\r\n", "\n", "\r", "\n")
+	var want []string
+	for i := range 300 {
+		text := "{" // as all that is sent begins
+		for range random.IntN(8) {
+			text += parts[random.IntN(len(parts))]
+		}
+		if i%2 == 0 {
+			x.push(text)
+		} else {
+			x.message(Push{}, text)
+		}
+		want = append(want, lines.Replace(text))
+		if x.give(1 << 20); i%7 == 0 {
+			x.s.tick(130) // a comment
+		}
+	}
+	x.c.Close(4100, "a\nb\r"+strings.Repeat("\u2028", 50))
+	x.give(1 << 20)
+	want = append(want, `close{"type":"close","code":4100,"reason":"a\nb\r`+strings.Repeat(`\u2028`, 39)+`"}`) // 123 bytes before they are escaped
+	if got := parseEvents(string(x.got)); !slices.Equal(got, want) {
+		for i := range min(len(got), len(want)) {
+			if got[i] != want[i] {
+				t.Fatalf("event %d is %q, want %q", i, got[i], want[i])
+			}
+		}
+		t.Fatalf("%d events, want %d", len(got), len(want))
+	}
+	if bytes.Count(x.got, []byte("\n:\n\n")) < 10 {
+		t.Error("there is hardly a comment")
 	}
 }
 
@@ -199,7 +263,11 @@ func TestACommentGoesOutEveryPing(t *testing.T) {
 		t.Errorf("the socket fails after %v without an acknowledgement", x.abandon)
 	}
 	x.room, app.room = 1<<20, 1<<20
+	s.change(func(s *Settings) { s.PingTimeout = 1500 * time.Millisecond })
 	s.tick(201)
+	if x.abandon != 1500*time.Millisecond {
+		t.Errorf("with another time-out it fails after %v", x.abandon)
+	}
 	if n := bytes.Count(x.got, []byte(":\n\n")); n < 9 || n > 11 || len(x.got) != 3*n || x.closed {
 		t.Errorf("in 20 s: %q", x.got)
 	}
@@ -221,6 +289,19 @@ func TestAClientThatTakesNothingIsDead(t *testing.T) {
 	}
 	if slow.closed {
 		t.Error("one that takes a little is closed")
+	}
+}
+
+// The system says so where nothing of what was written is acknowledged.
+func TestAClientThatAcknowledgesNothingIsDead(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	for err, want := range map[error]Cause{syscall.ETIMEDOUT: CauseDead, syscall.ECONNRESET: CausePeer} {
+		x := s.openEvents("u")
+		x.fails = err
+		s.net.to.Ready(x.ref, true, false)
+		if why := s.hub.told("u").why; !x.closed || why != want {
+			t.Errorf("%v: closed %v, %v, want %v", err, x.closed, why, want)
+		}
 	}
 }
 
@@ -304,6 +385,33 @@ func TestMessagesWaitForTheWelcomeOfEvents(t *testing.T) {
 	x.want("the welcome is first", []byte(eventsHead+"\r\n\r\n"), eventOf(welcome), eventOf("early"), eventOf("to all"))
 }
 
+func TestAStreamThatIsClosedBeforeItsWelcomeEndsBehindIt(t *testing.T) {
+	for name, tc := range map[string]struct {
+		begin   func(x *fakeSocket)
+		written uint64
+	}{
+		"Close":                {func(x *fakeSocket) { x.c.Close(4600, "r") }, 1},
+		"a producer's message": {func(x *fakeSocket) { x.message(Push{Close: true, CloseCode: 4600, Reason: "r"}, "") }, 2},
+	} {
+		s := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+		x := s.connect(eventsRequest("?user=u") + "more")
+		x.c = s.hub.told("u").conn
+		x.push("early")
+		tc.begin(x)
+		x.push("late")
+		close(s.hub.hold)
+		s.hub.pending.Wait()
+		x.want(name, []byte(eventsHead+"\r\n\r\n"), eventOf(welcome), eventOf("early"), closeEventOf(4600, `"r"`))
+		if st := s.Stats(); !x.finished || st.Written != tc.written || st.Closed != 1 || st.OpenEvents != 1 {
+			t.Errorf("%s: %v %+v", name, x.finished, st)
+		}
+		x.end()
+		if st := s.Stats(); !x.closed || st.OpenEvents != 0 || st.Open != 0 || s.hub.told("u").why != CauseServer {
+			t.Errorf("%s: %+v", name, st)
+		}
+	}
+}
+
 func TestPagesOfOtherOriginsMayReadEventsWhereTheyAreAllowed(t *testing.T) {
 	s := newFakeServer(t, Options{})
 	const cors = "\r\nAccess-Control-Allow-Origin: http://good\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After"
@@ -318,12 +426,32 @@ func TestPagesOfOtherOriginsMayReadEventsWhereTheyAreAllowed(t *testing.T) {
 		!strings.Contains(got, "\r\nAccess-Control-Allow-Headers: Authorization") || !asks.finished {
 		t.Errorf("asked before: %q", got)
 	}
+	if st := s.Stats(); st.Handshakes[204]+st.Handshakes[405] != 0 || st.Handshakes[101] != 2 || st.Pending != 0 {
+		t.Errorf("to ask is no handshake: %+v", st)
+	}
 	for _, refused := range []string{
 		strings.Replace(preflight, "http://good", "http://bad", 1), strings.Replace(preflight, "/sse", "/ws", 1),
 		strings.Replace(preflight, "Origin: http://good\r\n", "", 1), strings.Replace(preflight, "OPTIONS", "HEAD", 1),
 	} {
 		if got := s.connect(refused).got; !bytes.HasPrefix(got, []byte("HTTP/1.1 405 ")) {
 			t.Errorf("%q: %q", refused, got)
+		}
+	}
+}
+
+// What has not come as a whole is granted nothing.
+func TestAPreflightThatDoesNotEndIsRefused(t *testing.T) {
+	s := newFakeServer(t, Options{Settings: Settings{HandshakeTimeout: time.Second}})
+	const begun = "OPTIONS /sse HTTP/1.1\r\nHost: localhost\r\nOrigin: http://good\r\n"
+	for more, status := range map[string]string{
+		"X: ":                               "408 ",
+		"X: a\nb":                           "400 ",
+		"X: " + strings.Repeat("x", 16<<10): "431 ",
+	} {
+		x := s.connect(begun + more)
+		s.tick(12)
+		if got := string(x.got); !strings.HasPrefix(got, "HTTP/1.1 "+status) || !strings.Contains(got, "\r\nAccess-Control-Allow-Origin: http://good\r\n") {
+			t.Errorf("%.20q: %q, want %s", more, got, status)
 		}
 	}
 }
