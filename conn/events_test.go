@@ -412,6 +412,49 @@ func TestAStreamThatIsClosedBeforeItsWelcomeEndsBehindIt(t *testing.T) {
 	}
 }
 
+// As an event a text may be too long for a block of a queue that is none as a frame.
+func TestTextsOfAnyLengthAreQueuedWithTheirAge(t *testing.T) {
+	const now = 1_700_000_000_000
+	s := newFakeServer(t, Options{Now: func() int64 { return now }}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+	x := s.connect(eventsRequest("?user=u"))
+	x.c = s.hub.told("u").conn
+	var want []byte
+	written := 0
+	send := func() {
+		for _, n := range []int{1, 100, sendq.MaxPrivate - 9, sendq.MaxPrivate - 8, sendq.MaxPrivate - 7, sendq.MaxPrivate - 4} { // "data: " and an empty line take 8
+			for _, text := range []string{strings.Repeat("x", n), strings.Repeat("\n", n)} {
+				s.d.Plain(x.c, now-1, []byte(text))
+				want = append(want, []byte("data: "+strings.ReplaceAll(text, "\n", "\ndata: ")+"\n\n")...)
+				written++
+			}
+		}
+		flushAll(s.d)
+	}
+	send()
+	close(s.hub.hold)
+	s.hub.pending.Wait()
+	x.got = bytes.TrimPrefix(x.got, slices.Concat([]byte(eventsHead+"\r\n\r\n"), eventOf(welcome)))
+	x.room = 0
+	send()
+	x.want("texts", want)
+	if st := s.Stats(); st.Written != uint64(written) || st.Latency[0] != st.Written || st.LatencySum != float64(written)/1000 || st.QueuedBytes != 0 {
+		t.Errorf("%d are written, want %d; by age %d, in all %v s; %d bytes are left", st.Written, written, st.Latency, st.LatencySum, st.QueuedBytes)
+	}
+}
+
+func TestAStreamOfEventsComesThroughAProxy(t *testing.T) {
+	s := newFakeServer(t, Options{}, proxied(peers), func(_ *Options, h *fakeHub) {
+		h.check = func(r *Request) *Refusal {
+			if from := r.From.Unmap().String(); from != "203.0.113.7" {
+				return &Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: from}
+			}
+			return nil
+		}
+	})
+	x := s.connect(proxyV1 + eventsRequest("?user=u") + "more")
+	x.want("behind its header", []byte(eventsHead+"\r\n\r\n"), eventOf(welcome))
+}
+
 func TestPagesOfOtherOriginsMayReadEventsWhereTheyAreAllowed(t *testing.T) {
 	s := newFakeServer(t, Options{})
 	const cors = "\r\nAccess-Control-Allow-Origin: http://good\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After"

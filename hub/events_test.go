@@ -207,3 +207,23 @@ func TestAHookDecidesAboutStreamsOfEvents(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.rest)
 	}
 }
+
+func TestPagesMayAskWhetherTheyMayHaveAStream(t *testing.T) {
+	t.Parallel()
+	p := startTokenPod(t, nil, nil)
+	ask := func(origin string) exchanged {
+		return p.exchange("OPTIONS /sse HTTP/1.1\r\nHost: localhost\r\nOrigin: " + origin + "\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n\r\n")
+	}
+	a := ask("http://localhost:3000")
+	if a.status != http.StatusNoContent || a.header.Get("Access-Control-Allow-Origin") != "http://localhost:3000" || a.header.Get("Access-Control-Allow-Credentials") != "true" ||
+		a.header.Get("Access-Control-Allow-Headers") != "Authorization, Last-Event-ID" || a.header.Get("Access-Control-Allow-Methods") != "GET" ||
+		a.header.Get("Vary") != "Origin" || a.header.Get("Access-Control-Max-Age") == "" || a.rest != "" || !a.closed {
+		t.Errorf("%+v", a)
+	}
+	if a := ask("http://example.com"); a.status != http.StatusMethodNotAllowed || a.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("another page: %+v", a)
+	}
+	if got := p.gate.total; got != 0 {
+		t.Errorf("%d places are taken", got)
+	}
+}
