@@ -330,6 +330,40 @@ func TestSlowConsumersOfEventsAreTreatedAsOthers(t *testing.T) {
 	}
 }
 
+// Texts for one client alone wait in blocks, and are bounded there, before the welcome too.
+func TestWhatWaitsForAStreamTakesTheMemoryOfWhatWaitsForAWebSocket(t *testing.T) {
+	waiting := func(request string, registering bool) (bytes int64, dropped uint64) {
+		s := newFakeServer(t, Options{Settings: Settings{QueueBytes: 8 << 10, SlowConsumer: DropOldest}}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+		x := s.connect(request)
+		x.c = s.hub.told("u").conn
+		if !registering {
+			close(s.hub.hold)
+			s.hub.pending.Wait()
+			x.room = 0
+		}
+		for range 60 {
+			x.push(strings.Repeat("x", 92))
+		}
+		bytes = s.Stats().QueuedBytes
+		for range 60 {
+			x.push(strings.Repeat("x", 92))
+		}
+		dropped = s.Stats().Dropped
+		if registering {
+			close(s.hub.hold)
+			s.hub.pending.Wait()
+		}
+		return bytes, dropped
+	}
+	for _, registering := range []bool{false, true} {
+		frames, lost := waiting(request("?user=u"), registering)
+		events, lostEvents := waiting(eventsRequest("?user=u"), registering)
+		if events > frames*5/4 || lostEvents < lost || lostEvents > lost+20 || lost == 0 {
+			t.Errorf("registering %v: %d bytes, and %d dropped; for a WebSocket %d, and %d", registering, events, lostEvents, frames, lost)
+		}
+	}
+}
+
 func TestWaitingEventsCollapseAndExpire(t *testing.T) {
 	now := int64(1000)
 	s := newFakeServer(t, Options{Now: func() int64 { return now }})
