@@ -82,7 +82,7 @@ func (c *Conn) sendPlainEvent(text []byte, at int64) {
 	l := c.loop
 	l.scratch = l.srv.events.text(l.scratch[:0], text)
 	small := len(l.scratch) <= sendq.MaxPrivate
-	if small && c.state == stateOpen && c.takes() && (c.out == nil || c.out.Fits(len(l.scratch), l.settings().QueueBytes)) {
+	if small && c.takes() && (c.out == nil || c.out.Fits(len(l.scratch), l.settings().QueueBytes)) {
 		c.queue().Append(&l.pool, false, at, l.scratch)
 		return
 	}

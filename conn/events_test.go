@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ func eventsRequest(query string, more ...string) string {
 	return "GET /sse" + query + " HTTP/1.1\r\nHost: localhost\r\n" + strings.Join(more, "") + "\r\n"
 }
 
-const eventsHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nVary: Origin\r\nX-Accel-Buffering: no\r\nConnection: close"
+const eventsHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\nVary: Origin\r\nX-Accel-Buffering: no\r\nConnection: close"
 
 // openEvents is open for a client that gets events.
 func (s *fakeServer) openEvents(user string) *fakeSocket {
@@ -48,7 +50,6 @@ func TestEveryKindOfMessageIsAnEvent(t *testing.T) {
 	send(s.d, Push{Collapse: "k", At: 1}, []byte("to both"), a.c, b.c)
 	send(s.d, Push{}, []byte(shared), b.c, a.c)
 	send(s.d, Push{}, []byte("to all"))
-	flushAll(s.d)
 	a.push("last")
 	a.c.Send([]byte("no message"))
 	a.want("events", eventOf("small"), eventOf(private), eventOf("to both"), eventOf(shared), eventOf("to all"), eventOf("last"), eventOf("no message"))
@@ -88,6 +89,68 @@ func TestALineBreakBeginsALineOfData(t *testing.T) {
 		x.push(text)
 		x.message(Push{}, text)
 		x.want(fmt.Sprintf("%q", text), []byte(want), []byte(want))
+	}
+}
+
+// parseEvents reads a stream as WHATWG HTML sections 9.2.5 and 9.2.6 say, and returns the
+// data of its events, each behind its name where it has one.
+func parseEvents(stream string) (events []string) {
+	stream = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(stream, "\ufeff"))
+	name, data := "", ""
+	for {
+		line, rest, whole := strings.Cut(stream, "\n")
+		if !whole {
+			return events // what is not dispatched is thrown away
+		}
+		stream = rest
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch {
+		case line == "" && data != "":
+			events = append(events, name+strings.TrimSuffix(data, "\n"))
+			name, data = "", ""
+		case field == "data":
+			data += value + "\n"
+		case field == "event":
+			name = value
+		}
+	}
+}
+
+func TestAParserGetsBackEachText(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	parts := []string{"\r", "\n", "\r\n", "\u2028", "\u0085", "\x00", "\ufeff", " ", "  ", ":", "data: ", "event: close", "id: 7", "retry: 1", "{}", "x", "ä"}
+	x := newFakeServer(t, Options{}).openEvents("u")
+	lines := strings.NewReplacer("\r\n", "\n", "\r", "\n")
+	var want []string
+	for i := range 300 {
+		text := "{" // as all that is sent begins
+		for range random.IntN(8) {
+			text += parts[random.IntN(len(parts))]
+		}
+		if i%2 == 0 {
+			x.push(text)
+		} else {
+			x.message(Push{}, text)
+		}
+		want = append(want, lines.Replace(text))
+		if x.give(1 << 20); i%7 == 0 {
+			x.s.tick(130) // a comment
+		}
+	}
+	x.c.Close(4100, "a\nb\r"+strings.Repeat("\u2028", 50))
+	x.give(1 << 20)
+	want = append(want, `close{"type":"close","code":4100,"reason":"a\nb\r`+strings.Repeat(`\u2028`, 39)+`"}`) // 123 bytes before they are escaped
+	if got := parseEvents(string(x.got)); !slices.Equal(got, want) {
+		for i := range min(len(got), len(want)) {
+			if got[i] != want[i] {
+				t.Fatalf("event %d is %q, want %q", i, got[i], want[i])
+			}
+		}
+		t.Fatalf("%d events, want %d", len(got), len(want))
+	}
+	if bytes.Count(x.got, []byte("\n:\n\n")) < 10 {
+		t.Error("there is hardly a comment")
 	}
 }
 
@@ -146,12 +209,14 @@ func TestTheEndIsAnEventAndThenTheEndOfTCP(t *testing.T) {
 			s := newFakeServer(t, Options{})
 			x := s.openEvents("u")
 			x.push("before")
+			send(s.d, Push{}, []byte("to all"))
+			s.d.Flush() // it is in the log, and nobody has been brought up to date
 			want := begin(x)
 			x.push("behind")
 			if x.finished || x.closed {
 				t.Fatalf("%s: ended before it is written", name)
 			}
-			x.want(name, eventOf("before"), want)
+			x.want(name, eventOf("before"), eventOf("to all"), want)
 			if !x.finished || x.closed {
 				t.Fatalf("%s: finished %v, closed %v", name, x.finished, x.closed)
 			}
@@ -199,7 +264,11 @@ func TestACommentGoesOutEveryPing(t *testing.T) {
 		t.Errorf("the socket fails after %v without an acknowledgement", x.abandon)
 	}
 	x.room, app.room = 1<<20, 1<<20
+	s.change(func(s *Settings) { s.PingTimeout = 1500 * time.Millisecond })
 	s.tick(201)
+	if x.abandon != 1500*time.Millisecond {
+		t.Errorf("with another time-out it fails after %v", x.abandon)
+	}
 	if n := bytes.Count(x.got, []byte(":\n\n")); n < 9 || n > 11 || len(x.got) != 3*n || x.closed {
 		t.Errorf("in 20 s: %q", x.got)
 	}
@@ -224,6 +293,19 @@ func TestAClientThatTakesNothingIsDead(t *testing.T) {
 	}
 }
 
+// The system says so where nothing of what was written is acknowledged.
+func TestAClientThatAcknowledgesNothingIsDead(t *testing.T) {
+	s := newFakeServer(t, Options{})
+	for err, want := range map[error]Cause{syscall.ETIMEDOUT: CauseDead, syscall.ECONNRESET: CausePeer} {
+		x := s.openEvents("u")
+		x.fails = err
+		s.net.to.Ready(x.ref, true, false)
+		if why := s.hub.told("u").why; !x.closed || why != want {
+			t.Errorf("%v: closed %v, %v, want %v", err, x.closed, why, want)
+		}
+	}
+}
+
 func TestSlowConsumersOfEventsAreTreatedAsOthers(t *testing.T) {
 	long := func(i int) string { return fmt.Sprint(i, strings.Repeat("x", 1000)) }
 	for policy, kept := range map[Policy][]int{DropNewest: {0, 1}, DropOldest: {0, 5}, Disconnect: {0}} {
@@ -245,6 +327,40 @@ func TestSlowConsumersOfEventsAreTreatedAsOthers(t *testing.T) {
 		st := s.Stats()
 		if !bytes.Equal(got, want) || st.Written != uint64(len(kept)) || st.Written+st.Dropped+st.Closed != 6 || st.QueuedBytes != 0 || st.SlowConsumers != map[Policy]uint64{Disconnect: 1}[policy] {
 			t.Errorf("policy %d: %d bytes, want %d; %+v", policy, len(got), len(want), st)
+		}
+	}
+}
+
+// Texts for one client alone wait in blocks, and are bounded there, before the welcome too.
+func TestWhatWaitsForAStreamTakesTheMemoryOfWhatWaitsForAWebSocket(t *testing.T) {
+	waiting := func(request string, registering bool) (bytes int64, dropped uint64) {
+		s := newFakeServer(t, Options{Settings: Settings{QueueBytes: 8 << 10, SlowConsumer: DropOldest}}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+		x := s.connect(request)
+		x.c = s.hub.told("u").conn
+		if !registering {
+			close(s.hub.hold)
+			s.hub.pending.Wait()
+			x.room = 0
+		}
+		for range 60 {
+			x.push(strings.Repeat("x", 92))
+		}
+		bytes = s.Stats().QueuedBytes
+		for range 60 {
+			x.push(strings.Repeat("x", 92))
+		}
+		dropped = s.Stats().Dropped
+		if registering {
+			close(s.hub.hold)
+			s.hub.pending.Wait()
+		}
+		return bytes, dropped
+	}
+	for _, registering := range []bool{false, true} {
+		frames, lost := waiting(request("?user=u"), registering)
+		events, lostEvents := waiting(eventsRequest("?user=u"), registering)
+		if events > frames*5/4 || lostEvents < lost || lostEvents > lost+20 || lost == 0 {
+			t.Errorf("registering %v: %d bytes, and %d dropped; for a WebSocket %d, and %d", registering, events, lostEvents, frames, lost)
 		}
 	}
 }
@@ -304,6 +420,76 @@ func TestMessagesWaitForTheWelcomeOfEvents(t *testing.T) {
 	x.want("the welcome is first", []byte(eventsHead+"\r\n\r\n"), eventOf(welcome), eventOf("early"), eventOf("to all"))
 }
 
+func TestAStreamThatIsClosedBeforeItsWelcomeEndsBehindIt(t *testing.T) {
+	for name, tc := range map[string]struct {
+		begin   func(x *fakeSocket)
+		written uint64
+	}{
+		"Close":                {func(x *fakeSocket) { x.c.Close(4600, "r") }, 1},
+		"a producer's message": {func(x *fakeSocket) { x.message(Push{Close: true, CloseCode: 4600, Reason: "r"}, "") }, 2},
+	} {
+		s := newFakeServer(t, Options{}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+		x := s.connect(eventsRequest("?user=u") + "more")
+		x.c = s.hub.told("u").conn
+		x.push("early")
+		tc.begin(x)
+		x.push("late")
+		close(s.hub.hold)
+		s.hub.pending.Wait()
+		x.want(name, []byte(eventsHead+"\r\n\r\n"), eventOf(welcome), eventOf("early"), closeEventOf(4600, `"r"`))
+		if st := s.Stats(); !x.finished || st.Written != tc.written || st.Closed != 1 || st.OpenEvents != 1 {
+			t.Errorf("%s: %v %+v", name, x.finished, st)
+		}
+		x.end()
+		if st := s.Stats(); !x.closed || st.OpenEvents != 0 || st.Open != 0 || s.hub.told("u").why != CauseServer {
+			t.Errorf("%s: %+v", name, st)
+		}
+	}
+}
+
+// As an event a text may be too long for a block of a queue that is none as a frame.
+func TestTextsOfAnyLengthAreQueuedWithTheirAge(t *testing.T) {
+	const now = 1_700_000_000_000
+	s := newFakeServer(t, Options{Now: func() int64 { return now }}, func(_ *Options, h *fakeHub) { h.hold = make(chan struct{}) })
+	x := s.connect(eventsRequest("?user=u"))
+	x.c = s.hub.told("u").conn
+	var want []byte
+	written := 0
+	send := func() {
+		for _, n := range []int{1, 100, sendq.MaxPrivate - 9, sendq.MaxPrivate - 8, sendq.MaxPrivate - 7, sendq.MaxPrivate - 4} { // "data: " and an empty line take 8
+			for _, text := range []string{strings.Repeat("x", n), strings.Repeat("\n", n)} {
+				s.d.Plain(x.c, now-1, []byte(text))
+				want = append(want, []byte("data: "+strings.ReplaceAll(text, "\n", "\ndata: ")+"\n\n")...)
+				written++
+			}
+		}
+		flushAll(s.d)
+	}
+	send()
+	close(s.hub.hold)
+	s.hub.pending.Wait()
+	x.got = bytes.TrimPrefix(x.got, slices.Concat([]byte(eventsHead+"\r\n\r\n"), eventOf(welcome)))
+	x.room = 0
+	send()
+	x.want("texts", want)
+	if st := s.Stats(); st.Written != uint64(written) || st.Latency[0] != st.Written || st.LatencySum != float64(written)/1000 || st.QueuedBytes != 0 {
+		t.Errorf("%d are written, want %d; by age %d, in all %v s; %d bytes are left", st.Written, written, st.Latency, st.LatencySum, st.QueuedBytes)
+	}
+}
+
+func TestAStreamOfEventsComesThroughAProxy(t *testing.T) {
+	s := newFakeServer(t, Options{}, proxied(peers), func(_ *Options, h *fakeHub) {
+		h.check = func(r *Request) *Refusal {
+			if from := r.From.Unmap().String(); from != "203.0.113.7" {
+				return &Refusal{Status: http.StatusForbidden, Error: "forbidden", Reason: from}
+			}
+			return nil
+		}
+	})
+	x := s.connect(proxyV1 + eventsRequest("?user=u") + "more")
+	x.want("behind its header", []byte(eventsHead+"\r\n\r\n"), eventOf(welcome))
+}
+
 func TestPagesOfOtherOriginsMayReadEventsWhereTheyAreAllowed(t *testing.T) {
 	s := newFakeServer(t, Options{})
 	const cors = "\r\nAccess-Control-Allow-Origin: http://good\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After"
@@ -314,9 +500,13 @@ func TestPagesOfOtherOriginsMayReadEventsWhereTheyAreAllowed(t *testing.T) {
 
 	preflight := strings.Replace(eventsRequest("?user=u", "Origin: http://good\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n"), "GET", "OPTIONS", 1)
 	asks := s.connect(preflight)
-	if got := string(asks.got); !strings.HasPrefix(got, "HTTP/1.1 204 No Content\r\n") || !strings.Contains(got, cors) || !strings.HasSuffix(got, "\r\n\r\n") ||
-		!strings.Contains(got, "\r\nAccess-Control-Allow-Headers: Authorization") || !asks.finished {
-		t.Errorf("asked before: %q", got)
+	want := "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\nVary: Origin\r\nConnection: close\r\nAccess-Control-Allow-Methods: GET\r\n" +
+		"Access-Control-Allow-Headers: Authorization, Last-Event-ID\r\nAccess-Control-Max-Age: 600" + cors + "\r\n\r\n"
+	if got := string(asks.got); got != want || !asks.finished {
+		t.Errorf("asked before: %q, want %q", got, want)
+	}
+	if st := s.Stats(); st.Handshakes[204]+st.Handshakes[405] != 0 || st.Handshakes[101] != 2 || st.Pending != 0 {
+		t.Errorf("to ask is no handshake: %+v", st)
 	}
 	for _, refused := range []string{
 		strings.Replace(preflight, "http://good", "http://bad", 1), strings.Replace(preflight, "/sse", "/ws", 1),
@@ -324,6 +514,23 @@ func TestPagesOfOtherOriginsMayReadEventsWhereTheyAreAllowed(t *testing.T) {
 	} {
 		if got := s.connect(refused).got; !bytes.HasPrefix(got, []byte("HTTP/1.1 405 ")) {
 			t.Errorf("%q: %q", refused, got)
+		}
+	}
+}
+
+// What has not come as a whole is granted nothing.
+func TestAPreflightThatDoesNotEndIsRefused(t *testing.T) {
+	s := newFakeServer(t, Options{Settings: Settings{HandshakeTimeout: time.Second}})
+	const begun = "OPTIONS /sse HTTP/1.1\r\nHost: localhost\r\nOrigin: http://good\r\n"
+	for more, status := range map[string]string{
+		"X: ":                               "408 ",
+		"X: a\nb":                           "400 ",
+		"X: " + strings.Repeat("x", 16<<10): "431 ",
+	} {
+		x := s.connect(begun + more)
+		s.tick(12)
+		if got := string(x.got); !strings.HasPrefix(got, "HTTP/1.1 "+status) || !strings.Contains(got, "\r\nAccess-Control-Allow-Origin: http://good\r\n") {
+			t.Errorf("%.20q: %q, want %s", more, got, status)
 		}
 	}
 }

@@ -45,7 +45,8 @@ type fakeSocket struct {
 
 	in     []byte
 	eof    bool
-	room   int // bytes that it still takes
+	fails  error // of a read, behind in
+	room   int   // bytes that it still takes
 	broken bool
 	got    []byte
 
@@ -83,6 +84,8 @@ func (n *fakeNet) Read(fd int32, b []byte) (int, error) {
 	switch {
 	case k > 0:
 		return k, nil
+	case x.fails != nil:
+		return 0, x.fails
 	case x.eof:
 		return 0, io.EOF
 	}

@@ -63,6 +63,8 @@ func (c *Conn) request(head string, problem *Refusal) {
 	parsed, malformed := l.parser.Parse(head)
 	if problem == nil {
 		problem = malformed
+	} else {
+		parsed.Preflight = false // not all of it has come
 	}
 	if problem == nil && parsed.Path == httphead.HealthPath {
 		c.health()
@@ -224,7 +226,7 @@ func (c *Conn) accept(welcome []byte, lasts time.Duration) {
 	h, early := c.in.handshake, c.in.buf
 	if c.has(flagEvents) {
 		l.scratch = httphead.AppendEvents(l.scratch[:0], h.readableBy())
-		l.io.Abandon(c.fd, l.settings().PingTimeout)
+		c.abandonLate()
 		early = nil
 	} else {
 		l.scratch = httphead.AppendUpgrade(l.scratch[:0], unsafe.String(&h.key[0], len(h.key)), h.subprotocol)

@@ -150,5 +150,12 @@ func (c *Conn) onPing(now uint32) {
 	c.set(flagPinged | flagAwaiting)
 	c.pingAt = now + timeout
 	c.loop.pings++
+	if c.has(flagEvents) {
+		c.abandonLate() // the time-out may have changed
+	}
 	c.sendControl(c.codec().ping(c.has(flagAppPing)))
 }
+
+// abandonLate has the system look after what a client of server-sent events does not
+// acknowledge: nobody answers its pings.
+func (c *Conn) abandonLate() { c.loop.io.Abandon(c.fd, c.loop.settings().PingTimeout) }

@@ -49,8 +49,8 @@ func New(o Options) *Server {
 
 // Set changes the settings. It may be called at any time, from any goroutine. Those who
 // are at work with the ones before end with them. Of connections that are open,
-//   - MaxAge holds as it was when they opened, PingTimeout too for clients of server-sent
-//     events, and HandshakeTimeout as when they came;
+//   - MaxAge holds as it was when they opened, HandshakeTimeout as when they came, and
+//     PingTimeout until the next ping;
 //   - Ping holds where it is less than before, from the next ping on: a client may rest on
 //     what its welcome has said;
 //   - QueueBytes bounds what is added to a queue; what is in it stays, until a message that

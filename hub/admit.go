@@ -263,8 +263,11 @@ func (h *Hub) appendWelcome(b []byte, s *session) []byte {
 
 // who says whose connection a request asks for.
 func (h *Hub) who(r *conn.Request, by *Settings) (claim, *conn.Refusal) {
-	if r.Origin != "" && !r.AllowOrigin {
+	switch {
+	case r.Origin != "" && !r.AllowOrigin:
 		return claim{}, forbidden("pages of this origin may not connect")
+	case isForeign(r):
+		return claim{}, forbidden("a page of another origin asks in a way that does not name it")
 	}
 	switch {
 	case by.Tokens != nil:

@@ -13,7 +13,7 @@ const forwardedFor = "X-Forwarded-For"
 // HeaderFields are the header fields that a hub looks at, where users are named in the
 // field userHeader; "": in none.
 func HeaderFields(userHeader string) []string {
-	fields := append(auth.HeaderFields(), forwardedFor)
+	fields := append(auth.HeaderFields(), forwardedFor, fetchSite, fetchMode, fetchDest)
 	if userHeader != "" {
 		fields = append(fields, userHeader)
 	}

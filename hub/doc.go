@@ -35,7 +35,7 @@
 //	subscriber.go    reads what is published
 //	envelope.go      what a message may say
 //	route.go         from an envelope to its sessions
-//	admit.go         who is let in
+//	admit.go         who is let in (foreign.go: not by pages of other origins)
 //	decide.go        handshakes that are decided off the loops; the hook
 //	verify.go        whose a token is, where that takes long
 //	verdicts.go      what a hook has said about sessions

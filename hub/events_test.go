@@ -163,3 +163,67 @@ func TestALeavingPodClosesStreamsOfEvents(t *testing.T) {
 	p.server.CloseAll(1001, func() string { return "retry_ms=7" })
 	e.wantClosed(1001, "retry_ms=7")
 }
+
+func TestAStreamOfEventsGivesWayAsAnyOther(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, set{presence: func(o *presence.Options) { o.PerUser, o.OnExcess = 2, presence.OnExcessCloseOldest }})
+	oldest := p.events("user=alice", "alice")
+	ws := p.connect("alice")
+	p.connect("alice")
+	oldest.wantClosed(4501, "replaced by a newer connection")
+	last := p.events("user=alice", "alice")
+	ws.wantClosed(4501, "replaced by a newer connection")
+	last.sock.Close()
+}
+
+func TestAStreamOfEventsIsRenewedAndRevokedAsAnyOther(t *testing.T) {
+	t.Parallel()
+	p := startPod(t, renewing())
+	e := p.events("user=alice", "alice")
+	p.del(p.keys.User("alice"))
+	p.eventually("its entry is there again", func() bool { return p.entries("alice")[e.uuid] == p.channel })
+	p.set("push:block:{alice}", "spam")
+	e.wantClosed(4500, "blocked: spam")
+	p.eventually("it is not present", func() bool { return len(p.entries("alice")) == 0 })
+	if a := p.exchange("GET /sse?user=alice HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.status != http.StatusForbidden || !strings.Contains(a.rest, "spam") {
+		t.Errorf("%d %s", a.status, a.rest)
+	}
+}
+
+func TestAHookDecidesAboutStreamsOfEvents(t *testing.T) {
+	t.Parallel()
+	s := startHook(t, time.Minute)
+	p := startHookPod(t, s)
+	s.says(200, `{"user":"bob"}`)
+	e := p.events("user=alice&device=tv", "bob")
+	if q := s.last.Load(); q.User != "alice" || q.Device != "tv" {
+		t.Errorf("asked %+v", q)
+	}
+	p.publish(`{"user":"bob","data":1}`)
+	e.want("1")
+	e.sock.Close()
+	s.says(403, `{"reason":"why"}`)
+	if a := p.exchange("GET /sse?user=alice HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.status != http.StatusForbidden || !strings.Contains(a.rest, "why") {
+		t.Errorf("%d %s", a.status, a.rest)
+	}
+}
+
+func TestPagesMayAskWhetherTheyMayHaveAStream(t *testing.T) {
+	t.Parallel()
+	p := startTokenPod(t, nil, nil)
+	ask := func(origin string) exchanged {
+		return p.exchange("OPTIONS /sse HTTP/1.1\r\nHost: localhost\r\nOrigin: " + origin + "\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n\r\n")
+	}
+	a := ask("http://localhost:3000")
+	if a.status != http.StatusNoContent || a.header.Get("Access-Control-Allow-Origin") != "http://localhost:3000" || a.header.Get("Access-Control-Allow-Credentials") != "true" ||
+		a.header.Get("Access-Control-Allow-Headers") != "Authorization, Last-Event-ID" || a.header.Get("Access-Control-Allow-Methods") != "GET" ||
+		a.header.Get("Vary") != "Origin" || a.header.Get("Access-Control-Max-Age") == "" || a.rest != "" || !a.closed {
+		t.Errorf("%+v", a)
+	}
+	if a := ask("http://example.com"); a.status != http.StatusMethodNotAllowed || a.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("another page: %+v", a)
+	}
+	if got := p.gate.total; got != 0 {
+		t.Errorf("%d places are taken", got)
+	}
+}

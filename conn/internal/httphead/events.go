@@ -3,8 +3,10 @@ package httphead
 // AppendEvents appends the head of the answer to a request for server-sent events, which
 // go on until the connection ends. Pages of the origin may read them; "" is none.
 func AppendEvents(dst []byte, origin string) []byte {
-	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nVary: Origin\r\n"+
-		"X-Accel-Buffering: no\r\nConnection: close"...) // the former is for nginx, and what has learned it from there
+	// X-Accel-Buffering is for nginx, and what has learned it from there; no-transform for
+	// proxies that would compress, and so hold back.
+	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\nVary: Origin\r\n"+
+		"X-Accel-Buffering: no\r\nConnection: close"...)
 	return append(appendReaders(dst, origin), "\r\n\r\n"...)
 }
 

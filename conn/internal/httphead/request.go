@@ -14,7 +14,7 @@ type Request struct {
 	Query  Query
 
 	Events      bool   // it asks for server-sent events
-	Preflight   bool   // a page asks whether it may: it is refused, unless by who knows its origin
+	Preflight   bool   // a page asks whether it may, in the right form: it is refused, unless by who knows its origin
 	Upgrade     bool   // it asks for a WebSocket, in the right form
 	Key         string // Sec-WebSocket-Key: 24 characters
 	Subprotocol bool   // it was offered: the answer confirms it
@@ -50,7 +50,14 @@ func (p *Parser) Parse(head string) (*Request, *Response) {
 	r.fields.reset()
 	line, rest, _ := strings.Cut(strings.TrimSuffix(head, "\r\n\r\n"), "\r\n")
 	refusal := r.parseLine(line)
-	if wrong := r.fields.parse(rest); refusal == nil {
+	wrong := r.fields.parse(rest)
+	if wrong == nil {
+		wrong = r.checkFraming()
+	}
+	if wrong != nil {
+		r.Preflight = false
+	}
+	if refusal == nil {
 		refusal = wrong
 	}
 	r.Origin = r.fields[origin].value()
@@ -58,7 +65,7 @@ func (p *Parser) Parse(head string) (*Request, *Response) {
 		r.Host = r.fields[host].value()
 	}
 	if refusal == nil {
-		refusal = r.check()
+		refusal = r.checkUpgrade()
 	}
 	return r, refusal
 }
@@ -150,8 +157,8 @@ func isHost(s string) bool {
 	return s != ""
 }
 
-// check looks at the header fields.
-func (r *Request) check() *Response {
+// checkFraming looks at what a request of any kind must have, and must not.
+func (r *Request) checkFraming() *Response {
 	f := r.fields
 	length := &f[contentLength]
 	switch {
@@ -160,6 +167,13 @@ func (r *Request) check() *Response {
 	case len(f[transferEncoding].values) > 0 || len(length.values) > 0 && length.value() != "0":
 		return BadRequest("the request must not have a body")
 	}
+	return nil
+}
+
+// checkUpgrade looks whether a request asks for events, or for a WebSocket in the right
+// form.
+func (r *Request) checkUpgrade() *Response {
+	f := r.fields
 	if r.Events = r.Path == EventsPath; r.Events {
 		return nil
 	}

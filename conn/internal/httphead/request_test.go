@@ -248,6 +248,7 @@ func TestEventsNeedNoUpgrade(t *testing.T) {
 		preflight bool
 	}{
 		"plain":                 {head: head("GET /sse?user=u HTTP/1.1", "Host: x", "Accept: text/event-stream", "Last-Event-ID: 1-0")},
+		"what it accepts":       {head: head("GET /sse HTTP/1.1", "Host: x", "Accept: text/html;q=0.1", "Accept-Encoding: gzip", "Last-Event-ID: \t", "+Last-Event-ID: x")},
 		"HTTP/1.0":              {head: head("GET /sse?user=u HTTP/1.0", "Host: x", "Connection: close")},
 		"absolute":              {head: head("GET http://x/sse?user=u HTTP/1.1", "Host: y")},
 		"with an upgrade":       {head: strings.Replace(handshake("Sec-WebSocket-Version: 8"), "/ws", "/sse", 1)}, // a server may ignore it
@@ -257,6 +258,11 @@ func TestEventsNeedNoUpgrade(t *testing.T) {
 		"HEAD":                  {head: head("HEAD /sse HTTP/1.1", "Host: x"), status: 405},
 		"below":                 {head: head("GET /sse/ HTTP/1.1", "Host: x"), status: 404},
 		"a preflight":           {head: head("OPTIONS /sse?user=u HTTP/1.1", "Host: x", "Origin: http://x"), status: 405, preflight: true},
+		"a preflight of 1.0":    {head: head("OPTIONS /sse HTTP/1.0", "Host: x", "Origin: http://x"), status: 405, preflight: true},
+		"no host in it":         {head: head("OPTIONS /sse HTTP/1.1", "Origin: http://x"), status: 405},
+		"two hosts in it":       {head: head("OPTIONS /sse HTTP/1.1", "Host: x", "+Host: y", "Origin: http://x"), status: 405},
+		"a body in it":          {head: head("OPTIONS /sse HTTP/1.1", "Host: x", "Origin: http://x", "Content-Length: 1"), status: 405},
+		"a bad line in it":      {head: head("OPTIONS /sse HTTP/1.1", "Host: x", "Origin: http://x", "bad"), status: 405},
 		"a preflight elsewhere": {head: head("OPTIONS /ws HTTP/1.1", "Host: x", "Origin: http://x"), status: 405},
 	} {
 		r, refusal := p.Parse(tc.head)

@@ -589,3 +589,13 @@ func TestWhatComesWhileAWorkerHasAHandshakeIsNotForgotten(t *testing.T) {
 		}
 	}
 }
+
+func TestASocketWhosePeerAcknowledgesNothingFails(t *testing.T) {
+	overVersions(t, func(t *testing.T, w *world, client *tls.Config) {
+		s := w.open(client)
+		w.locked(func() { w.loop.Abandon(s.fd, 3*time.Second) })
+		if s.abandon != 3*time.Second {
+			t.Errorf("it fails after %v", s.abandon)
+		}
+	})
+}

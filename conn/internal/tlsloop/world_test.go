@@ -44,6 +44,7 @@ type sock struct {
 	notify   bool
 	finished bool
 	closed   bool
+	abandon  time.Duration // after which it fails where its peer acknowledges nothing
 	changed  *sync.Cond
 
 	// Above.
@@ -113,7 +114,7 @@ func (b below) Read(fd int32, p []byte) (int, error) {
 	}
 	return 0, netloop.ErrAgain
 }
-func (b below) Abandon(int32, time.Duration) {}
+func (b below) Abandon(fd int32, after time.Duration) { b.w.socks[fd].abandon = after }
 func (b below) FinishWrites(fd int32) {
 	s := b.w.socks[fd]
 	s.finished = true
