@@ -152,3 +152,25 @@ test('A closed client stays closed over the back/forward cache', async (t) => {
   page.fire('pageshow', { persisted: true })
   assert.equal(await w.next(), undefined)
 })
+
+test('A page that is looked at again and again does not put off what it waits for', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const client = w.make()
+  const s = (await w.next()).welcome()
+  for (let i = 0; i < 5; i++) {
+    page.show('visible')
+    await w.pass(1_000)
+  }
+  assert.deepEqual(s.sent, [probe])
+  assert.equal(client.state.reason, 'the server is silent')
+})
+
+test('A page that was frozen checks its connection when it is let go on', async (t) => {
+  browser(t)
+  const w = world(t)
+  w.make()
+  const s = (await w.next()).welcome()
+  document.dispatchEvent(new Event('resume'))
+  assert.deepEqual(s.sent, [probe])
+})

@@ -155,3 +155,60 @@ test('A listener may close the client', async (t) => {
   assert.deepEqual(w.told(), ['close 1000 final'])
   assert.equal(client.state.name, 'closed')
 })
+
+test('Nothing is told behind the final close, whichever listener has called close()', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const s = (await w.next()).welcome()
+  client.addEventListener('state', (e) => e.state.name === 'waiting' && client.close())
+  s.end(1006)
+  assert.deepEqual(w.told(), ['open uuid-1', 'close 1000 final'])
+})
+
+test('A listener that closes the client at the beginning of an attempt ends it: no token is asked for', async (t) => {
+  const w = world(t)
+  let asked = 0
+  const client = w.make({ token: () => `t${++asked}` })
+  ;(await w.next()).end(1006)
+  client.addEventListener('state', (e) => e.state.name === 'connecting' && client.close())
+  await w.pass(250)
+  assert.equal(await w.next(), undefined)
+  assert.equal(asked, 1)
+  assert.equal(w.timers.size, 0)
+})
+
+test('close() leaves no timer behind, whatever was going on', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const closed = (what) => {
+    client.close()
+    assert.equal(w.timers.size, 0, what)
+    client.connect()
+  }
+  await settle()
+  closed('connecting')
+  await w.next()
+  ;(await w.next()).end(1013, 'retry_ms=9000')
+  closed('waiting')
+  let s = (await w.next()).welcome()
+  closed('open')
+  s = (await w.next()).welcome()
+  s.say({ type: 'goaway', within_ms: 3000 })
+  await w.next()
+  closed('in a handover')
+  s = (await w.next()).welcome()
+  s.say({ type: 'goaway', within_ms: 3000 })
+  ;(await w.next()).welcome()
+  closed('behind a handover')
+  s = (await w.next()).welcome()
+  for (const error of ['unavailable', 'rate']) {
+    client.request(1, { id: error }).catch(() => {})
+    await settle()
+    s.receipt(error, error)
+  }
+  closed('requests held back')
+  s = (await w.next()).welcome()
+  client.request(1, { id: 'r2' }).catch(() => {})
+  await settle()
+  assert.deepEqual(s.requests(), ['r2'], 'the pause is over, too')
+})

@@ -46,11 +46,12 @@ class FakeSocket extends EventTarget {
 
 /**
  * A test's world: `make(options)` makes a client, `next()` returns the next connection to the server, and `log` holds what
- * the clients told, as short strings.
+ * the clients told, as short strings. `timers` are those that wait.
  */
 export function world(t) {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_700_000_000_000 })
   t.mock.method(Math, 'random', () => 0.5)
+  const timers = watchTimers(t)
   const sockets = []
   let taken = 0
   const log = []
@@ -66,6 +67,7 @@ export function world(t) {
     log,
     Socket,
     sockets,
+    timers,
     make(options = {}, url = 'ws://pod.test/ws') {
       const client = new PushClient(url, { WebSocket: Socket, ...options })
       clients.push(client)
@@ -89,6 +91,19 @@ export function world(t) {
       return log.splice(0)
     },
   }
+}
+
+/** The timers that neither have fired nor were cleared. */
+function watchTimers(t) {
+  const { setTimeout, clearTimeout } = globalThis // the test's own
+  const timers = new Set()
+  t.mock.method(globalThis, 'setTimeout', (then, ms) => {
+    const timer = setTimeout(() => (timers.delete(timer), then()), ms)
+    timers.add(timer)
+    return timer
+  })
+  t.mock.method(globalThis, 'clearTimeout', (timer) => (timers.delete(timer), clearTimeout(timer)))
+  return timers
 }
 
 /** Puts the globals of a page in place. */

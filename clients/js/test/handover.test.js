@@ -131,3 +131,35 @@ test('close() ends both connections', async (t) => {
   client.close()
   assert.deepEqual([old.closed, s.closed], [1000, 1000])
 })
+
+test('Failures of long ago do not make a handover slow', async (t) => {
+  const w = world(t)
+  const client = w.make({ sse: false })
+  for (let i = 0; i < 8; i++) {
+    ;(await w.next()).end(1006)
+    await w.pass(client.state.until - Date.now())
+  }
+  const old = (await w.next()).welcome({ ping: 0 })
+  await w.pass(3_600_000)
+  old.say(goaway)
+  ;(await w.next()).end(1006)
+  await w.pass(250)
+  ;(await w.next()).end(1006)
+  await w.pass(500)
+  ;(await w.next()).welcome()
+  assert.equal(client.state.uuid, 'uuid-12')
+})
+
+test('A final word ends the replaced connection too, and nothing is told behind it', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const old = (await w.next()).welcome()
+  old.say(goaway)
+  const s = (await w.next()).welcome()
+  w.told()
+  s.end(4500, 'revoked')
+  old.say(message('late'))
+  assert.deepEqual(w.told(), ['close 4500 final'])
+  assert.equal(old.closed, 1000)
+  assert.equal(client.state.name, 'closed')
+})

@@ -202,3 +202,48 @@ test('refresh() sends a fresh token over the connection that there is', async (t
   await settle()
   assert.deepEqual(done, { is: 'resolved', value: undefined })
 })
+
+test('However many requests cannot be sent, none behind them is kept waiting', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const large = Array.from({ length: 40 }, () => outcome(client.request('x'.repeat(100))))
+  client.request(1, { id: 'small' }).catch(() => {})
+  const s = (await w.next()).welcome({ max_message: 100 })
+  await settle()
+  assert.ok(large.every((o) => o.error?.code === 'too_large'))
+  assert.deepEqual(s.requests(), ['small'])
+})
+
+test('A receipt that is not accepted resolves nothing', async (t) => {
+  const { client, s } = await opened(t)
+  const r = outcome(client.request(1, { id: 'r1' }))
+  await settle()
+  s.say({ type: 'receipt', id: 'r1', status: 'rejected' })
+  await settle()
+  assert.equal(r.error.code, 'rejected')
+})
+
+test('A request that is given up while it is held back leaves no timer', async (t) => {
+  const { w, client, s } = await opened(t)
+  const before = w.timers.size
+  const stop = new AbortController()
+  client.request(1, { id: 'r1', signal: stop.signal }).catch(() => {})
+  await settle()
+  s.receipt('r1', 'unavailable')
+  assert.equal(w.timers.size, before + 1)
+  stop.abort()
+  assert.equal(w.timers.size, before)
+})
+
+test('refresh() rejects with the error of the callback', async (t) => {
+  let fail = false
+  const token = async () => {
+    if (fail) throw new Error('login is down')
+    return 'abc'
+  }
+  const { client, s } = await opened(t, { token })
+  fail = true
+  await assert.rejects(client.refresh(), /login is down/)
+  assert.deepEqual(s.sent, [])
+  assert.equal(client.state.name, 'open')
+})

@@ -201,3 +201,21 @@ test('A token that no subprotocol can hold is a failure to connect', async (t) =
   await settle()
   assert.equal(client.state.reason, 'invalid subprotocol')
 })
+
+test('The callback is told of a refusal until it has given a token for it', async (t) => {
+  const w = world(t)
+  const asked = []
+  w.make({
+    token: ({ refused }) => {
+      asked.push(refused)
+      if (asked.length === 2) throw new Error('login is down')
+      return 'abc'
+    },
+  })
+  ;(await w.next()).end(4001)
+  await w.pass(0)
+  await w.pass(250)
+  ;(await w.next()).end(1006) // that token has not been refused
+  await w.pass(500)
+  assert.deepEqual(asked, [false, true, true, false])
+})

@@ -162,3 +162,78 @@ test('Different names do not share, nor do tabs without locks', async (t) => {
   w.make({ share: 'alice' })
   for (let i = 0; i < 4; i++) assert.ok(await w.next())
 })
+
+/** Another tab's side of the channel, played by the test; `heard` is what the tabs say. */
+function otherTab(t) {
+  const channel = new BroadcastChannel('pushpod ws://pod.test/ws true')
+  t.after(() => channel.close())
+  const heard = []
+  channel.onmessage = ({ data }) => heard.push(data)
+  return { heard, say: (message) => channel.postMessage(message) }
+}
+
+test('A tab that is looked at has the connection checked, whichever tab has it', async (t) => {
+  const { page, w, clients, s } = await tabs(t, 2)
+  s.welcome()
+  const other = otherTab(t)
+  page.show('visible')
+  await settle()
+  assert.deepEqual(other.heard, [{ wake: true }], 'the second tab asks the first')
+  s.receipt('alive')
+  other.say({ wake: true })
+  await settle()
+  assert.equal(s.sent.filter((f) => f.id === 'alive').length, 2)
+  await w.pass(5_000)
+  assert.equal(clients[1].state.reason, 'the server is silent')
+  clients[0].close()
+  clients[1].close()
+  page.show('visible') // no one is there to ask
+})
+
+test('A push that a tab passed on just before it left is told by its successor too, and passed on by nobody', async (t) => {
+  const { w, clients, s } = await tabs(t, 3)
+  s.welcome()
+  clients[0].close()
+  const next = (await w.next()).welcome()
+  await settle()
+  w.told()
+  const other = otherTab(t)
+  other.say({ text: '{"type":"message","data":"last"}' })
+  await settle()
+  assert.deepEqual(w.told(), ['message "last"', 'message "last"'])
+  assert.deepEqual(other.heard, [])
+  next.say({ type: 'message', data: 'first' })
+  await settle()
+  assert.deepEqual(w.told(), ['message "first"', 'message "first"'])
+})
+
+test('A tab that is opened while the others stay away is reason to try', async (t) => {
+  const { w, s } = await tabs(t, 2)
+  s.end(4001, 'logged out')
+  await settle()
+  w.make({ share: true })
+  ;(await w.next()).welcome()
+  await settle()
+  assert.equal(await w.next(), undefined, 'one tries for all')
+  assert.deepEqual(w.told().slice(2), Array(3).fill('open uuid-2'))
+})
+
+test('The first tab tells of no other that is gone', async (t) => {
+  browser(t)
+  const w = world(t)
+  const client = w.make({ share: true })
+  await w.next()
+  assert.deepEqual(client.state, { name: 'connecting' })
+})
+
+test('Where a page may have no locks, as in a sandboxed frame, each tab connects for itself', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  page.navigator.locks.request = () => Promise.reject(new DOMException('denied', 'SecurityError'))
+  const client = w.make({ share: true })
+  ;(await w.next()).welcome()
+  assert.equal(client.state.name, 'open')
+  client.close()
+  await settle()
+  assert.equal(await w.next(), undefined)
+})
