@@ -24,4 +24,4 @@ if [ "${1:-}" = browser ]; then
 	exec node --test --test-reporter=spec browser/*.test.js
 fi
 npm run --silent check
-exec node --test --test-reporter=spec test/
+exec node --test --test-reporter=spec test/*.test.js
