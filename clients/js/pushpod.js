@@ -130,7 +130,6 @@ export class PushClient extends EventTarget {
     this.#channel?.close()
     this.#channel = this.#link = this.#dialing = null
     this.#endAll()
-    this.#unsend()
     this.#set(state)
   }
 
@@ -302,7 +301,7 @@ export class PushClient extends EventTarget {
     this.#refused ||= wantsToken(code)
     if (code === 1008) this.#window = Math.ceil(this.#window / 4)
     if (this.#link) return this.#retryBeside(code, reason)
-    const wait = this.#wait(code, reason, lasted)
+    const wait = Math.ceil(this.#wait(code, reason, lasted))
     if (wait < 0) return this.#finish(code, reason)
     if (this.#dialing) return this.#set({ name: 'connecting', code, reason })
     this.#hasty = code === LOST

@@ -174,3 +174,25 @@ test('A page that was frozen checks its connection when it is let go on', async 
   document.dispatchEvent(new Event('resume'))
   assert.deepEqual(s.sent, [probe])
 })
+
+test('What happens to the page while an attempt is under way changes nothing', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const client = w.make()
+  await w.next()
+  page.show('visible')
+  page.fire('online')
+  assert.equal(client.state.name, 'connecting')
+  assert.equal(await w.next(), undefined)
+})
+
+test('Where the server said to stay away, nothing that happens to the page changes that', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const client = w.make()
+  ;(await w.next()).end(4003, 'blocked')
+  page.show('visible')
+  page.fire('online')
+  assert.deepEqual(client.state, { name: 'closed', code: 4003, reason: 'blocked' })
+  assert.equal(await w.next(), undefined)
+})

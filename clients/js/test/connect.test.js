@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import test from 'node:test'
 import { PushClient } from '../pushpod.js'
 import { browser, settle, world } from './fake.js'
@@ -211,4 +212,54 @@ test('close() leaves no timer behind, whatever was going on', async (t) => {
   client.request(1, { id: 'r2' }).catch(() => {})
   await settle()
   assert.deepEqual(s.requests(), ['r2'], 'the pause is over, too')
+})
+
+test('The WebSocket of the platform is the default', async (t) => {
+  const w = world(t)
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'WebSocket') // Node 20 has none
+  t.after(() => (before ? Object.defineProperty(globalThis, 'WebSocket', before) : delete globalThis.WebSocket))
+  Object.defineProperty(globalThis, 'WebSocket', { value: w.Socket, configurable: true, writable: true })
+  w.make({ WebSocket: undefined })
+  assert.ok(await w.next())
+})
+
+test('connect() changes nothing where there is a connection', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  ;(await w.next()).welcome()
+  client.connect()
+  await w.pass(600)
+  assert.equal(await w.next(), undefined)
+  assert.deepEqual(w.told(), ['open uuid-1'])
+})
+
+test('connect() behind close() begins anew: the state says nothing of before, and the backoff is short', async (t) => {
+  const w = world(t)
+  const client = w.make({ sse: false })
+  for (let i = 0; i < 6; i++) {
+    ;(await w.next()).end(1006)
+    await w.pass(client.state.until - Date.now())
+  }
+  await w.next()
+  client.close()
+  client.connect()
+  assert.deepEqual(client.state, { name: 'connecting' })
+  ;(await w.next()).end(1006)
+  assert.equal(client.state.until - Date.now(), 250)
+})
+
+test('close() leaves no listener on the page behind', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const listeners = () =>
+    ['online', 'offline', 'pagehide', 'pageshow'].flatMap((type) => getEventListeners(page.window, type)).length +
+    ['visibilitychange', 'resume'].flatMap((type) => getEventListeners(document, type)).length
+  const client = w.make()
+  const open = listeners()
+  assert.ok(open > 0)
+  page.fire('pagehide', { persisted: true })
+  page.fire('pageshow', { persisted: true })
+  assert.equal(listeners(), open)
+  client.close()
+  assert.equal(listeners(), 0)
 })

@@ -124,6 +124,7 @@ export function browser(t) {
     t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]))
   }
   return {
+    window,
     navigator,
     fire: (type, members) => window.dispatchEvent(Object.assign(new Event(type), members)),
     show(visibilityState) {

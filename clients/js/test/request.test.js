@@ -36,6 +36,8 @@ test('A request is settled by its receipt', async (t) => {
   assert.ok(second.error instanceof RequestError)
   assert.equal(second.error.code, 'not_allowed')
   assert.equal(second.error.id, 'r2')
+  assert.equal(String(second.error), 'RequestError: request r2: not_allowed')
+  assert.equal(new RequestError('r3', 'closed', '4500 revoked').message, 'request r3: closed: 4500 revoked')
 })
 
 test('Requests have ids of their own', async (t) => {

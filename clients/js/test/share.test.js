@@ -237,3 +237,22 @@ test('Where a page may have no locks, as in a sandboxed frame, each tab connects
   await settle()
   assert.equal(await w.next(), undefined)
 })
+
+test('A tab that is closed while another one has the connection does not connect', async (t) => {
+  const { w, clients, s } = await tabs(t, 2)
+  s.welcome()
+  await settle()
+  clients[1].close()
+  assert.equal(await w.next(), undefined)
+  clients[0].close()
+  assert.equal(await w.next(), undefined)
+  assert.deepEqual(clients.map((c) => c.state.name), ['closed', 'closed'])
+})
+
+test('Tabs that are put away connect none of them', async (t) => {
+  const { w, page, s } = await tabs(t, 2)
+  s.welcome()
+  await settle()
+  page.fire('pagehide', { persisted: true })
+  assert.equal(await w.next(), undefined)
+})
