@@ -241,7 +241,7 @@ export class PushClient extends EventTarget {
   }
 
   async #token() {
-    await null // listeners are added behind the constructor
+    await null // the callback may name the client, which is not there before its constructor is through
     const { token } = this.#options
     if (typeof token !== 'function') return token
     const fresh = await token({ refused: this.#refused })
@@ -276,7 +276,6 @@ export class PushClient extends EventTarget {
     link.welcomed(ping, max_message)
     this.#dialing = null
     this.#link = link
-    clearTimeout(this.#timer)
     if (link.via === 'websocket') {
       this.#broken = 0
       this.#upgradeIn = 0
@@ -524,7 +523,7 @@ class Link {
 
   /** Has the server show that it lives. */
   probe() {
-    if (this.#since && this.via === 'websocket') this.#ask()
+    if (this.via === 'websocket') this.#ask()
   }
 
   // A page may have slept for longer than the server may be silent: so ask first.

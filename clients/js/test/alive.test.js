@@ -196,3 +196,12 @@ test('Where the server said to stay away, nothing that happens to the page chang
   assert.deepEqual(client.state, { name: 'closed', code: 4003, reason: 'blocked' })
   assert.equal(await w.next(), undefined)
 })
+
+test('A server without pings is not asked', async (t) => {
+  const w = world(t)
+  w.make()
+  const s = (await w.next()).welcome({ ping: 0 })
+  await w.pass(1)
+  await w.pass(3_600_000)
+  assert.deepEqual(s.sent, [])
+})

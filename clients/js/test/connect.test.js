@@ -52,7 +52,7 @@ test('A user interface sees each state with what belongs to it', async (t) => {
   s.end(1013, 'overload retry_ms=4000')
   assert.deepEqual(client.state, { name: 'waiting', until: Date.now() + 4000, code: 1013, reason: 'overload retry_ms=4000' })
   await w.pass(4000)
-  assert.equal(client.state.name, 'connecting')
+  assert.deepEqual(client.state, { name: 'connecting', code: 1013, reason: 'overload retry_ms=4000' })
   ;(await w.next()).end(4003, 'blocked')
   assert.deepEqual(client.state, { name: 'closed', code: 4003, reason: 'blocked' })
   assert.deepEqual(states.map(([before, { name }]) => `${before} → ${name}`), [
@@ -82,6 +82,10 @@ test('Unknown types and members are ignored; what is no frame breaks the connect
   const s = (await w.next()).welcome({ later: 1 })
   s.say({ type: 'later' })
   s.say({ type: 'error', error: 'rate' })
+  s.say({ type: 'welcome', uuid: 'another', user: 'mallory' })
+  s.say({ type: 'close', code: 4500, reason: 'a frame of server-sent events' })
+  for (const text of ['[]', '7', '"message"', '{"type":["message"]}', '{"data":1}']) s.say(text)
+  assert.deepEqual(w.told(), ['open uuid-1'])
   s.say('null')
   s.say({ type: 'receipt', id: 'nobody', status: 'accepted' })
   assert.equal(client.state.name, 'open')
@@ -262,4 +266,10 @@ test('close() leaves no listener on the page behind', async (t) => {
   assert.equal(listeners(), open)
   client.close()
   assert.equal(listeners(), 0)
+})
+
+test('The token callback may name the client', async (t) => {
+  const w = world(t)
+  const client = w.make({ token: () => `t-${client.state.name}` })
+  assert.deepEqual((await w.next()).protocols, ['pushpod.v1', 'bearer.t-connecting'])
 })

@@ -163,3 +163,15 @@ test('A final word ends the replaced connection too, and nothing is told behind 
   assert.equal(old.closed, 1000)
   assert.equal(client.state.name, 'closed')
 })
+
+test('A goaway that comes again, or over a connection that is replaced already, is no news', async (t) => {
+  const w = world(t)
+  w.make()
+  const old = (await w.next()).welcome()
+  old.say(goaway)
+  old.say(goaway)
+  ;(await w.next()).welcome()
+  old.say(goaway)
+  await w.pass(600_000)
+  assert.equal(await w.next(), undefined)
+})

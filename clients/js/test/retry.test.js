@@ -98,7 +98,9 @@ test('An attempt without welcome ends at the timeout', async (t) => {
   const w = world(t)
   const client = w.make({ timeout: 3000 })
   const s = await w.next()
-  await w.pass(3000)
+  await w.pass(2999)
+  s.say({ type: 'later' }) // is no welcome
+  await w.pass(1)
   assert.equal(s.closed, 1000)
   assert.equal(client.state.name, 'waiting')
   assert.equal(client.state.code, 1006)

@@ -44,15 +44,15 @@ test('Requests of all tabs go over the one connection', async (t) => {
   clients[1].request(1, { id: 'r1' }).then((id) => results.push(id))
   s.welcome()
   await settle()
-  clients[1].request(2, { id: 'r2' }).catch((e) => results.push(e.code))
+  clients[1].request(2, { id: 'r2' }).catch((e) => results.push(`${e.code} ${e.reason}`))
   clients[0].request(3, { id: 'r3' }).then((id) => results.push(id))
   await settle()
   assert.deepEqual(s.requests().sort(), ['r1', 'r2', 'r3'])
   s.receipt('r1')
-  s.receipt('r2', 'not_allowed')
+  s.say({ type: 'receipt', id: 'r2', status: 'rejected', error: 'not_allowed', reason: 'because' })
   s.receipt('r3')
   await settle()
-  assert.deepEqual(results.sort(), ['not_allowed', 'r1', 'r3'])
+  assert.deepEqual(results.sort(), ['not_allowed because', 'r1', 'r3'])
 })
 
 test('When the tab with the connection leaves, another one connects, and requests go out again', async (t) => {
@@ -255,4 +255,17 @@ test('Tabs that are put away connect none of them', async (t) => {
   await settle()
   page.fire('pagehide', { persisted: true })
   assert.equal(await w.next(), undefined)
+})
+
+test('More requests of a tab than may be under way follow one another', async (t) => {
+  const { clients, s } = await tabs(t, 2)
+  s.welcome()
+  await settle()
+  const all = Promise.all(Array.from({ length: 40 }, (_, i) => clients[1].request(i, { id: `r${i}` })))
+  await settle()
+  assert.equal(s.requests().length, 32)
+  for (let i = 0; i < 32; i++) s.receipt(`r${i}`)
+  await settle()
+  for (let i = 32; i < 40; i++) s.receipt(`r${i}`)
+  await all
 })
