@@ -99,7 +99,10 @@ test('offline is a state of its own, which ends with online', async (t) => {
   s.end(1006)
   assert.equal(client.state.name, 'offline')
   await w.pass(250)
+  assert.equal(client.state.name, 'offline', 'although an attempt is under way')
   ;(await w.next()).end(1006) // a browser may err about it: attempts go on
+  page.fire('offline')
+  assert.equal(await w.next(), undefined)
   assert.equal(client.state.name, 'offline')
   page.navigator.onLine = true
   page.fire('online')
@@ -204,4 +207,16 @@ test('A server without pings is not asked', async (t) => {
   await w.pass(1)
   await w.pass(3_600_000)
   assert.deepEqual(s.sent, [])
+})
+
+test('A page that comes back after the client was told to connect has one connection', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const client = w.make()
+  ;(await w.next()).welcome()
+  page.fire('pagehide', { persisted: true })
+  client.connect()
+  page.fire('pageshow', { persisted: true })
+  assert.ok(await w.next())
+  assert.equal(await w.next(), undefined)
 })

@@ -45,6 +45,8 @@ test('A user interface sees each state with what belongs to it', async (t) => {
   const w = world(t)
   const client = w.make()
   const states = []
+  const reasons = []
+  client.addEventListener('close', (e) => reasons.push(e.reason))
   client.addEventListener('state', (e) => states.push([e.before.name, e.state]))
   assert.deepEqual(client.state, { name: 'connecting' })
   const s = (await w.next()).welcome()
@@ -61,7 +63,10 @@ test('A user interface sees each state with what belongs to it', async (t) => {
     'waiting → connecting',
     'connecting → closed',
   ])
+  client.close()
+  assert.deepEqual(client.state, { name: 'closed', code: 4003, reason: 'blocked' }, 'why it was is still seen')
   assert.deepEqual(w.told(), ['open uuid-1', 'close 1013', 'close 4003 final'])
+  assert.deepEqual(reasons, ['overload retry_ms=4000', 'blocked'])
 })
 
 test('A push is told with its data, its id, and the frame as it came', async (t) => {

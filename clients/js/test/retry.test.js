@@ -158,6 +158,10 @@ test('Fresh tokens that are refused too back off, and never give up', async (t) 
     await w.pass(waits.at(-1))
   }
   assert.deepEqual(waits, [0, 250, 500, 1000, 2000])
+  ;(await w.next()).end(1013, 'retry_ms=1')
+  await w.pass(1)
+  ;(await w.next()).end(4001)
+  assert.equal(client.state.until, Date.now(), 'another one that is fresh goes at once')
 })
 
 test('A token that is a string cannot be renewed: 4001 is final', async (t) => {

@@ -152,6 +152,26 @@ test('A handover is one in each tab', async (t) => {
   assert.deepEqual(w.told(), ['open uuid-1', 'open uuid-1', 'open uuid-2 handover', 'open uuid-2 handover'])
 })
 
+test('What other tabs say cuts no wait short, and ends no staying away, but for connect()', async (t) => {
+  const { w, s } = await tabs(t, 1)
+  const other = otherTab(t)
+  s.end(1013, 'retry_ms=60000')
+  for (const said of [{ hello: true }, { late: true }, { wake: true }]) other.say(said)
+  assert.equal(await w.next(), undefined)
+  other.say({ connect: true })
+  ;(await w.next()).end(4003)
+  for (const said of [{ late: true }, { wake: true }, {}]) other.say(said)
+  assert.equal(await w.next(), undefined)
+})
+
+test('Tabs that were not told to share do not', async (t) => {
+  browser(t)
+  const w = world(t)
+  w.make()
+  w.make()
+  assert.ok((await w.next()) && (await w.next()))
+})
+
 test('Different names do not share, nor do tabs without locks', async (t) => {
   const page = browser(t)
   const w = world(t)
