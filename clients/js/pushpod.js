@@ -151,9 +151,17 @@ export class PushClient extends EventTarget {
     const hide = () => {
       if (this.#state.name === 'closed') return
       this.#suspend({ name: 'offline', code: LOST, reason: 'the page was put away' })
-      addEventListener('pageshow', () => this.#stop || this.#state.name === 'closed' || this.#start(), { once: true })
+      const back = new AbortController()
+      const show = () => {
+        back.abort()
+        if (!this.#stop && this.#state.name !== 'closed') this.#start()
+      }
+      addEventListener('pageshow', show, back)
+      document.addEventListener('resume', show, back)
     }
     addEventListener('pagehide', hide, { signal })
+    // A tab that is frozen would keep its lock from those that run.
+    if (this.#options.share) document.addEventListener('freeze', hide, { signal })
   }
 
   /** Something has happened after which a connection may be dead, or a new one possible. */

@@ -221,6 +221,27 @@ describe('In Chromium', { skip: unable, concurrency: 3, timeout: 900_000 }, () =
     assert.deepEqual(await tabs[2].told(), ['open', 'close 1006', 'open'])
   })
 
+  test('A tab that is about to be frozen leaves the shared connection to one that runs', async (t) => {
+    const { redis, url, tab } = await setUp(t)
+    const [a, b] = [await tab(), await tab()]
+    await a.connect(url, { share: 'alice' })
+    const { uuid } = await a.until('open')
+    await b.connect(url, { share: 'alice' })
+    await b.until('open')
+    // Without a screen Chromium freezes no page, so the page is told only.
+    const tell = (type) => a.page.evaluate((type) => document.dispatchEvent(new Event(type)), type)
+    await tell('freeze')
+    await eventually('the other tab has connected', async () => {
+      const state = await b.state()
+      return state.name === 'open' && state.uuid !== uuid
+    })
+    await redis.push('alice', 'running', 'id', 'm1')
+    await b.gets('running')
+    await tell('resume')
+    await eventually('it shares again', async () => (await a.state()).uuid === (await b.state()).uuid)
+    await eventually('there is one connection', async () => (await redis.connections('alice')) === 1)
+  })
+
   test('A page in the back/forward cache has no connection, and one when it comes back', async (t) => {
     const { redis, url, tab, site } = await setUp(t)
     const a = await tab()

@@ -262,12 +262,15 @@ test('close() leaves no listener on the page behind', async (t) => {
   const w = world(t)
   const listeners = () =>
     ['online', 'offline', 'pagehide', 'pageshow'].flatMap((type) => getEventListeners(page.window, type)).length +
-    ['visibilitychange', 'resume'].flatMap((type) => getEventListeners(document, type)).length
-  const client = w.make()
+    ['visibilitychange', 'freeze', 'resume'].flatMap((type) => getEventListeners(document, type)).length
+  const client = w.make({ share: true })
   const open = listeners()
   assert.ok(open > 0)
   page.fire('pagehide', { persisted: true })
   page.fire('pageshow', { persisted: true })
+  assert.equal(listeners(), open)
+  document.dispatchEvent(new Event('freeze'))
+  document.dispatchEvent(new Event('resume'))
   assert.equal(listeners(), open)
   client.close()
   assert.equal(listeners(), 0)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import test from 'node:test'
 import { RequestError } from '../pushpod.js'
 import { settle, world } from './fake.js'
@@ -252,4 +253,16 @@ test('refresh() rejects with the error of the callback', async (t) => {
   await assert.rejects(client.refresh(), /login is down/)
   assert.deepEqual(s.sent, [])
   assert.equal(client.state.name, 'open')
+})
+
+test('A signal that outlives its requests is not listened to any more', async (t) => {
+  const { client, s } = await opened(t)
+  const { signal } = new AbortController()
+  const done = client.request(1, { id: 'r1', signal })
+  await settle()
+  assert.equal(getEventListeners(signal, 'abort').length, 1)
+  s.receipt('r1')
+  await done
+  await settle()
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
 })

@@ -289,3 +289,29 @@ test('More requests of a tab than may be under way follow one another', async (t
   for (let i = 32; i < 40; i++) s.receipt(`r${i}`)
   await all
 })
+
+test('A tab that is frozen leaves the connection to those that run, and shares theirs when it is let go on', async (t) => {
+  browser(t)
+  const w = world(t)
+  const first = w.make({ share: true })
+  const s = (await w.next()).welcome()
+  await settle()
+  document.dispatchEvent(new Event('freeze'))
+  assert.equal(s.closed, 1000)
+  const second = w.make({ share: true })
+  const next = (await w.next()).welcome()
+  document.dispatchEvent(new Event('resume'))
+  await settle()
+  assert.equal(await w.next(), undefined)
+  assert.equal(first.state.uuid, second.state.uuid)
+  assert.equal(next.closed, null)
+})
+
+test('A tab that does not share is frozen with its connection: it misses nothing while the pod holds it', async (t) => {
+  browser(t)
+  const w = world(t)
+  w.make()
+  const s = (await w.next()).welcome()
+  document.dispatchEvent(new Event('freeze'))
+  assert.equal(s.closed, null)
+})
