@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openTab, startBrowser, startBrowserWithLid, unable } from './chromium.js'
-import { eventually, read, sign, startBalancer, startEvents, startPod, startRedis, startSite } from './servers.js'
+import { eventually, patient, read, sign, startBalancer, startEvents, startPod, startRedis, startSite } from './servers.js'
 
 const secret = 'a secret of at least thirty-two bytes'
 
@@ -93,7 +93,7 @@ describe('In Chromium', { skip: unable, concurrency: 3, timeout: 900_000 }, () =
   })
 
   test('A Redis that is killed ends no connection, and a request outlives it', async (t) => {
-    const { redis, url, tab, pods } = await setUp(t)
+    const { redis, url, tab, pods } = await setUp(t, { settings: patient })
     const a = await tab()
     await a.connect(url)
     await a.until('open')
@@ -136,7 +136,7 @@ describe('In Chromium', { skip: unable, concurrency: 3, timeout: 900_000 }, () =
 
   test('A laptop that sleeps misses nothing while the pod still holds its connection', async (t) => {
     const lid = await startBrowserWithLid(t)
-    const { redis, url, tab } = await setUp(t, { from: lid.browser })
+    const { redis, url, tab } = await setUp(t, { from: lid.browser, settings: patient })
     const a = await tab()
     await a.connect(url)
     await a.until('open')

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
 import { PushClient } from '../pushpod.js'
-import { eventually, sign, startBalancer, startPod, startRedis } from './servers.js'
+import { eventually, patient, sign, startBalancer, startPod, startRedis } from './servers.js'
 
 const secret = 'a secret of at least thirty-two bytes'
 
@@ -98,7 +98,7 @@ describe('In Node', { concurrency: 3, timeout: 600_000 }, () => {
   })
 
   for (const [what, settings, want] of [
-    ['misses nothing while the pod holds its connection', {}, ['open']],
+    ['misses nothing while the pod holds its connection', patient, ['open']],
     ['comes back by itself after longer', { 'conn.ping': '1s', 'conn.ping_timeout': '1s' }, ['open', 'close', 'open']],
   ]) {
     test(`A machine that sleeps ${what}`, async (t) => {

@@ -93,6 +93,7 @@ test('Unknown types and members are ignored; what is no frame breaks the connect
   assert.deepEqual(w.told(), ['open uuid-1'])
   s.say('null')
   s.say({ type: 'receipt', id: 'nobody', status: 'accepted' })
+  s.receipt('nobody', 'unavailable')
   assert.equal(client.state.name, 'open')
   s.say('{')
   assert.equal(client.state.code, 1006)
@@ -280,4 +281,14 @@ test('The token callback may name the client', async (t) => {
   const w = world(t)
   const client = w.make({ token: () => `t-${client.state.name}` })
   assert.deepEqual((await w.next()).protocols, ['pushpod.v1', 'bearer.t-connecting'])
+})
+
+test('A listener that connects at once does not keep the close from being told', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const s = (await w.next()).welcome()
+  client.addEventListener('state', (e) => e.state.name === 'waiting' && client.connect())
+  s.end(1006)
+  ;(await w.next()).welcome()
+  assert.deepEqual(w.told(), ['open uuid-1', 'close 1006', 'open uuid-2'])
 })

@@ -282,3 +282,13 @@ test('Server-sent events may be the only way, at another URL, or none', async (t
   }
   assert.equal(await next(), undefined)
 })
+
+test('A 404 does not end it where server-sent events are the only way', async (t) => {
+  const w = world(t)
+  const next = events(t, w)
+  const client = w.make({ WebSocket: null })
+  ;(await next()).refuse(404, '')
+  await settle()
+  await w.pass(client.state.until - Date.now())
+  assert.ok(await next())
+})
