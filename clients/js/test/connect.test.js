@@ -94,6 +94,7 @@ test('Unknown types and members are ignored; what is no frame breaks the connect
   s.say('null')
   s.say({ type: 'receipt', id: 'nobody', status: 'accepted' })
   s.receipt('nobody', 'unavailable')
+  await settle() // what a listener throws comes behind it
   assert.equal(client.state.name, 'open')
   s.say('{')
   assert.equal(client.state.code, 1006)
