@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests clients/js: in Node, or with "browser" in Chromium against bin/pushpod.
+# Tests clients/js: in Node, or with "browser" in Chromium and in Node against bin/pushpod.
 # Its tools come from the npm registry, as package-lock.json names them.
 set -euo pipefail
 
@@ -24,4 +24,4 @@ if [ "${1:-}" = browser ]; then
 	exec node --test --test-reporter=spec browser/*.test.js
 fi
 npm run --silent check
-exec node --test --test-reporter=spec test/
+exec node --test --test-reporter=spec test/*.test.js

@@ -17,7 +17,7 @@ export interface Options {
   /**
    * Tabs of one browser share one connection where true, or a string that is the same in all of them. Give the user's
    * id where users can change: tabs of different users must not share. Where the browser has no Web Locks (insecure
-   * pages), each tab connects for itself.
+   * pages, sandboxed frames), each tab connects for itself. Default: false.
    */
   share?: boolean | string
   /** The class to use; default is the global one. Node 20 has none: `import { WebSocket } from 'ws'`. null: server-sent events only. */
@@ -48,7 +48,7 @@ export type State =
   | { readonly name: 'open'; readonly uuid: string; readonly user: string; readonly via: 'websocket' | 'sse' }
   /** The next attempt is made at `until` (Unix ms). `connect()` makes it now. */
   | { readonly name: 'waiting'; readonly until: number; readonly code: number; readonly reason: string }
-  /** The browser says that there is no network, or (without `until`) the page is in the back/forward cache. */
+  /** The browser says that there is no network, or (without `until`) the page is put away: in the back/forward cache, or frozen while it shares. */
   | { readonly name: 'offline'; readonly until?: number; readonly code: number; readonly reason: string }
   /** By `close()` (code 1000), or because the server said to stay away. Only `connect()` connects again. */
   | { readonly name: 'closed'; readonly code: number; readonly reason: string }
@@ -137,7 +137,10 @@ export declare class PushClient<Data = unknown> extends EventTarget {
    */
   request(data: unknown, options?: { id?: string; signal?: AbortSignal }): Promise<string>
 
-  /** Has the connection outlive its token: gets a fresh one by the callback and sends it. Rejects as `request()` does. */
+  /**
+   * Has the connection outlive its token: gets a fresh one by the callback and sends it. Rejects as `request()` does, and
+   * with the callback's error.
+   */
   refresh(): Promise<void>
 
   addEventListener<K extends keyof PushEvents>(type: K, listener: Listener<PushEvents<Data>[K]> | null, options?: AddEventListenerOptions | boolean): void

@@ -52,13 +52,13 @@ export class PushClient extends EventTarget {
   #attempt = 0 // failures in a row, for the backoff
   #broken = 0 // attempts in a row at which no WebSocket came about
   #upgradeIn = 0 // ms until server-sent events try WebSocket
-  #refused = false // the last token was expired or refused
+  #refused = false // the last token was expired or refused, and there is none in its place
   #renewed = false // the last attempt with a fresh token was made at once
   #replaces = '' // the UUID whose place the next connection takes
 
   #seen = new Set()
   #requests = new Map() // id → { frame, link, held, settle, promise }
-  #paused = false // the server has said rate
+  #paused = 0 // the timer of the pause after the server has said rate
   #window = 32 // requests without a receipt: fewer than a second's worth of frames (limits.frames_per_second)
 
   /** @param {Options} options */
@@ -129,9 +129,14 @@ export class PushClient extends EventTarget {
     clearTimeout(this.#timer)
     this.#channel?.close()
     this.#channel = this.#link = this.#dialing = null
-    for (const link of this.#links) link.end(1000, '')
-    this.#unsend()
+    this.#endAll()
     this.#set(state)
+  }
+
+  #endAll() {
+    clearTimeout(this.#paused)
+    this.#paused = 0
+    for (const link of this.#links) link.end(1000, '')
   }
 
   #watchPage(signal) {
@@ -146,15 +151,24 @@ export class PushClient extends EventTarget {
     const hide = () => {
       if (this.#state.name === 'closed') return
       this.#suspend({ name: 'offline', code: LOST, reason: 'the page was put away' })
-      addEventListener('pageshow', () => this.#stop || this.#state.name === 'closed' || this.#start(), { once: true })
+      const back = new AbortController()
+      const show = () => {
+        back.abort()
+        if (!this.#stop && this.#state.name !== 'closed') this.#start()
+      }
+      addEventListener('pageshow', show, back)
+      document.addEventListener('resume', show, back)
     }
     addEventListener('pagehide', hide, { signal })
+    // A tab that is frozen would keep its lock from those that run.
+    if (this.#options.share) document.addEventListener('freeze', hide, { signal })
   }
 
   /** Something has happened after which a connection may be dead, or a new one possible. */
   #wake() {
+    if (!this.#leads) return this.#channel.postMessage({ wake: true })
     if (this.#link) return this.#link.probe()
-    if (!this.#leads || this.#dialing || !this.#state.until) return
+    if (this.#dialing || !this.#state.until) return
     if (!isOffline() && this.#hasty) this.connect()
     else this.#set({ ...this.#state, name: isOffline() ? 'offline' : 'waiting' })
   }
@@ -163,7 +177,12 @@ export class PushClient extends EventTarget {
 
   #follow(name, locks, signal) {
     this.#channel = new BroadcastChannel(name)
-    this.#channel.onmessage = ({ data }) => (this.#leads ? this.#fromFollower(data) : this.#fromLeader(data))
+    this.#channel.onmessage = ({ data }) => {
+      // From a leader that was, too: its last pushes may come behind its lock.
+      if (data.text) this.#message(JSON.parse(data.text), data.text)
+      else if (this.#leads) this.#fromFollower(data)
+      else this.#fromLeader(data)
+    }
     this.#channel.postMessage({ hello: true })
     const lead = () => {
       if (signal.aborted) return
@@ -172,18 +191,21 @@ export class PushClient extends EventTarget {
       const { name, until } = this.#state
       if (until) this.#timer = setTimeout(() => this.#dial(), until - Date.now())
       else if (name !== 'closed') {
-        this.#set({ name: 'connecting', code: LOST, reason: 'the tab with the connection is gone' })
+        if (name === 'open') this.#set({ name: 'connecting', code: LOST, reason: 'the tab with the connection is gone' })
         this.#dial()
       }
       return new Promise((release) => signal.addEventListener('abort', release))
     }
-    locks.request(name, { signal }, lead).catch(() => {}) // stopped before it was our turn
+    // Stopped before it was our turn; or this page may have no locks, as in a sandboxed frame.
+    locks.request(name, { signal }, lead).catch(() => this.#leads || lead())
   }
 
-  #fromFollower({ hello, connect, late, id, frame }) {
+  #fromFollower({ hello, connect, wake, late, id, frame }) {
     const channel = this.#channel
+    // A tab that comes while we stay away is somebody's new wish to connect.
+    if (connect || (hello && this.#state.name === 'closed')) this.connect()
     if (hello) channel.postMessage({ state: this.#state })
-    if (connect) this.connect()
+    if (wake) this.#wake()
     if (late && this.#state.until <= Date.now()) this.#dial()
     if (frame) {
       const done = (error) => channel === this.#channel && channel.postMessage({ done: id, code: error?.code, reason: error?.reason })
@@ -191,7 +213,7 @@ export class PushClient extends EventTarget {
     }
   }
 
-  #fromLeader({ state, text, done, code, reason }) {
+  #fromLeader({ state, done, code, reason }) {
     if (state) {
       this.#set(state)
       clearTimeout(this.#timer)
@@ -199,7 +221,6 @@ export class PushClient extends EventTarget {
       const remind = () => this.#channel?.postMessage({ late: true })
       if (state.until) this.#timer = setTimeout(remind, state.until - Date.now() + 1000)
     }
-    if (text) this.#message(JSON.parse(text), text)
     if (done) this.#settle(done, code, reason)
     if (done) this.#pump()
   }
@@ -228,9 +249,12 @@ export class PushClient extends EventTarget {
   }
 
   async #token() {
-    await null // listeners are added behind the constructor
+    await null // the callback may name the client, which is not there before its constructor is through
     const { token } = this.#options
-    return typeof token === 'function' ? token({ refused: this.#refused }) : token
+    if (typeof token !== 'function') return token
+    const fresh = await token({ refused: this.#refused })
+    this.#refused = false
+    return fresh
   }
 
   #frame(link, frame, text) {
@@ -238,6 +262,7 @@ export class PushClient extends EventTarget {
       case 'welcome':
         return this.#welcome(link, frame)
       case 'message':
+        this.#channel?.postMessage({ text })
         return this.#message(frame, text)
       case 'receipt':
         return this.#receipt(frame)
@@ -245,9 +270,11 @@ export class PushClient extends EventTarget {
         return link.send('{"type":"pong"}')
       case 'goaway':
         link.goaway = true
-        return link === this.#link && this.#dial()
+        if (link !== this.#link) return
+        this.#attempt = 0 // there is little time
+        return this.#dial()
       case 'close':
-        return link.end(frame.code, frame.reason)
+        return link.via === 'sse' && link.end(frame.code, frame.reason)
     }
   }
 
@@ -257,14 +284,12 @@ export class PushClient extends EventTarget {
     link.welcomed(ping, max_message)
     this.#dialing = null
     this.#link = link
-    this.#refused = false
-    clearTimeout(this.#timer)
     if (link.via === 'websocket') {
       this.#broken = 0
       this.#upgradeIn = 0
     } else if (this.#options.WebSocket) this.#timer = setTimeout(() => this.#dial(), this.#upgradeIn)
     // What was addressed to the old one just before is still on its way.
-    if (replaced) setTimeout(() => replaced.end(1000, ''), LINGER)
+    replaced?.endLater(LINGER)
     this.#set({ name: 'open', uuid, user, via: link.via })
   }
 
@@ -280,10 +305,10 @@ export class PushClient extends EventTarget {
       if (code !== LOST) this.#replaces = ''
     } else return this.#pump() // a replaced one, or we have closed it
     clearTimeout(this.#timer)
-    this.#refused = wantsToken(code)
+    this.#refused ||= wantsToken(code)
     if (code === 1008) this.#window = Math.ceil(this.#window / 4)
     if (this.#link) return this.#retryBeside(code, reason)
-    const wait = this.#wait(code, reason, lasted)
+    const wait = Math.ceil(this.#wait(code, reason, lasted))
     if (wait < 0) return this.#finish(code, reason)
     if (this.#dialing) return this.#set({ name: 'connecting', code, reason })
     this.#hasty = code === LOST
@@ -300,9 +325,8 @@ export class PushClient extends EventTarget {
   }
 
   #finish(code, reason) {
-    const attempt = this.#dialing
     this.#dialing = null
-    attempt?.end(1000, '')
+    this.#endAll()
     this.#set({ name: 'closed', code, reason })
   }
 
@@ -336,6 +360,7 @@ export class PushClient extends EventTarget {
     if (name === 'open') this.#replaces = state.uuid
     if (name === 'closed') for (const id of this.#requests.keys()) this.#settle(id, 'closed', `${code} ${reason}`.trim())
     this.#emit('state', { state, before })
+    if (this.#state !== state && this.#state.name === 'closed') return // a listener has closed us, and all is told
     if ((before.name === 'open' && name !== 'open') || name === 'closed') this.#emit('close', { code, reason, final: name === 'closed' })
     if (name !== 'open' || this.#state !== state) return
     this.#emit('open', { ...state, handover: before.name === 'open' })
@@ -347,7 +372,6 @@ export class PushClient extends EventTarget {
   }
 
   #message({ id, data }, text) {
-    if (this.#leads) this.#channel?.postMessage({ text })
     if (id) {
       const known = this.#seen.delete(id)
       this.#seen.add(id)
@@ -373,6 +397,7 @@ export class PushClient extends EventTarget {
     if (signal) {
       const abort = () => {
         if (this.#requests.delete(id)) reject(signal.reason)
+        clearTimeout(request.held)
         this.#pump()
       }
       signal.addEventListener('abort', abort)
@@ -395,12 +420,15 @@ export class PushClient extends EventTarget {
     for (const r of requests) {
       if (r.link || r.held) continue
       const carrier = this.#carrier
-      if (!carrier || free-- <= 0) return
-      r.link = carrier
-      if (!this.#leads) r.link.postMessage({ id: r.id, frame: r.frame })
-      else if (r.link.via === 'sse') this.#settle(r.id, 'one_way', 'server-sent events carry no requests')
-      else if (bytes(r.frame) > r.link.most) this.#settle(r.id, 'too_large', `the pod takes ${r.link.most} bytes`)
-      else r.link.send(r.frame)
+      if (!carrier || free <= 0) return
+      if (carrier.via === 'sse') this.#settle(r.id, 'one_way', 'server-sent events carry no requests')
+      else if (bytes(r.frame) > carrier.most) this.#settle(r.id, 'too_large', `the pod takes ${carrier.most} bytes`)
+      else {
+        free--
+        r.link = carrier
+        if (this.#leads) carrier.send(r.frame)
+        else carrier.postMessage({ id: r.id, frame: r.frame })
+      }
     }
   }
 
@@ -409,7 +437,7 @@ export class PushClient extends EventTarget {
     if (!request) return
     if (status === 'accepted') this.#settle(id)
     else if (error === 'unavailable' || error === 'rate') this.#hold(request, error)
-    else this.#settle(id, error, reason)
+    else this.#settle(id, `${error || status}`, reason)
     this.#pump()
   }
 
@@ -423,9 +451,8 @@ export class PushClient extends EventTarget {
       this.#pump()
     }, wait)
     if (error !== 'rate' || this.#paused) return
-    this.#paused = true
-    setTimeout(() => {
-      this.#paused = false
+    this.#paused = setTimeout(() => {
+      this.#paused = 0
       this.#pump()
     }, 1000)
   }
@@ -452,8 +479,10 @@ class Link {
   #on
   #transport = null
   #timer
+  #last // timer of the end
   #since = 0 // when the welcome came
   #patience = 0 // ms of silence before the server is asked; 0: for ever
+  #asked = false // there was no sign of life since
   #ended = false
 
   constructor(via, on) {
@@ -462,6 +491,7 @@ class Link {
   }
 
   async open(timeout, getToken, connect) {
+    if (this.#ended) return // by a listener that was told of the attempt
     this.#arm(timeout, () => this.end(LOST, 'no answer'))
     try {
       const token = await getToken()
@@ -494,17 +524,20 @@ class Link {
   /** The transport has a sign of life. */
   alive() {
     if (!this.#since || this.#ended) return
+    this.#asked = false
     clearTimeout(this.#timer)
     if (this.#patience) this.#arm(this.#patience, () => this.#ask())
   }
 
   /** Has the server show that it lives. */
   probe() {
-    if (this.#since && this.via === 'websocket') this.#ask()
+    if (this.via === 'websocket') this.#ask()
   }
 
   // A page may have slept for longer than the server may be silent: so ask first.
   #ask() {
+    if (this.#asked) return
+    this.#asked = true
     this.#arm(GRACE, () => this.end(LOST, 'the server is silent'))
     if (this.via === 'websocket') this.send('{"type":"ping","id":"alive"}')
   }
@@ -517,11 +550,16 @@ class Link {
     }
   }
 
+  endLater(ms) {
+    this.#last = setTimeout(() => this.end(1000, ''), ms)
+  }
+
   /** gone: the server has no such endpoint. */
   end(code, reason, gone) {
     if (this.#ended) return
     this.#ended = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#last)
     this.#transport?.close()
     this.#on.ended(code, reason ?? '', this.#since && Date.now() - this.#since, gone)
   }

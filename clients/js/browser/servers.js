@@ -142,6 +142,9 @@ export async function startPod(t, redis, settings = {}) {
   return pod
 }
 
+/** Settings of a pod that gives nobody up, however long a test on a loaded machine takes. */
+export const patient = { 'conn.ping': '60s', 'conn.ping_timeout': '60s', 'presence.ttl': '150s' }
+
 /** Passes connections to the first of its pods that takes them; with `strict` as a proxy that knows no WebSocket. */
 export async function startBalancer(t, ...pods) {
   const open = new Set()

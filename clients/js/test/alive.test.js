@@ -99,7 +99,10 @@ test('offline is a state of its own, which ends with online', async (t) => {
   s.end(1006)
   assert.equal(client.state.name, 'offline')
   await w.pass(250)
+  assert.equal(client.state.name, 'offline', 'although an attempt is under way')
   ;(await w.next()).end(1006) // a browser may err about it: attempts go on
+  page.fire('offline')
+  assert.equal(await w.next(), undefined)
   assert.equal(client.state.name, 'offline')
   page.navigator.onLine = true
   page.fire('online')
@@ -149,6 +152,71 @@ test('A closed client stays closed over the back/forward cache', async (t) => {
   await w.next()
   page.fire('pagehide', { persisted: true })
   client.close()
+  page.fire('pageshow', { persisted: true })
+  assert.equal(await w.next(), undefined)
+})
+
+test('A page that is looked at again and again does not put off what it waits for', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const client = w.make()
+  const s = (await w.next()).welcome()
+  for (let i = 0; i < 5; i++) {
+    page.show('visible')
+    await w.pass(1_000)
+  }
+  assert.deepEqual(s.sent, [probe])
+  assert.equal(client.state.reason, 'the server is silent')
+})
+
+test('A page that was frozen checks its connection when it is let go on', async (t) => {
+  browser(t)
+  const w = world(t)
+  w.make()
+  const s = (await w.next()).welcome()
+  document.dispatchEvent(new Event('resume'))
+  assert.deepEqual(s.sent, [probe])
+})
+
+test('What happens to the page while an attempt is under way changes nothing', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const client = w.make()
+  await w.next()
+  page.show('visible')
+  page.fire('online')
+  assert.equal(client.state.name, 'connecting')
+  assert.equal(await w.next(), undefined)
+})
+
+test('Where the server said to stay away, nothing that happens to the page changes that', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const client = w.make()
+  ;(await w.next()).end(4003, 'blocked')
+  page.show('visible')
+  page.fire('online')
+  assert.deepEqual(client.state, { name: 'closed', code: 4003, reason: 'blocked' })
+  assert.equal(await w.next(), undefined)
+})
+
+test('A server without pings is not asked', async (t) => {
+  const w = world(t)
+  w.make()
+  const s = (await w.next()).welcome({ ping: 0 })
+  await w.pass(1)
+  await w.pass(3_600_000)
+  assert.deepEqual(s.sent, [])
+})
+
+test('A page that comes back after the client was told to connect has one connection', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const client = w.make()
+  ;(await w.next()).welcome()
+  page.fire('pagehide', { persisted: true })
+  client.connect()
+  ;(await w.next()).welcome()
   page.fire('pageshow', { persisted: true })
   assert.equal(await w.next(), undefined)
 })

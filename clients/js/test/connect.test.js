@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import test from 'node:test'
 import { PushClient } from '../pushpod.js'
 import { browser, settle, world } from './fake.js'
@@ -44,6 +45,8 @@ test('A user interface sees each state with what belongs to it', async (t) => {
   const w = world(t)
   const client = w.make()
   const states = []
+  const reasons = []
+  client.addEventListener('close', (e) => reasons.push(e.reason))
   client.addEventListener('state', (e) => states.push([e.before.name, e.state]))
   assert.deepEqual(client.state, { name: 'connecting' })
   const s = (await w.next()).welcome()
@@ -51,7 +54,7 @@ test('A user interface sees each state with what belongs to it', async (t) => {
   s.end(1013, 'overload retry_ms=4000')
   assert.deepEqual(client.state, { name: 'waiting', until: Date.now() + 4000, code: 1013, reason: 'overload retry_ms=4000' })
   await w.pass(4000)
-  assert.equal(client.state.name, 'connecting')
+  assert.deepEqual(client.state, { name: 'connecting', code: 1013, reason: 'overload retry_ms=4000' })
   ;(await w.next()).end(4003, 'blocked')
   assert.deepEqual(client.state, { name: 'closed', code: 4003, reason: 'blocked' })
   assert.deepEqual(states.map(([before, { name }]) => `${before} → ${name}`), [
@@ -60,7 +63,10 @@ test('A user interface sees each state with what belongs to it', async (t) => {
     'waiting → connecting',
     'connecting → closed',
   ])
+  client.close()
+  assert.deepEqual(client.state, { name: 'closed', code: 4003, reason: 'blocked' }, 'why it was is still seen')
   assert.deepEqual(w.told(), ['open uuid-1', 'close 1013', 'close 4003 final'])
+  assert.deepEqual(reasons, ['overload retry_ms=4000', 'blocked'])
 })
 
 test('A push is told with its data, its id, and the frame as it came', async (t) => {
@@ -81,8 +87,14 @@ test('Unknown types and members are ignored; what is no frame breaks the connect
   const s = (await w.next()).welcome({ later: 1 })
   s.say({ type: 'later' })
   s.say({ type: 'error', error: 'rate' })
+  s.say({ type: 'welcome', uuid: 'another', user: 'mallory' })
+  s.say({ type: 'close', code: 4500, reason: 'a frame of server-sent events' })
+  for (const text of ['[]', '7', '"message"', '{"type":["message"]}', '{"data":1}']) s.say(text)
+  assert.deepEqual(w.told(), ['open uuid-1'])
   s.say('null')
   s.say({ type: 'receipt', id: 'nobody', status: 'accepted' })
+  s.receipt('nobody', 'unavailable')
+  await settle() // what a listener throws comes behind it
   assert.equal(client.state.name, 'open')
   s.say('{')
   assert.equal(client.state.code, 1006)
@@ -154,4 +166,130 @@ test('A listener may close the client', async (t) => {
   ;(await w.next()).welcome()
   assert.deepEqual(w.told(), ['close 1000 final'])
   assert.equal(client.state.name, 'closed')
+})
+
+test('Nothing is told behind the final close, whichever listener has called close()', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const s = (await w.next()).welcome()
+  client.addEventListener('state', (e) => e.state.name === 'waiting' && client.close())
+  s.end(1006)
+  assert.deepEqual(w.told(), ['open uuid-1', 'close 1000 final'])
+})
+
+test('A listener that closes the client at the beginning of an attempt ends it: no token is asked for', async (t) => {
+  const w = world(t)
+  let asked = 0
+  const client = w.make({ token: () => `t${++asked}` })
+  ;(await w.next()).end(1006)
+  client.addEventListener('state', (e) => e.state.name === 'connecting' && client.close())
+  await w.pass(250)
+  assert.equal(await w.next(), undefined)
+  assert.equal(asked, 1)
+  assert.equal(w.timers.size, 0)
+})
+
+test('close() leaves no timer behind, whatever was going on', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const closed = (what) => {
+    client.close()
+    assert.equal(w.timers.size, 0, what)
+    client.connect()
+  }
+  await settle()
+  closed('connecting')
+  await w.next()
+  ;(await w.next()).end(1013, 'retry_ms=9000')
+  closed('waiting')
+  let s = (await w.next()).welcome()
+  closed('open')
+  s = (await w.next()).welcome()
+  s.say({ type: 'goaway', within_ms: 3000 })
+  await w.next()
+  closed('in a handover')
+  s = (await w.next()).welcome()
+  s.say({ type: 'goaway', within_ms: 3000 })
+  ;(await w.next()).welcome()
+  closed('behind a handover')
+  s = (await w.next()).welcome()
+  for (const error of ['unavailable', 'rate']) {
+    client.request(1, { id: error }).catch(() => {})
+    await settle()
+    s.receipt(error, error)
+  }
+  closed('requests held back')
+  s = (await w.next()).welcome()
+  client.request(1, { id: 'r2' }).catch(() => {})
+  await settle()
+  assert.deepEqual(s.requests(), ['r2'], 'the pause is over, too')
+})
+
+test('The WebSocket of the platform is the default', async (t) => {
+  const w = world(t)
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'WebSocket') // Node 20 has none
+  t.after(() => (before ? Object.defineProperty(globalThis, 'WebSocket', before) : delete globalThis.WebSocket))
+  Object.defineProperty(globalThis, 'WebSocket', { value: w.Socket, configurable: true, writable: true })
+  w.make({ WebSocket: undefined })
+  assert.ok(await w.next())
+})
+
+test('connect() changes nothing where there is a connection', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  ;(await w.next()).welcome()
+  client.connect()
+  await w.pass(600)
+  assert.equal(await w.next(), undefined)
+  assert.deepEqual(w.told(), ['open uuid-1'])
+})
+
+test('connect() behind close() begins anew: the state says nothing of before, and the backoff is short', async (t) => {
+  const w = world(t)
+  const client = w.make({ sse: false })
+  for (let i = 0; i < 6; i++) {
+    ;(await w.next()).end(1006)
+    await w.pass(client.state.until - Date.now())
+  }
+  await w.next()
+  client.close()
+  client.connect()
+  assert.deepEqual(client.state, { name: 'connecting' })
+  ;(await w.next()).end(1006)
+  assert.equal(client.state.until - Date.now(), 250)
+})
+
+test('close() leaves no listener on the page behind', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  const listeners = () =>
+    ['online', 'offline', 'pagehide', 'pageshow'].flatMap((type) => getEventListeners(page.window, type)).length +
+    ['visibilitychange', 'freeze', 'resume'].flatMap((type) => getEventListeners(document, type)).length
+  const client = w.make({ share: true })
+  const open = listeners()
+  assert.ok(open > 0)
+  page.fire('pagehide', { persisted: true })
+  page.fire('pageshow', { persisted: true })
+  assert.equal(listeners(), open)
+  document.dispatchEvent(new Event('freeze'))
+  document.dispatchEvent(new Event('resume'))
+  assert.equal(listeners(), open)
+  client.close()
+  assert.equal(listeners(), 0)
+})
+
+test('The token callback may name the client', async (t) => {
+  const w = world(t)
+  const client = w.make({ token: () => `t-${client.state.name}` })
+  assert.deepEqual((await w.next()).protocols, ['pushpod.v1', 'bearer.t-connecting'])
+})
+
+test('A listener that connects at once does not keep the close from being told', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const s = (await w.next()).welcome()
+  client.addEventListener('state', (e) => e.state.name === 'waiting' && client.connect())
+  s.end(1006)
+  ;(await w.next()).welcome()
+  assert.deepEqual(w.told(), ['open uuid-1', 'close 1006', 'open uuid-2'])
 })

@@ -46,11 +46,12 @@ class FakeSocket extends EventTarget {
 
 /**
  * A test's world: `make(options)` makes a client, `next()` returns the next connection to the server, and `log` holds what
- * the clients told, as short strings.
+ * the clients told, as short strings. `timers` are those that wait.
  */
 export function world(t) {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_700_000_000_000 })
   t.mock.method(Math, 'random', () => 0.5)
+  const timers = watchTimers(t)
   const sockets = []
   let taken = 0
   const log = []
@@ -66,6 +67,7 @@ export function world(t) {
     log,
     Socket,
     sockets,
+    timers,
     make(options = {}, url = 'ws://pod.test/ws') {
       const client = new PushClient(url, { WebSocket: Socket, ...options })
       clients.push(client)
@@ -91,6 +93,19 @@ export function world(t) {
   }
 }
 
+/** The timers that neither have fired nor were cleared. */
+function watchTimers(t) {
+  const { setTimeout, clearTimeout } = globalThis // the test's own
+  const timers = new Set()
+  t.mock.method(globalThis, 'setTimeout', (then, ms) => {
+    const timer = setTimeout(() => (timers.delete(timer), then()), ms)
+    timers.add(timer)
+    return timer
+  })
+  t.mock.method(globalThis, 'clearTimeout', (timer) => (timers.delete(timer), clearTimeout(timer)))
+  return timers
+}
+
 /** Puts the globals of a page in place. */
 export function browser(t) {
   const window = new EventTarget()
@@ -109,6 +124,7 @@ export function browser(t) {
     t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]))
   }
   return {
+    window,
     navigator,
     fire: (type, members) => window.dispatchEvent(Object.assign(new Event(type), members)),
     show(visibilityState) {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import test from 'node:test'
 import { RequestError } from '../pushpod.js'
 import { settle, world } from './fake.js'
@@ -36,6 +37,8 @@ test('A request is settled by its receipt', async (t) => {
   assert.ok(second.error instanceof RequestError)
   assert.equal(second.error.code, 'not_allowed')
   assert.equal(second.error.id, 'r2')
+  assert.equal(String(second.error), 'RequestError: request r2: not_allowed')
+  assert.equal(new RequestError('r3', 'closed', '4500 revoked').message, 'request r3: closed: 4500 revoked')
 })
 
 test('Requests have ids of their own', async (t) => {
@@ -108,8 +111,12 @@ test('After 1008 fewer are: the bound may be a low one', async (t) => {
   const { w, client, s } = await opened(t)
   for (let i = 0; i < 100; i++) client.request(i, { id: `r${i}` }).catch(() => {})
   await settle()
-  s.end(1008, 'rate')
-  await w.pass(375)
+  s.end(1006)
+  await w.pass(250)
+  const same = (await w.next()).welcome()
+  assert.equal(same.requests().length, 32)
+  same.end(1008, 'rate')
+  await w.pass(750)
   const next = (await w.next()).welcome()
   assert.equal(next.requests().length, 8)
 })
@@ -201,4 +208,61 @@ test('refresh() sends a fresh token over the connection that there is', async (t
   s.receipt(id)
   await settle()
   assert.deepEqual(done, { is: 'resolved', value: undefined })
+})
+
+test('However many requests cannot be sent, none behind them is kept waiting', async (t) => {
+  const w = world(t)
+  const client = w.make()
+  const large = Array.from({ length: 40 }, () => outcome(client.request('x'.repeat(100))))
+  client.request(1, { id: 'small' }).catch(() => {})
+  const s = (await w.next()).welcome({ max_message: 100 })
+  await settle()
+  assert.ok(large.every((o) => o.error?.code === 'too_large'))
+  assert.deepEqual(s.requests(), ['small'])
+})
+
+test('A receipt that is not accepted resolves nothing', async (t) => {
+  const { client, s } = await opened(t)
+  const r = outcome(client.request(1, { id: 'r1' }))
+  await settle()
+  s.say({ type: 'receipt', id: 'r1', status: 'rejected' })
+  await settle()
+  assert.equal(r.error.code, 'rejected')
+})
+
+test('A request that is given up while it is held back leaves no timer', async (t) => {
+  const { w, client, s } = await opened(t)
+  const before = w.timers.size
+  const stop = new AbortController()
+  client.request(1, { id: 'r1', signal: stop.signal }).catch(() => {})
+  await settle()
+  s.receipt('r1', 'unavailable')
+  assert.equal(w.timers.size, before + 1)
+  stop.abort()
+  assert.equal(w.timers.size, before)
+})
+
+test('refresh() rejects with the error of the callback', async (t) => {
+  let fail = false
+  const token = async () => {
+    if (fail) throw new Error('login is down')
+    return 'abc'
+  }
+  const { client, s } = await opened(t, { token })
+  fail = true
+  await assert.rejects(client.refresh(), /login is down/)
+  assert.deepEqual(s.sent, [])
+  assert.equal(client.state.name, 'open')
+})
+
+test('A signal that outlives its requests is not listened to any more', async (t) => {
+  const { client, s } = await opened(t)
+  const { signal } = new AbortController()
+  const done = client.request(1, { id: 'r1', signal })
+  await settle()
+  assert.equal(getEventListeners(signal, 'abort').length, 1)
+  s.receipt('r1')
+  await done
+  await settle()
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
 })

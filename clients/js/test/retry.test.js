@@ -98,7 +98,9 @@ test('An attempt without welcome ends at the timeout', async (t) => {
   const w = world(t)
   const client = w.make({ timeout: 3000 })
   const s = await w.next()
-  await w.pass(3000)
+  await w.pass(2999)
+  s.say({ type: 'later' }) // is no welcome
+  await w.pass(1)
   assert.equal(s.closed, 1000)
   assert.equal(client.state.name, 'waiting')
   assert.equal(client.state.code, 1006)
@@ -156,6 +158,10 @@ test('Fresh tokens that are refused too back off, and never give up', async (t) 
     await w.pass(waits.at(-1))
   }
   assert.deepEqual(waits, [0, 250, 500, 1000, 2000])
+  ;(await w.next()).end(1013, 'retry_ms=1')
+  await w.pass(1)
+  ;(await w.next()).end(4001)
+  assert.equal(client.state.until, Date.now(), 'another one that is fresh goes at once')
 })
 
 test('A token that is a string cannot be renewed: 4001 is final', async (t) => {
@@ -200,4 +206,22 @@ test('A token that no subprotocol can hold is a failure to connect', async (t) =
   })
   await settle()
   assert.equal(client.state.reason, 'invalid subprotocol')
+})
+
+test('The callback is told of a refusal until it has given a token for it', async (t) => {
+  const w = world(t)
+  const asked = []
+  w.make({
+    token: ({ refused }) => {
+      asked.push(refused)
+      if (asked.length === 2) throw new Error('login is down')
+      return 'abc'
+    },
+  })
+  ;(await w.next()).end(4001)
+  await w.pass(0)
+  await w.pass(250)
+  ;(await w.next()).end(1006) // that token has not been refused
+  await w.pass(500)
+  assert.deepEqual(asked, [false, true, true, false])
 })

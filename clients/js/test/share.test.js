@@ -44,15 +44,15 @@ test('Requests of all tabs go over the one connection', async (t) => {
   clients[1].request(1, { id: 'r1' }).then((id) => results.push(id))
   s.welcome()
   await settle()
-  clients[1].request(2, { id: 'r2' }).catch((e) => results.push(e.code))
+  clients[1].request(2, { id: 'r2' }).catch((e) => results.push(`${e.code} ${e.reason}`))
   clients[0].request(3, { id: 'r3' }).then((id) => results.push(id))
   await settle()
   assert.deepEqual(s.requests().sort(), ['r1', 'r2', 'r3'])
   s.receipt('r1')
-  s.receipt('r2', 'not_allowed')
+  s.say({ type: 'receipt', id: 'r2', status: 'rejected', error: 'not_allowed', reason: 'because' })
   s.receipt('r3')
   await settle()
-  assert.deepEqual(results.sort(), ['not_allowed', 'r1', 'r3'])
+  assert.deepEqual(results.sort(), ['not_allowed because', 'r1', 'r3'])
 })
 
 test('When the tab with the connection leaves, another one connects, and requests go out again', async (t) => {
@@ -152,6 +152,26 @@ test('A handover is one in each tab', async (t) => {
   assert.deepEqual(w.told(), ['open uuid-1', 'open uuid-1', 'open uuid-2 handover', 'open uuid-2 handover'])
 })
 
+test('What other tabs say cuts no wait short, and ends no staying away, but for connect()', async (t) => {
+  const { w, s } = await tabs(t, 1)
+  const other = otherTab(t)
+  s.end(1013, 'retry_ms=60000')
+  for (const said of [{ hello: true }, { late: true }, { wake: true }]) other.say(said)
+  assert.equal(await w.next(), undefined)
+  other.say({ connect: true })
+  ;(await w.next()).end(4003)
+  for (const said of [{ late: true }, { wake: true }, {}]) other.say(said)
+  assert.equal(await w.next(), undefined)
+})
+
+test('Tabs that were not told to share do not', async (t) => {
+  browser(t)
+  const w = world(t)
+  w.make()
+  w.make()
+  assert.ok((await w.next()) && (await w.next()))
+})
+
 test('Different names do not share, nor do tabs without locks', async (t) => {
   const page = browser(t)
   const w = world(t)
@@ -161,4 +181,137 @@ test('Different names do not share, nor do tabs without locks', async (t) => {
   page.navigator.locks = undefined
   w.make({ share: 'alice' })
   for (let i = 0; i < 4; i++) assert.ok(await w.next())
+})
+
+/** Another tab's side of the channel, played by the test; `heard` is what the tabs say. */
+function otherTab(t) {
+  const channel = new BroadcastChannel('pushpod ws://pod.test/ws true')
+  t.after(() => channel.close())
+  const heard = []
+  channel.onmessage = ({ data }) => heard.push(data)
+  return { heard, say: (message) => channel.postMessage(message) }
+}
+
+test('A tab that is looked at has the connection checked, whichever tab has it', async (t) => {
+  const { page, w, clients, s } = await tabs(t, 2)
+  s.welcome()
+  const other = otherTab(t)
+  page.show('visible')
+  await settle()
+  assert.deepEqual(other.heard, [{ wake: true }], 'the second tab asks the first')
+  s.receipt('alive')
+  other.say({ wake: true })
+  await settle()
+  assert.equal(s.sent.filter((f) => f.id === 'alive').length, 2)
+  await w.pass(5_000)
+  assert.equal(clients[1].state.reason, 'the server is silent')
+  clients[0].close()
+  clients[1].close()
+  page.show('visible') // no one is there to ask
+})
+
+test('A push that a tab passed on just before it left is told by its successor too, and passed on by nobody', async (t) => {
+  const { w, clients, s } = await tabs(t, 3)
+  s.welcome()
+  clients[0].close()
+  const next = (await w.next()).welcome()
+  await settle()
+  w.told()
+  const other = otherTab(t)
+  other.say({ text: '{"type":"message","data":"last"}' })
+  await settle()
+  assert.deepEqual(w.told(), ['message "last"', 'message "last"'])
+  assert.deepEqual(other.heard, [])
+  next.say({ type: 'message', data: 'first' })
+  await settle()
+  assert.deepEqual(w.told(), ['message "first"', 'message "first"'])
+})
+
+test('A tab that is opened while the others stay away is reason to try', async (t) => {
+  const { w, s } = await tabs(t, 2)
+  s.end(4001, 'logged out')
+  await settle()
+  w.make({ share: true })
+  ;(await w.next()).welcome()
+  await settle()
+  assert.equal(await w.next(), undefined, 'one tries for all')
+  assert.deepEqual(w.told().slice(2), Array(3).fill('open uuid-2'))
+})
+
+test('The first tab tells of no other that is gone', async (t) => {
+  browser(t)
+  const w = world(t)
+  const client = w.make({ share: true })
+  await w.next()
+  assert.deepEqual(client.state, { name: 'connecting' })
+})
+
+test('Where a page may have no locks, as in a sandboxed frame, each tab connects for itself', async (t) => {
+  const page = browser(t)
+  const w = world(t)
+  page.navigator.locks.request = () => Promise.reject(new DOMException('denied', 'SecurityError'))
+  const client = w.make({ share: true })
+  ;(await w.next()).welcome()
+  assert.equal(client.state.name, 'open')
+  client.close()
+  await settle()
+  assert.equal(await w.next(), undefined)
+})
+
+test('A tab that is closed while another one has the connection does not connect', async (t) => {
+  const { w, clients, s } = await tabs(t, 2)
+  s.welcome()
+  await settle()
+  clients[1].close()
+  assert.equal(await w.next(), undefined)
+  clients[0].close()
+  assert.equal(await w.next(), undefined)
+  assert.deepEqual(clients.map((c) => c.state.name), ['closed', 'closed'])
+})
+
+test('Tabs that are put away connect none of them', async (t) => {
+  const { w, page, s } = await tabs(t, 2)
+  s.welcome()
+  await settle()
+  page.fire('pagehide', { persisted: true })
+  assert.equal(await w.next(), undefined)
+})
+
+test('More requests of a tab than may be under way follow one another', async (t) => {
+  const { clients, s } = await tabs(t, 2)
+  s.welcome()
+  await settle()
+  const all = Promise.all(Array.from({ length: 40 }, (_, i) => clients[1].request(i, { id: `r${i}` })))
+  await settle()
+  assert.equal(s.requests().length, 32)
+  for (let i = 0; i < 32; i++) s.receipt(`r${i}`)
+  await settle()
+  for (let i = 32; i < 40; i++) s.receipt(`r${i}`)
+  await all
+})
+
+test('A tab that is frozen leaves the connection to those that run, and shares theirs when it is let go on', async (t) => {
+  browser(t)
+  const w = world(t)
+  const first = w.make({ share: true })
+  const s = (await w.next()).welcome()
+  await settle()
+  document.dispatchEvent(new Event('freeze'))
+  assert.equal(s.closed, 1000)
+  const second = w.make({ share: true })
+  const next = (await w.next()).welcome()
+  document.dispatchEvent(new Event('resume'))
+  await settle()
+  assert.equal(await w.next(), undefined)
+  assert.equal(first.state.uuid, second.state.uuid)
+  assert.equal(next.closed, null)
+})
+
+test('A tab that does not share is frozen with its connection: it misses nothing while the pod holds it', async (t) => {
+  browser(t)
+  const w = world(t)
+  w.make()
+  const s = (await w.next()).welcome()
+  document.dispatchEvent(new Event('freeze'))
+  assert.equal(s.closed, null)
 })

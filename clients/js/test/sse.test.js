@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { settle, world } from './fake.js'
+import { browser, settle, world } from './fake.js'
 
 /** Plays GET /sse by fetch. `next()` is the next request, which a test answers. */
 function events(t, w) {
@@ -73,7 +73,8 @@ async function fallen(t, options) {
 test('Where WebSocket fails twice, server-sent events are tried', async (t) => {
   const { w, client, e } = await fallen(t, { token: () => 'abc' })
   assert.equal(e.url.href, 'http://pod.test/sse?refuse=close&goaway=1')
-  assert.equal(e.init.headers.authorization, 'Bearer abc')
+  assert.deepEqual(e.init.headers, { accept: 'text/event-stream', authorization: 'Bearer abc' })
+  assert.equal(e.init.cache, 'no-store')
   assert.equal(e.init.credentials, 'include')
   await e.welcome('e1')
   assert.deepEqual(client.state, { name: 'open', uuid: 'e1', user: 'alice', via: 'sse' })
@@ -124,7 +125,7 @@ test('A comment shows that the server lives; silence is noticed', async (t) => {
 })
 
 test('A way back to WebSocket is tried, later and later, and taken without a gap', async (t) => {
-  const { w, client, e, open } = await fallen(t)
+  const { w, client, e, next, open } = await fallen(t)
   await open()
   const live = async (ms) => {
     for (let passed = 0; passed < ms; passed += 10_000) {
@@ -148,7 +149,31 @@ test('A way back to WebSocket is tried, later and later, and taken without a gap
   await w.pass(1)
   s.end(1006)
   await w.pass(2000)
-  assert.ok(await w.next(), 'and then WebSocket is the way')
+  s = await w.next()
+  assert.ok(s, 'and then WebSocket is the way')
+  s.end(1006)
+  await w.pass(client.state.until - Date.now())
+  ;(await w.next()).end(1006)
+  await w.pass(client.state.until - Date.now())
+  await (await next()).welcome('e2')
+  await w.pass(1)
+  assert.ok(await w.next(), 'which is tried at once, as after any outage')
+})
+
+test('A page that is looked at does not end server-sent events, which cannot be asked', async (t) => {
+  const page = browser(t)
+  const { w, client, open } = await fallen(t)
+  await open()
+  page.show('visible')
+  await w.pass(6_000)
+  assert.equal(client.state.via, 'sse')
+})
+
+test('However many requests wait, none is left where server-sent events are all there is', async (t) => {
+  const { client, open } = await fallen(t)
+  const all = Promise.allSettled(Array.from({ length: 100 }, () => client.request(1)))
+  await open()
+  assert.ok((await all).every(({ reason }) => reason.code === 'one_way'))
 })
 
 test('A goaway over server-sent events is a handover too', async (t) => {
@@ -256,4 +281,14 @@ test('Server-sent events may be the only way, at another URL, or none', async (t
     await w.pass(client.state.until - Date.now())
   }
   assert.equal(await next(), undefined)
+})
+
+test('A 404 does not end it where server-sent events are the only way', async (t) => {
+  const w = world(t)
+  const next = events(t, w)
+  const client = w.make({ WebSocket: null })
+  ;(await next()).refuse(404, '')
+  await settle()
+  await w.pass(client.state.until - Date.now())
+  assert.ok(await next())
 })
