@@ -29,6 +29,7 @@ type peer struct {
 	br       *bufio.Reader
 	request  *http.Request // its handshake; set before arrived
 	uuid     string
+	fault    error     // for what frame a pod closes it; owned by the run
 	answered chan bool // whether it was let in
 
 	mu       sync.Mutex // guards writing, and what follows
@@ -71,7 +72,7 @@ func (p *peer) read() error {
 			return err
 		}
 		if err := checkHeader(h, begun, len(message)); err != nil {
-			p.pod.tell(event{peer: p, kind: said, err: err})
+			p.pod.tell(event{peer: p, kind: said, err: err, closes: true})
 			p.endWith(1002, "")
 			return err
 		}

@@ -27,6 +27,8 @@ type event struct {
 	text  string // of said and ponged
 	code  int    // of closed; 1005: none
 	err   error  // of said: what is wrong with the frame. Of gone: how it ended
+
+	closes bool // of said: the pod has closed the connection for it
 }
 
 type kind int
