@@ -23,7 +23,10 @@ func parse(text []byte) (frame, error) {
 		return f, errors.New("a frame that is not UTF-8")
 	}
 	if err := json.Unmarshal(text, &f); err != nil {
-		return f, fmt.Errorf("a frame that is no JSON object as documented: %.80q: %w", text, err)
+		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
+			return f, fmt.Errorf("a frame whose %s is a %s and must be a string: %.80q", wrong.Field, wrong.Value, text)
+		}
+		return f, fmt.Errorf("a frame that is no JSON object: %.80q", text)
 	}
 	if f.ID != nil && (len(*f.ID) == 0 || len(*f.ID) > 256) {
 		return f, fmt.Errorf("an id of %d bytes: 1 to 256 are allowed", len(*f.ID))

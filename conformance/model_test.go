@@ -270,6 +270,9 @@ func (m *model) request(l *link, id, data string) {
 		data = strings.ReplaceAll(strings.ReplaceAll(data, `":`, `" : `), "é", `\u00e9`)
 	}
 	text := `{"type":"request","id":"` + id + `","data":` + data + `}`
+	if m.fault == "has numbers for ids" {
+		text = `{"type":"request","id":7,"data":` + data + `}`
+	}
 	if m.fault == "sends binary frames" {
 		l.write(ws.NewBinaryFrame([]byte(text)))
 		return

@@ -305,7 +305,7 @@ func quote(s string) string {
 
 func clientFrames(r *run) error {
 	if len(r.badFrames) > 0 {
-		return fmt.Errorf("%d of %d frames are not; the first one: %w", len(r.badFrames), r.frames, r.badFrames[0])
+		return fmt.Errorf("%d of %d frames: %w", len(r.badFrames), r.frames, r.badFrames[0])
 	}
 	if r.frames == 0 {
 		return skip("the client has sent none")

@@ -45,8 +45,8 @@ func (r *run) look(e event) {
 	r.frames++
 	if e.err != nil {
 		r.badFrames = append(r.badFrames, e.err)
-		if e.closes {
-			e.peer.fault = e.err
+		if e.code != 0 {
+			e.peer.fault = fmt.Errorf("the client has sent what a pod closes the connection for (%d): %w", e.code, e.err)
 		}
 		return
 	}
@@ -126,7 +126,7 @@ func (e event) isEndOf(p *peer) bool { return e.peer == p && (e.kind == closed |
 func (e event) ended() error {
 	switch {
 	case e.peer.fault != nil:
-		return fmt.Errorf("the client has sent what a pod closes the connection for (1002): %w", e.peer.fault)
+		return e.peer.fault
 	case e.kind == closed:
 		return fmt.Errorf("the client has closed the connection with %d", e.code)
 	}
