@@ -120,6 +120,21 @@ func TestFramesInTheDocsAreGood(t *testing.T) {
 	}
 }
 
+// Each code that a pod closes with has its row, which says what to do.
+func TestDocsNameAllCloseCodes(t *testing.T) {
+	_, section, _ := strings.Cut(readFile(t, "docs/protocol.md"), "## When it ends")
+	section, _, _ = strings.Cut(section, "\n## ")
+	codes := regexp.MustCompile(`(?m)^\tCode[A-Za-z]+ +(?:Code )?= ([0-9]{4})`).FindAllStringSubmatch(readFile(t, "conn/internal/wire/codes.go"), -1)
+	if len(codes) < 15 {
+		t.Fatalf("%d codes", len(codes))
+	}
+	for _, m := range codes {
+		if !regexp.MustCompile(`(?m)^\| (?:[0-9]{4}, )*` + m[1] + `\b[^|]*\|`).MatchString(section) {
+			t.Errorf("docs/protocol.md has no row for the close code %s", m[1])
+		}
+	}
+}
+
 func TestDocsNameAllRulesOfConformance(t *testing.T) {
 	_, section, _ := strings.Cut(readFile(t, "docs/protocol.md"), "## Does my client behave?")
 	for _, r := range conformance.Rules() {

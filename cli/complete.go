@@ -6,12 +6,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"pushpod/config"
+	"pushpod/conformance"
 	"pushpod/presence"
 )
 
@@ -44,6 +46,9 @@ func (d deps) addCompletion(commands []*cobra.Command) {
 		case "top":
 			c.ValidArgsFunction = d.completePod
 			register(c, "sort", cobra.FixedCompletions(topOrders(), cobra.ShellCompDirectiveNoFileComp))
+		case "conformance":
+			register(c, "rule", completeRules)
+			c.ValidArgsFunction = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault) // a command of the client's
 		case "check", "diff":
 			c.ValidArgsFunction = completeFile
 		case "man":
@@ -90,6 +95,20 @@ func completeFile(*cobra.Command, []string, string) ([]string, cobra.ShellCompDi
 
 func completeDirectory(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// completeRules offers the rules that the list does not have yet.
+func completeRules(_ *cobra.Command, _ []string, start string) (list []string, _ cobra.ShellCompDirective) {
+	given := ""
+	if i := strings.LastIndexByte(start, ','); i >= 0 {
+		given = start[:i+1]
+	}
+	for _, r := range conformance.Rules() {
+		if strings.HasPrefix(given+r.Rule, start) && !slices.Contains(strings.Split(given, ","), r.Rule) {
+			list = append(list, cobra.CompletionWithDesc(given+r.Rule, r.About))
+		}
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 func (d deps) completeUser(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
@@ -173,7 +192,38 @@ func (d deps) fromRedis(cmd *cobra.Command, find func(context.Context, *server) 
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer s.redis.Close()
-	return find(ctx, s), cobra.ShellCompDirectiveNoFileComp
+	return harmless(find(ctx, s)), cobra.ShellCompDirectiveNoFileComp
+}
+
+// harmless returns no words where bash would put something on the line that means more than its
+// text. Of several words it inserts what all of them begin with, as it stands, in place of what
+// was typed; a single one it quotes. Clients choose their user ids: $(reboot)-1 and $(reboot)-2 must not be half of a command.
+func harmless(words []string) []string {
+	if len(words) < 2 {
+		return words
+	}
+	common, _, _ := strings.Cut(words[0], "\t")
+	for _, word := range words[1:] {
+		word, _, _ = strings.Cut(word, "\t")
+		n := 0
+		for n < min(len(common), len(word)) && common[n] == word[n] {
+			n++
+		}
+		common = common[:n]
+	}
+	if strings.ContainsFunc(common, isSpecial) {
+		return nil
+	}
+	return words
+}
+
+// isSpecial reports whether a shell may read more into the character than the character.
+func isSpecial(r rune) bool {
+	switch {
+	case r > unicode.MaxASCII, 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+		return false
+	}
+	return !strings.ContainsRune("_-./:@%+=,", r)
 }
 
 // usersLike looks for users whose id begins with start, and who are online (SCAN of

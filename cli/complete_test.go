@@ -86,6 +86,23 @@ func TestCompletionKnowsUsersConnectionsAndPods(t *testing.T) {
 	}
 }
 
+// Of several words bash inserts what they begin with, and does not quote it.
+func TestCompletionPutsNoCommandOnTheLine(t *testing.T) {
+	s := redistest.Start(t)
+	for _, user := range []string{"a$(reboot)1", "a$(reboot)2", "b`reboot`", "c d1", "c d2", "e1$", "e2;", "f@x.org", "f@x.com"} {
+		connect(t, s.Client(), user, uuid1, "push:pod:a:1")
+	}
+	env := at(s)
+	offers(t, env, []string{"kick", "a"})
+	offers(t, env, []string{"kick", "a$(re"})
+	offers(t, env, []string{"kick", "a$(reboot)1"}, "a$(reboot)1") // one word is quoted
+	offers(t, env, []string{"kick", "b"}, "b`reboot`")
+	offers(t, env, []string{"kick", "c"})
+	offers(t, env, []string{"kick", "c d"})
+	offers(t, env, []string{"kick", "e"}, "e1$", "e2;")
+	offers(t, env, []string{"kick", "f"}, "f@x.com", "f@x.org")
+}
+
 func TestCompletionTakesPrefixesForText(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
@@ -160,6 +177,15 @@ func TestCompletionOfFlagsKnowsTheTable(t *testing.T) {
 	offers(t, nil, []string{"pods", "--presence.lease", ""})
 	offers(t, nil, []string{"top", "--sort", ""}, "pod", "connections", "heartbeat", "state")
 	offers(t, nil, []string{"pods", ""})
+	if words, directive := complete(t, nil, "conformance", "--rule", "pings,close-40"); directive != ":6" || len(words) < 5 || words[0] != "pings,close-4000" {
+		t.Errorf("rules: %q %s", words, directive)
+	}
+	if words, _ := complete(t, nil, "conformance", "--rule", "pings,pi"); len(words) != 0 {
+		t.Errorf("a rule that is there already: %q", words)
+	}
+	if _, directive := complete(t, nil, "conformance", "--", "node", ""); directive != ":0" {
+		t.Errorf("the client's command: directive %s, want the shell's own", directive)
+	}
 	for flag, want := range map[string]string{"--config": ":8", "--redis.tls_ca_file": ":0"} {
 		if _, directive := complete(t, nil, "pods", flag, ""); directive != want {
 			t.Errorf("%s: directive %s, want %s", flag, directive, want)

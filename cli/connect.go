@@ -47,8 +47,9 @@ func newConnectCommand(isTerminal func(stream any) bool) *cobra.Command {
 		Short: "Connect as a user: print messages, send lines of stdin",
 		Long: `Connect to a pod as a user, and stay connected.
 
-Received frames are printed on stdout, one JSON object a line; the state of the
-connection on stderr. Each line of stdin is sent:
+Received frames are printed on stdout, one JSON object a line. Each change of the
+connection is a line on stderr: connecting, connected, disconnected, retrying, not
+sent, closed; with --json it is an object whose state says so. Each line of stdin is sent:
     {"type":"ping","id":"1"}    an object with a type: as a frame
     {"order":5}                 other JSON: as the data of a request
     hello                       other text: as the data of a request, a JSON string

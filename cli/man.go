@@ -44,7 +44,8 @@ of SOURCE_DATE_EPOCH (Unix seconds).`,
 // Markdown, for which cobra/doc takes them.
 func toMarkdown(cmd *cobra.Command) {
 	cmd.DisableAutoGenTag = true
-	cmd.Use = strings.ReplaceAll(escapeMarkdown(cmd.Use), "\n  ", "**\n\n**") // within **
+	cmd.DisableFlagsInUseLine = cmd.DisableFlagsInUseLine || strings.Contains(cmd.Use, "[flags]") // which is escaped, and not found again
+	cmd.Use = strings.ReplaceAll(escapeMarkdown(cmd.Use), "\n  ", "**\n\n**")                     // within **
 	cmd.Short = escapeMarkdown(cmd.Short)
 	cmd.Long = markdown(cmd.Long)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = escapeMarkdown(f.Usage) })

@@ -83,11 +83,12 @@ func TestPagesAreReadAsTheyAreMeant(t *testing.T) {
 			"pushpod push USER JSON [NAME VALUE]...\n", "pushpod push --to UUID [USER] JSON [NAME VALUE]...\n",
 			"    pushpod push -- -x -1\n", "--collapse",
 		},
-		"pushpod-pods":       {"alive     its heartbeat comes\n", "draining  it leaves\n"},
-		"pushpod-kick":       {"DEL 'push:block:{USER}'", "on push:ctl:ADDRESS"},
-		"pushpod-token":      {"auth.hmac_secret", "    pushpod token alice --claim jti=7f3a"},
-		"pushpod-connect":    {`{"type":"ping","id":"1"}    an object with a type: as a frame`},
-		"pushpod-completion": {"pushpod-completion-bash(1)"},
+		"pushpod-pods":        {"alive     its heartbeat comes\n", "draining  it leaves\n"},
+		"pushpod-kick":        {"DEL 'push:block:{USER}'", "on push:ctl:ADDRESS"},
+		"pushpod-token":       {"auth.hmac_secret", "    pushpod token alice --claim jti=7f3a"},
+		"pushpod-connect":     {`{"type":"ping","id":"1"}    an object with a type: as a frame`},
+		"pushpod-conformance": {"pushpod conformance [flags] [-- COMMAND [ARG]...]\n"},
+		"pushpod-completion":  {"pushpod-completion-bash(1)"},
 	} {
 		text := show("groff", append(groff, filepath.Join(dir, page+".1"))...)
 		for _, w := range want {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"slices"
@@ -151,6 +152,9 @@ func (t *top) look(ctx context.Context) (l look) {
 		})
 	}
 	l.pods, l.err = presence.ListPods(ctx, t.server.redis, t.server.keys)
+	if errors.Is(l.err, context.DeadlineExceeded) {
+		l.err = fmt.Errorf("no answer from Redis within %s", lookTime)
+	}
 	asking.Wait()
 	return l
 }
@@ -167,9 +171,10 @@ func (t *top) once(cmd *cobra.Command) error {
 	}
 	if t.o.asJSON {
 		return writeJSON(cmd.OutOrStdout(), struct {
-			Pods  []topPod   `json:"pods"`
-			Local []topLocal `json:"local"`
-		}{append([]topPod{}, t.view.pods...), append([]topLocal{}, t.view.local...)})
+			Pods    []topPod   `json:"pods"`
+			Missing []string   `json:"missing,omitempty"` // of those that were named
+			Local   []topLocal `json:"local"`
+		}{append([]topPod{}, t.view.pods...), t.view.missing, append([]topLocal{}, t.view.local...)})
 	}
 	return writeLine(cmd.OutOrStdout(), "%s", strings.Join(t.view.lines(time.Now(), 0, 0), "\n"))
 }

@@ -210,6 +210,48 @@ func TestAFrameFitsTheTerminal(t *testing.T) {
 	}
 }
 
+// Which pods are dead shows on any terminal that pods' addresses fit on.
+func TestANarrowTerminalShowsStates(t *testing.T) {
+	v := &topView{keys: presence.NewKeys("push:"), lease: time.Minute, order: "pod"}
+	p := aPod(5, 1, 1700000000000)
+	p.Address, p.Info.Version, p.Age = "10.0.100.100:8080", "v1.10.12", time.Hour
+	v.take(look{pods: []presence.Pod{p}})
+	for width, want := range map[int]string{
+		200: "[POD CONNECTIONS A SECOND HEARTBEAT VERSION STARTED STATE]",
+		80:  "[POD CONNECTIONS A SECOND HEARTBEAT VERSION STATE]",
+		60:  "[POD CONNECTIONS A SECOND HEARTBEAT STATE]",
+		30:  "[POD STATE]",
+		10:  "[POD STATE]",
+	} {
+		table, _ := v.table(width)
+		if got := cells(strings.Join(table, "\n")); fmt.Sprint(got[0]) != want || len(got[1]) != len(got[0]) {
+			t.Errorf("%d columns: %q, want %s", width, got, want)
+		}
+	}
+}
+
+func TestTopNamesPodsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	podsInEachState(t, s)
+	args := []string{"top", "--once", "--interval", "100ms", "alive:1", "alive:2"}
+	r := run(t, at(s), args...)
+	if r.code != 0 || !strings.Contains(r.stdout, "\nthere is no pod alive:2\n") || strings.Contains(r.stdout, "no pod alive:1") {
+		t.Errorf("%+v", r)
+	}
+	if r := run(t, at(s), append(args, "--json")...); !strings.Contains(r.stdout, `"missing":["alive:2"]`) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestTopBeforeAnythingWasRead(t *testing.T) {
+	v := &topView{keys: presence.NewKeys("push:"), lease: time.Minute, order: "pod"}
+	v.take(look{err: fmt.Errorf("redis is away")})
+	if text := strings.Join(v.lines(time.Now(), 80, 24), "\n"); !strings.Contains(text, "\nredis is away\n") {
+		t.Errorf("%q", text)
+	}
+}
+
 func TestAFailedLookKeepsTheFrame(t *testing.T) {
 	v := &topView{keys: presence.NewKeys("push:"), lease: time.Minute, order: "pod"}
 	v.take(look{pods: []presence.Pod{aPod(5, 1, 1)}})

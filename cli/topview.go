@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"pushpod/presence"
 )
@@ -66,8 +67,10 @@ type topView struct {
 	looked bool   // the pods have been read
 	pods   []topPod
 	local  []topLocal
-	beats  map[string]beat // by channel
-	before map[string]scrape
+
+	missing []string        // of only
+	beats   map[string]beat // by channel
+	before  map[string]scrape
 }
 
 // take makes a look what is shown.
@@ -79,12 +82,14 @@ func (v *topView) take(l look) {
 	v.looked = true
 	beats := make(map[string]beat, len(l.pods))
 	v.pods = v.pods[:0]
+	v.missing = slices.Clone(v.only)
 	for _, p := range l.pods {
 		b := v.beats[p.Channel].next(p)
 		beats[p.Channel] = b
 		if len(v.only) > 0 && !slices.Contains(v.only, p.Address) {
 			continue
 		}
+		v.missing = slices.DeleteFunc(v.missing, func(address string) bool { return address == p.Address })
 		v.pods = append(v.pods, topPod{pod{
 			Address: p.Address, Channel: p.Channel, Connections: p.Info.Connections, Version: p.Info.Version, Started: p.Info.Started,
 			HeartbeatAge: p.Age.Milliseconds(), Draining: p.Info.Draining, State: p.State(v.lease),
@@ -179,11 +184,17 @@ func (v *topView) lines(now time.Time, width, height int) []string {
 	for _, l := range v.local {
 		lines = append(lines, cut(plain, l.text()))
 	}
-	if v.err != nil {
+	for _, address := range v.missing {
+		lines = append(lines, cut(yellow, "there is no pod "+shown(address)))
+	}
+	switch {
+	case v.err != nil && v.looked:
 		lines = append(lines, cut(red, "what follows is old: "+inLine(v.err.Error())))
+	case v.err != nil:
+		lines = append(lines, cut(red, inLine(v.err.Error())))
 	}
 	lines = append(lines, "")
-	table, colours := v.table()
+	table, colours := v.table(width)
 	room := len(table)
 	if height > 0 {
 		room = max(height-len(lines)-2, 1) // two for the foot
@@ -221,10 +232,11 @@ func (v *topView) summary(now time.Time) string {
 	return text
 }
 
-// table returns the head and a line for each pod, with the colour of each.
-func (v *topView) table() (lines []string, of []colour) {
+// table returns the head and a line for each pod, with the colour of each. Where width is
+// above 0 and less than they need, columns are left out: STATE is the last that is cut off.
+func (v *topView) table(width int) (lines []string, of []colour) {
 	of = []colour{bold}
-	rows := make([][]string, 0, len(v.pods))
+	rows := [][]string{{"POD", "CONNECTIONS", "A SECOND", "HEARTBEAT", "VERSION", "STARTED", "STATE"}}
 	for _, p := range v.pods {
 		heartbeat := "-"
 		if age(p.pod) != 1<<62 {
@@ -235,9 +247,20 @@ func (v *topView) table() (lines []string, of []colour) {
 		})
 		of = append(of, stateColour(p.State))
 	}
-	var b bytes.Buffer
-	_ = writeTable(&b, []string{"POD", "CONNECTIONS", "A SECOND", "HEARTBEAT", "VERSION", "STARTED", "STATE"}, rows) // a buffer takes all
-	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n"), of
+	for {
+		var b bytes.Buffer
+		_ = writeTable(&b, rows[0], rows[1:]) // a buffer takes all
+		lines = strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+		columns := len(rows[0])
+		if width <= 0 || columns == 2 || !slices.ContainsFunc(lines, func(l string) bool { return utf8.RuneCountInString(l) > width }) {
+			return lines, of
+		}
+		// STARTED is left out first, then VERSION and so on to the left, up to POD.
+		gone := max(columns-2, 1)
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], gone, gone+1)
+		}
+	}
 }
 
 func (l topLocal) text() string {

@@ -1,10 +1,10 @@
 package conformance
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"unicode/utf8"
 )
 
@@ -23,7 +23,10 @@ func parse(text []byte) (frame, error) {
 		return f, errors.New("a frame that is not UTF-8")
 	}
 	if err := json.Unmarshal(text, &f); err != nil {
-		return f, fmt.Errorf("a frame that is no JSON object as documented: %.80q: %w", text, err)
+		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
+			return f, fmt.Errorf("a frame whose %s is a %s and must be a string: %.80q", wrong.Field, wrong.Value, text)
+		}
+		return f, fmt.Errorf("a frame that is no JSON object: %.80q", text)
 	}
 	if f.ID != nil && (len(*f.ID) == 0 || len(*f.ID) > 256) {
 		return f, fmt.Errorf("an id of %d bytes: 1 to 256 are allowed", len(*f.ID))
@@ -44,11 +47,11 @@ func parse(text []byte) (frame, error) {
 	return f, nil
 }
 
-// isRequest reports whether the frame asks with that data.
+// isRequest reports whether the frame asks with that data, however the client's JSON encoder writes it.
 func (f frame) isRequest(data string) bool {
 	if f.Type != "request" {
 		return false
 	}
-	var got, want bytes.Buffer
-	return json.Compact(&got, f.Data) == nil && json.Compact(&want, []byte(data)) == nil && bytes.Equal(got.Bytes(), want.Bytes())
+	var got, want any
+	return json.Unmarshal(f.Data, &got) == nil && json.Unmarshal([]byte(data), &want) == nil && reflect.DeepEqual(got, want)
 }

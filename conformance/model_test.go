@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -265,7 +266,18 @@ func (m *model) request(l *link, id, data string) {
 	if m.fault == "repeats nothing" {
 		delete(m.pending, id)
 	}
-	l.say(`{"type":"request","id":"` + id + `","data":` + data + `}`)
+	if m.fault == "has a JSON encoder of its own" { // which is no fault
+		data = strings.ReplaceAll(strings.ReplaceAll(data, `":`, `" : `), "é", `\u00e9`)
+	}
+	text := `{"type":"request","id":"` + id + `","data":` + data + `}`
+	if m.fault == "has numbers for ids" {
+		text = `{"type":"request","id":7,"data":` + data + `}`
+	}
+	if m.fault == "sends binary frames" {
+		l.write(ws.NewBinaryFrame([]byte(text)))
+		return
+	}
+	l.say(text)
 }
 
 func (m *model) receipt(l *link, id, fault string) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,6 +30,7 @@ type peer struct {
 	br       *bufio.Reader
 	request  *http.Request // its handshake; set before arrived
 	uuid     string
+	fault    error     // why a pod has closed it, where that is the client's fault; owned by the run
 	answered chan bool // whether it was let in
 
 	mu       sync.Mutex // guards writing, and what follows
@@ -70,9 +72,9 @@ func (p *peer) read() error {
 		if err != nil {
 			return err
 		}
-		if err := checkHeader(h, begun, len(message)); err != nil {
-			p.pod.tell(event{peer: p, kind: said, err: err})
-			p.endWith(1002, "")
+		if code, err := checkHeader(h, begun, len(message)); err != nil {
+			p.pod.tell(event{peer: p, kind: said, err: err, code: code})
+			p.endWith(code, "")
 			return err
 		}
 		payload := make([]byte, h.Length)
@@ -106,20 +108,21 @@ func (p *peer) read() error {
 }
 
 // checkHeader holds a frame against RFC 6455, section 5, and its message, of which so many bytes came before, against max_message.
-func checkHeader(h ws.Header, begun bool, before int) error {
+// The code is what a pod closes with.
+func checkHeader(h ws.Header, begun bool, before int) (code int, _ error) {
 	state := ws.StateServerSide
 	if begun {
 		state = state.Set(ws.StateFragmented)
 	}
 	switch err := ws.CheckHeader(h, state); {
 	case err != nil:
-		return err
+		return 1002, err
 	case h.OpCode == ws.OpBinary:
-		return fmt.Errorf("a binary frame")
+		return 1003, errors.New("a binary frame")
 	case h.Length > int64(maxMessage-before):
-		return fmt.Errorf("a message of %d bytes or more, where welcome has said max_message %d", int64(before)+h.Length, maxMessage)
+		return 1009, fmt.Errorf("a message of %d bytes or more, where welcome has said max_message %d", int64(before)+h.Length, maxMessage)
 	}
-	return nil
+	return 0, nil
 }
 
 // letIn answers 101 and says welcome; frames follow in the same write.

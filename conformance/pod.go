@@ -25,7 +25,7 @@ type event struct {
 	at    time.Time
 	frame frame  // of said
 	text  string // of said and ponged
-	code  int    // of closed; 1005: none
+	code  int    // of closed; 1005: none. Of said: with what the pod has closed the connection for it; 0: it has not
 	err   error  // of said: what is wrong with the frame. Of gone: how it ended
 }
 

@@ -107,7 +107,9 @@ type run struct {
 	gone   bool // a rule has ended the client, and somebody must start it
 
 	// What is known of the client.
-	echoes    bool
+	echoes    bool // its application sends back what it is handed
+	pongless  bool // it answers no pings
+	loses     bool // it loses what comes with the handshake's answer
 	badFrames []error
 	frames    int
 

@@ -95,6 +95,35 @@ func TestClientsThatBreakARuleFail(t *testing.T) {
 	}
 }
 
+// A client's author is told what is wrong, and not also what follows from it.
+func TestVerdictsNameTheFault(t *testing.T) {
+	few := []string{"handshake", "welcome", "unknown", "fragments", "pings", "close-4500", "frames"}
+	for fault, reasons := range map[string]map[string]string{ // the fault → rule → what its reason says; all other rules are kept
+		"has a JSON encoder of its own":      nil,
+		"answers no ping":                    {"pings": "a WebSocket ping was not answered"},
+		"drops what came with the handshake": {"welcome": "the client loses what it has read with the handshake's answer"},
+		"sends binary frames":                {"frames": "a binary frame", "welcome": "(1003): a binary frame", "unknown": "(1003): a binary frame", "fragments": "(1003): a binary frame"},
+		"has numbers for ids":                {"frames": "a frame whose id is a number and must be a string"},
+		"knows no other types":               {"unknown": "the client has closed the connection with 1002"},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			o := options(startModel(fault))
+			o.Query, o.Only, o.Wait = asksForAll, few, 2*time.Second
+			verdicts, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range verdicts {
+				want, fails := reasons[v.Rule]
+				if fails != (v.Result == Fail) || fails && !strings.Contains(v.Reason, want) {
+					t.Errorf("%s: %s %q, want %q", v.Rule, v.Result, v.Reason, want)
+				}
+			}
+		})
+	}
+}
+
 func TestAClientThatNeverComesFails(t *testing.T) {
 	t.Parallel()
 	o := options(func(context.Context, string) (func(), error) { return func() {}, nil })

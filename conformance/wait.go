@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -44,6 +45,9 @@ func (r *run) look(e event) {
 	r.frames++
 	if e.err != nil {
 		r.badFrames = append(r.badFrames, e.err)
+		if e.code != 0 {
+			e.peer.fault = fmt.Errorf("the client has sent what a pod closes the connection for (%d): %w", e.code, e.err)
+		}
 		return
 	}
 	if e.frame.ID != nil && !(r.hold && e.frame.Type == "request") {
@@ -64,6 +68,9 @@ func (r *run) connect() (*peer, error) {
 		return nil, fmt.Errorf("no connection within %v", r.opts.Wait)
 	}
 	p.letIn(newUUID())
+	if r.loses { // which is a matter of the rule welcome alone
+		r.waitFor(200*time.Millisecond, func(event) bool { return false })
+	}
 	return p, nil
 }
 
@@ -81,22 +88,49 @@ func (r *run) echo(data string, within time.Duration) (event, bool) {
 	return r.waitFor(within, func(e event) bool { return e.kind == said && e.err == nil && e.frame.isRequest(data) })
 }
 
-// lives checks that the client is still there on that connection, and reads it.
+// lives checks that the client is still there on that connection, and reads it. Of one that answers no
+// pings, which is a matter of the rule pings alone, only the former can be seen.
 func (r *run) lives(p *peer) error {
+	if r.pongless {
+		return r.stays(p)
+	}
+	return r.answersPing(p)
+}
+
+// stays checks that the client does not end the connection at once.
+func (r *run) stays(p *peer) error {
+	if e, ended := r.waitFor(300*time.Millisecond, func(e event) bool { return e.isEndOf(p) }); ended {
+		return e.ended()
+	}
+	return nil
+}
+
+func (r *run) answersPing(p *peer) error {
 	payload := newUUID()
 	p.ping(payload)
 	e, ok := r.waitFor(r.opts.Wait, func(e event) bool {
-		return e.peer == p && (e.kind == ponged && e.text == payload || e.kind == closed || e.kind == gone)
+		return e.peer == p && e.kind == ponged && e.text == payload || e.isEndOf(p)
 	})
 	switch {
 	case !ok:
-		return fmt.Errorf("no pong within %v", r.opts.Wait)
-	case e.kind == closed:
-		return fmt.Errorf("the client has closed the connection with %d", e.code)
-	case e.kind == gone:
-		return fmt.Errorf("the client has ended the connection")
+		return fmt.Errorf("a WebSocket ping was not answered within %v: the client has stopped reading, or answers no pings", r.opts.Wait)
+	case e.kind != ponged:
+		return e.ended()
 	}
 	return nil
+}
+
+func (e event) isEndOf(p *peer) bool { return e.peer == p && (e.kind == closed || e.kind == gone) }
+
+// ended says how a connection ended that was to stay.
+func (e event) ended() error {
+	switch {
+	case e.peer.fault != nil:
+		return e.peer.fault
+	case e.kind == closed:
+		return fmt.Errorf("the client has closed the connection with %d", e.code)
+	}
+	return errors.New("the client has ended the connection without a close frame")
 }
 
 // handed checks that a message which was just sent reached the application, where that can be seen.
@@ -104,7 +138,11 @@ func (r *run) handed(p *peer, data string) error {
 	if !r.echoes {
 		return r.lives(p)
 	}
-	if _, ok := r.echo(data, r.opts.Wait); !ok {
+	e, ok := r.waitFor(r.opts.Wait, func(e event) bool { return e.kind == said && e.err == nil && e.frame.isRequest(data) || e.isEndOf(p) })
+	switch {
+	case e.isEndOf(p):
+		return e.ended()
+	case !ok:
 		return fmt.Errorf("the application was not handed %s within %v", data, r.opts.Wait)
 	}
 	return nil

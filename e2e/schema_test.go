@@ -1,9 +1,16 @@
 package e2e
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,14 +94,156 @@ func TestFramesAreAsTheSchemaSays(t *testing.T) {
 	seen.read(t, schema, alice, "receipt", "rate")
 
 	leaving := dial(t, p, "alice", withQuery("token", tokenOf("alice")), withQuery("goaway", "1"))
+	events := listenForEvents(t, p, url.Values{"token": {tokenOf("eve")}, "ping": {"app"}})
+	publish(t, p.redisClient(), p.channel, "{\"user\":\"eve\",\"data\":[1,\n2]}")
+	events.want("welcome", "message", "ping")
 	p.sigterm()
 	seen.read(t, schema, leaving, "goaway", "")
+	events.want("close")
 
 	for _, want := range []string{
 		"welcome", "message", "ping", "receipt", "receipt bad_frame", "receipt unknown_type", "receipt not_allowed", "receipt unavailable", "receipt rate", "error bad_frame",
 	} {
 		if !seen[want] {
 			t.Errorf("%s has not come", want)
+		}
+	}
+}
+
+// An eventStream is GET /sse, read as EventSource does, each event held against docs/schemas.
+type eventStream struct {
+	t      *testing.T
+	schema *schematest.Schema
+	lines  *bufio.Scanner
+}
+
+func listenForEvents(t *testing.T, p *pod, query url.Values) eventStream {
+	t.Helper()
+	conn, err := net.Dial("tcp", p.listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(settle))
+	if _, err := io.WriteString(conn, request("GET /sse?"+query.Encode()+" HTTP/1.1", "Host: 127.0.0.1")); err != nil {
+		t.Fatal(err)
+	}
+	e := eventStream{t, schematest.LoadStrict(t, "docs/schemas/events.json"), bufio.NewScanner(conn)}
+	for e.lines.Scan() && e.lines.Text() != "" { // the head
+	}
+	return e
+}
+
+// want reads events until one of each type has come, in this order, others between them.
+func (e eventStream) want(kinds ...string) {
+	e.t.Helper()
+	kind, data := "message", []string(nil)
+	for len(kinds) > 0 && e.lines.Scan() {
+		field, value, _ := strings.Cut(e.lines.Text(), ": ")
+		switch {
+		case field == "event":
+			kind = value
+		case field == "data":
+			data = append(data, value)
+		case field == "" && data != nil:
+			text := strings.Join(data, "\n")
+			if err := e.schema.Fault(text); err != nil {
+				e.t.Errorf("%s: %v", text, err)
+			}
+			var f serverFrame
+			if err := json.Unmarshal([]byte(text), &f); err != nil || (kind == "close") != (f.Type == "close") {
+				e.t.Errorf("an event %s: %s: %v", kind, text, err)
+			}
+			if f.Type == kinds[0] {
+				kinds = kinds[1:]
+			}
+			kind, data = "message", nil
+		}
+	}
+	if len(kinds) > 0 {
+		e.t.Fatalf("no event %s has come: %v", kinds[0], e.lines.Err())
+	}
+}
+
+// refusalsOfTheProtocol reads the table in docs/protocol.md: the words that each status may have.
+func refusalsOfTheProtocol(t *testing.T) map[string]bool {
+	t.Helper()
+	_, section, _ := strings.Cut(readPage(t, "docs/protocol.md"), "| status | `error` |")
+	section, _, _ = strings.Cut(section, "\n\n")
+	all := map[string]bool{}
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 {
+			continue
+		}
+		for _, status := range regexp.MustCompile(`[0-9]{3}`).FindAllString(cells[1], -1) {
+			for _, word := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells[2], -1) {
+				all[status+" "+word[1]] = true
+			}
+		}
+	}
+	return all
+}
+
+// Each refusal is one that docs/protocol.md names, and each that it names happens.
+func TestRefusalsAreAsTheProtocolSays(t *testing.T) {
+	t.Parallel()
+	documented := refusalsOfTheProtocol(t)
+	schema := schematest.LoadStrict(t, "docs/schemas/refusal.json")
+	r := startRedis(t)
+	p := startPod(t, r, patient().with("conn.handshake_timeout", "1s", "limits.per_user", "1", "limits.connections", "2", "limits.handshakes_per_second", "30"))
+	seen := map[string]bool{}
+	check := func(why string, a answer) {
+		t.Helper()
+		wantRefusal(t, why, a, a.status)
+		key := fmt.Sprint(a.status, " ", a.fault)
+		if !documented[key] {
+			t.Errorf("%s: %s: docs/protocol.md does not name it", why, key)
+		}
+		if err := schema.Fault(a.body); err != nil {
+			t.Errorf("%s: %s: %v", why, a.body, err)
+		}
+		if after := a.header.Get("Retry-After"); (after != "") != (a.status == 429 || a.status == 503) {
+			t.Errorf("%s: %d with Retry-After %q", why, a.status, after)
+		}
+		seen[key] = true
+	}
+	const good = "/ws?user=alice"
+	for why, text := range map[string]string{
+		"a parameter twice":    upgradeRequest(good + "&user=bob"),
+		"a body":               upgradeRequest(good, "Content-Length: 1"),
+		"a bad value of ping":  upgradeRequest(good + "&ping=app,1"),
+		"no user":              upgradeRequest("/ws"),
+		"a page of another":    upgradeRequest(good, "Origin: http://other.example"),
+		"another path":         upgradeRequest("/other"),
+		"another method":       request("POST /ws HTTP/1.1", "Host: 127.0.0.1"),
+		"an unknown method":    request("FLY /ws HTTP/1.1", "Host: 127.0.0.1"),
+		"another version":      upgradeRequest(good, "Sec-WebSocket-Version: 8"),
+		"HTTP/1.0":             request("GET /ws HTTP/1.0", "Host: 127.0.0.1"),
+		"a plain GET":          request("GET "+good+" HTTP/1.1", "Host: 127.0.0.1"),
+		"a large head":         upgradeRequest(good, "Cookie: "+strings.Repeat("x", 17<<10)),
+		"a head without end":   "GET /ws HTTP/1.1\r\n",
+		"a binary subprotocol": upgradeRequest(good, "Sec-WebSocket-Protocol: mqtt"),
+	} {
+		check(why, exchange(t, p.listen, text))
+	}
+	dial(t, p, "alice")
+	check("too many of a user", exchange(t, p.listen, upgradeRequest(good)))
+	dial(t, p, "bob")
+	check("too many at all", exchange(t, p.listen, upgradeRequest("/ws?user=carol")))
+	var asking sync.WaitGroup
+	answers := make(chan answer, 60)
+	for range cap(answers) {
+		asking.Go(func() { answers <- exchange(t, p.listen, upgradeRequest("/ws?user=carol")) })
+	}
+	asking.Wait()
+	close(answers)
+	for a := range answers {
+		check("too many handshakes", a)
+	}
+	for key := range documented {
+		if !seen[key] {
+			t.Errorf("docs/protocol.md names %s, which has not come", key)
 		}
 	}
 }

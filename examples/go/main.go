@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -109,11 +110,11 @@ func (p producer) many(ctx context.Context, in io.Reader, args []any) (string, e
 // logout closes what the user has; with seconds, she is blocked so long.
 func (p producer) logout(ctx context.Context, user string, seconds []string) (closed int, err error) {
 	if len(seconds) > 0 { // first of all, so that she is not back before it is written
-		lasts, err := time.ParseDuration(seconds[0] + "s")
-		if err != nil {
-			return 0, err
+		n, err := strconv.ParseUint(seconds[0], 10, 31)
+		if err != nil || n == 0 { // 0 would be for ever: go-redis leaves EX out
+			return 0, fmt.Errorf("SECONDS is %q; a whole number above 0 is allowed", seconds[0])
 		}
-		if err := p.redis.Set(ctx, p.prefix+"block:{"+user+"}", "logged out", lasts).Err(); err != nil {
+		if err := p.redis.Set(ctx, p.prefix+"block:{"+user+"}", "logged out", time.Duration(n)*time.Second).Err(); err != nil {
 			return 0, err
 		}
 	}

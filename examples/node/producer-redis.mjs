@@ -17,6 +17,7 @@ const pushLua = readFileSync(new URL("../../scripts/push.lua", import.meta.url),
 
 const redis = createClient({
   url: process.env.REDIS_URL ?? "redis://127.0.0.1:6379",
+  socket: { reconnectStrategy: false }, // this program runs once; a worker leaves the line out, and is connected again
   scripts: {
     // EVALSHA, and the text where Redis does not know it.
     pushpod: defineScript({
@@ -30,7 +31,7 @@ const redis = createClient({
     }),
   },
 });
-redis.on("error", () => {}); // it connects again; what was under way is rejected
+redis.on("error", () => {}); // what was under way is rejected
 
 const key = (user) => `${prefix}user:{${user}}`;
 

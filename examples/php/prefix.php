@@ -12,7 +12,7 @@ $lua = file_get_contents(__DIR__ . '/../../scripts/push.lua'); // copy it beside
 
 $url = parse_url(getenv('REDIS_URL') ?: 'redis://127.0.0.1:6379');
 $app = new Redis();
-$app->connect($url['host'], $url['port'] ?? 6379, 3.0);
+$app->connect($url['host'], $url['port'] ?? 6379, 3.0, null, 0, 3.0);
 if (isset($url['pass'])) {
     $app->auth([rawurldecode($url['user'] ?? '') ?: 'default', rawurldecode($url['pass'])]);
 }

@@ -13,6 +13,14 @@
 declare(strict_types=1);
 
 const PUSH_LUA = __DIR__ . '/../../scripts/push.lua'; // copy it beside your program
+
+// Where a reply is an error phpredis answers false, if the error begins with a code that it knows, such as ERR. Else it throws,
+// and in a pipeline the answers to all other commands are lost with that. push.lua's errors begin with "pushpod:".
+function push_lua(): string
+{
+    return str_replace("redis.error_reply('pushpod: '", "redis.error_reply('ERR pushpod: '", file_get_contents(PUSH_LUA));
+}
+
 $prefix = getenv('PUSHPOD_PREFIX') ?: 'push:';
 
 // No OPT_PREFIX: prefix.php has the recipe for a connection that has one.
@@ -20,17 +28,18 @@ function connect(): Redis
 {
     $url = parse_url(getenv('REDIS_URL') ?: 'redis://127.0.0.1:6379');
     $redis = new Redis();
-    $redis->connect($url['host'], $url['port'] ?? 6379, 3.0);
+    $redis->connect($url['host'], $url['port'] ?? 6379, 3.0, null, 0, 3.0); // seconds to connect, and to wait for an answer
     if (isset($url['pass'])) {
         $redis->auth([rawurldecode($url['user'] ?? '') ?: 'default', rawurldecode($url['pass'])]);
     }
     return $redis;
 }
 
-// phpredis answers false where Redis answers an error.
+// False is Redis's error, or phpredis's own, which has warned of it then. None of the commands here answers false else.
 function checked(Redis $redis, mixed $answer): mixed
 {
-    if ($answer === false && ($error = $redis->getLastError()) !== null) {
+    if ($answer === false) {
+        $error = $redis->getLastError() ?? 'phpredis has not sent it';
         $redis->clearLastError();
         throw new RedisException($error);
     }
@@ -51,7 +60,7 @@ function online(Redis $redis, string $user): int
 // 0 is no error: she is not online. Give an id where you may push twice: clients drop one that they have seen.
 function push(Redis $redis, string $user, string $data, string ...$pairs): int
 {
-    $lua = file_get_contents(PUSH_LUA);
+    $lua = push_lua();
     $arguments = [key_of($user), $data, ...$pairs];
     $n = $redis->evalSha(sha1($lua), $arguments, 1);
     if ($n === false && str_starts_with($redis->getLastError() ?? '', 'NOSCRIPT')) {
@@ -64,19 +73,20 @@ function push(Redis $redis, string $user, string $data, string ...$pairs): int
 function many(Redis $redis, string $data, string ...$pairs): string
 {
     $users = file('php://stdin', FILE_IGNORE_NEW_LINES | FILE_SKIP_EMPTY_LINES);
-    $sha = checked($redis, $redis->script('load', file_get_contents(PUSH_LUA)));
+    $sha = checked($redis, $redis->script('load', push_lua()));
     $reached = 0;
     foreach (array_chunk($users, 500) as $some) { // a round trip for each 500
         $pipe = $redis->pipeline();
         foreach ($some as $user) {
             $pipe->evalSha($sha, [key_of($user), $data, ...$pairs], 1);
         }
-        try {
-            $reached += count(array_filter($pipe->exec()));
-        } catch (RedisException $e) {
-            // It is one user's, and the others have their push; but phpredis drops the other answers of the pipeline.
-            fwrite(STDERR, "one of 500 or less: {$e->getMessage()}\n");
+        $answers = $pipe->exec();
+        $reached += count(array_filter($answers));
+        // An error is one user's: the others have their push. Of several phpredis keeps the last one's text.
+        foreach (array_keys($answers, false, true) as $i) {
+            fwrite(STDERR, "{$some[$i]}: {$redis->getLastError()}\n");
         }
+        $redis->clearLastError();
     }
     return $reached . ' of ' . count($users) . ' users';
 }
@@ -110,7 +120,7 @@ if ($argc < 3 || !in_array($argv[1], ['online', 'push', 'many', 'all', 'logout']
 }
 try {
     echo $argv[1](connect(), ...array_slice($argv, 2)), "\n";
-} catch (RedisException $e) {
+} catch (RedisException | ArgumentCountError $e) {
     fwrite(STDERR, $e->getMessage() . "\n");
     exit(1);
 }

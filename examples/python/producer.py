@@ -16,11 +16,14 @@ import sys
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 PREFIX = os.environ.get("PUSHPOD_PREFIX", "push:")
 PUSH_LUA = Path(__file__).resolve().parents[2] / "scripts" / "push.lua"  # copy it beside your program
 
-r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), decode_responses=True)
+# No retries, which redis-py 6 makes by itself: a push whose answer was lost would be made twice.
+r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), decode_responses=True, retry=Retry(NoBackoff(), 0))
 push = r.register_script(PUSH_LUA.read_text())  # EVALSHA, and the text once where Redis does not know it
 
 
@@ -86,5 +89,5 @@ def main(args):
 
 try:
     print(main(sys.argv[1:]))
-except redis.RedisError as e:
+except (redis.RedisError, ValueError) as e:
     sys.exit(str(e))

@@ -14,8 +14,8 @@ set -euo pipefail
 prefix=${PUSHPOD_PREFIX:-push:}
 push_lua=$(dirname "${BASH_SOURCE[0]}")/../../scripts/push.lua # copy it beside your script
 
-# -e: an error reply ends redis-cli with 1 (since Redis 7.0).
-cli() { redis-cli -e --no-auth-warning -u "${REDIS_URL:-redis://127.0.0.1:6379}" "$@"; }
+# -e: an error reply ends redis-cli with 1 (since Redis 7.0). -c: REDIS_URL may be a node of a Cluster, but for many.
+cli() { redis-cli -c -e --no-auth-warning -u "${REDIS_URL:-redis://127.0.0.1:6379}" "$@"; }
 key() { printf '%suser:{%s}' "$prefix" "$1"; }
 
 online() { cli HLEN "$(key "$1")"; }
@@ -32,7 +32,7 @@ many() {
 	local sha arguments user
 	sha=$(cli SCRIPT LOAD "$(cat "$push_lua")")
 	arguments=$(for a in "$@"; do printf ' ' && quote "$a"; done)
-	while IFS= read -r user; do
+	while IFS= read -r user || [ -n "$user" ]; do
 		printf 'EVALSHA %s 1 ' "$sha" && quote "${prefix}user:{$user}" && printf '%s\n' "$arguments"
 	done | redis-cli --no-auth-warning -u "${REDIS_URL:-redis://127.0.0.1:6379}" |
 		# An error is one user's: the others have their push.
@@ -41,10 +41,11 @@ many() {
 		     END { print reached + 0 " of " users + 0 " users" }'
 }
 
-# Puts text in quotes, as redis-cli and JSON want it; it has no control characters.
+# Puts text in quotes, as redis-cli and JSON want it. JSON may have line breaks between its parts.
 quote() {
 	local text=${1//\\/\\\\}
-	printf '"%s"' "${text//\"/\\\"}"
+	text=${text//\"/\\\"} text=${text//$'\n'/\\n} text=${text//$'\r'/\\r}
+	printf '"%s"' "${text//$'\t'/\\t}"
 }
 
 # The data goes into the envelope as it is: it must be JSON.
