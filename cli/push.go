@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -202,14 +203,29 @@ func (s *server) pushToUser(ctx context.Context, user, uuid, data string, pairs 
 func (s *server) pushPlain(ctx context.Context, key string, argv []any) (addressed int64, err error) {
 	eval := redis.NewCmd(ctx, append([]any{"eval", scripts.Push(), 1, key}, argv...)...)
 	_ = s.redis.Process(ctx, key, eval) // it has the error
-	return eval.Int64()
+	addressed, err = eval.Int64()
+	return addressed, scriptError(err)
+}
+
+// A scriptRefusal is an error reply of a script's without Redis's code, so that it reads
+// as this program's own refusals.
+type scriptRefusal struct{ err error }
+
+func (r *scriptRefusal) Error() string { return strings.TrimPrefix(r.err.Error(), "ERR ") }
+func (r *scriptRefusal) Unwrap() error { return r.err }
+
+func scriptError(err error) error {
+	if err != nil && strings.HasPrefix(err.Error(), "ERR pushpod: ") {
+		return &scriptRefusal{err}
+	}
+	return err
 }
 
 // pushSharded asks where the message goes, and publishes it to the shard of each channel.
 func (s *server) pushSharded(ctx context.Context, key string, argv []any) (addressed int64, err error) {
 	eval := redis.NewStringSliceCmd(ctx, append([]any{"eval", scripts.Route(), 1, key}, argv...)...)
 	if err := s.redis.Process(ctx, key, eval); err != nil {
-		return 0, err
+		return 0, scriptError(err)
 	}
 	list := eval.Val()
 	for i := 0; i+1 < len(list); i += 2 {

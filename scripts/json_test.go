@@ -96,7 +96,7 @@ func wantSame(t *testing.T, s server, texts []string) {
 			if validJSON(data) && !halfSurrogate.MatchString(data) && !strings.Contains(err.Error(), "cannot unmarshal number") { // miniredis: none beyond a float64
 				t.Errorf("%.200q is JSON: %v", data, err)
 			}
-			if !strings.HasPrefix(err.Error(), "pushpod: the data ") || len(err.Error()) > 250 || strings.ContainsAny(err.Error(), "\r\n") {
+			if !strings.HasPrefix(err.Error(), "ERR pushpod: the data ") || len(err.Error()) > 250 || strings.ContainsAny(err.Error(), "\r\n") {
 				t.Errorf("%.200q: error %q", data, err)
 			}
 			l.wantNothing(data, "push:pod:a")
@@ -127,7 +127,7 @@ func TestPushRefusesDataThatLeavesItsPlace(t *testing.T) {
 		l := s.listen(t, "push:pod:a")
 		script := redis.NewScript(Push())
 		for _, data := range []string{`1,"all":true`, `1}`, `1}{`, `1} `, `"a","all":true,"x":"b"`, `[],"all":true`, `{},"close":{"code":4100}`, `1 "all"`, ``, ` `, `hi`, `[1,]`, `{"a"}`} {
-			if n, err := script.Run(t.Context(), s.client, []string{key("alice")}, data).Int64(); err == nil || !strings.HasPrefix(err.Error(), "pushpod: the data is not JSON: ") {
+			if n, err := script.Run(t.Context(), s.client, []string{key("alice")}, data).Int64(); err == nil || !strings.HasPrefix(err.Error(), "ERR pushpod: the data is not JSON: ") {
 				t.Errorf("%s: %q was pushed to %d: %v", s.name, data, n, err)
 			}
 			l.wantNothing(data, "push:pod:a")

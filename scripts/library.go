@@ -14,7 +14,7 @@ const (
 	// LibraryVersion is the version of the library that this program brings.
 	// It is raised with every change of push.lua or of the wrapping: pods of
 	// two versions share a server, and only a newer library replaces another.
-	LibraryVersion = 6
+	LibraryVersion = 7
 )
 
 //go:embed push.lua

@@ -289,7 +289,7 @@ func TestPushRefusesBadArguments(t *testing.T) {
 			n, err := push(c.key, c.args...)
 			if err == nil {
 				t.Errorf("%s: pushed to %d", c.name, n)
-			} else if text := err.Error(); !strings.HasPrefix(text, "pushpod: ") || !strings.Contains(text, c.want) ||
+			} else if text := err.Error(); !strings.HasPrefix(text, "ERR pushpod: ") || !strings.Contains(text, c.want) ||
 				len(text) > 250 || strings.ContainsAny(text, "\r\n") {
 				t.Errorf("%s: error %q, want %q", c.name, text, c.want)
 			}
@@ -302,7 +302,7 @@ func TestPushTakesOneKey(t *testing.T) {
 	for _, s := range servers(t) {
 		for _, keys := range [][]string{nil, {key("alice"), key("alice")}} {
 			err := s.client.Eval(t.Context(), Push(), keys, "1").Err()
-			if err == nil || !strings.HasPrefix(err.Error(), "pushpod: give one key") {
+			if err == nil || !strings.HasPrefix(err.Error(), "ERR pushpod: give one key") {
 				t.Errorf("%s: %d keys: %v", s.name, len(keys), err)
 			}
 		}
@@ -341,7 +341,7 @@ func TestPushSaysWhatAnACLForbids(t *testing.T) {
 	if n, err := as("producer"); err != nil || n != 1 {
 		t.Errorf("with the rights that push.lua names: %d: %v", n, err)
 	}
-	if n, err := as("mute"); err == nil || !strings.HasPrefix(err.Error(), "pushpod: cannot publish, 0 connections were addressed before:") {
+	if n, err := as("mute"); err == nil || !strings.HasPrefix(err.Error(), "ERR pushpod: cannot publish, 0 connections were addressed before:") {
 		t.Errorf("without the channels: %d: %v", n, err)
 	}
 }

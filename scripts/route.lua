@@ -14,7 +14,7 @@ local MAX_NAMED = 1000 -- connections named in one envelope, to keep it below re
 local find, match, sub = string.find, string.match, string.sub
 
 local function refuse(reason)
-  return redis.error_reply('pushpod: ' .. reason)
+  return redis.error_reply('ERR pushpod: ' .. reason)
 end
 
 if #KEYS ~= 1 then return refuse('give one key, <prefix>user:{<user id>}; ' .. #KEYS .. ' were given') end

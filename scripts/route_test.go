@@ -62,7 +62,7 @@ func TestRouteAnswersWhatPushPublishes(t *testing.T) {
 		if list, err := s.client.Eval(t.Context(), Route(), []string{key("nobody")}, "1").StringSlice(); err != nil || len(list) != 0 {
 			t.Errorf("%s: nobody is online: %q, %v", s.name, list, err)
 		}
-		if err := s.client.Eval(t.Context(), Route(), []string{key("alice")}, "{").Err(); err == nil || !strings.HasPrefix(err.Error(), "pushpod: the data is not JSON") {
+		if err := s.client.Eval(t.Context(), Route(), []string{key("alice")}, "{").Err(); err == nil || !strings.HasPrefix(err.Error(), "ERR pushpod: the data is not JSON") {
 			t.Errorf("%s: bad data: %v", s.name, err)
 		}
 	}

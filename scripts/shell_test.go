@@ -100,7 +100,7 @@ func TestPushShellPassesDataOnAsGiven(t *testing.T) {
 				}
 			}
 			for _, data := range []string{"", ",", "hi", "-h", "--help", "*", "$(echo 1)", `"` + strings.Repeat("x", 65535) + `"`} {
-				if n, err := push(key("alice"), data); err == nil || !strings.Contains(err.Error(), "push.sh: pushpod: the data ") {
+				if n, err := push(key("alice"), data); err == nil || !strings.Contains(err.Error(), "push.sh: ERR pushpod: the data ") {
 					t.Errorf("%.60q: %d: %v", data, n, err)
 				}
 				l.wantNothing(data, "push:pod:a")
@@ -147,7 +147,7 @@ func TestPushShellEndsWithTheRightStatus(t *testing.T) {
 		{"nothing", path, environ, nil, 2, "", "usage: "},
 		{"no data", path, environ, []string{"alice"}, 2, "", "usage: "},
 		{"half a pair", path, environ, []string{"alice", "1", "id"}, 2, "", "NAME VALUE"},
-		{"not JSON", path, environ, []string{"alice", "hi"}, 1, "", "push.sh: pushpod: the data is not JSON: Expected value but found invalid token at character 1"},
+		{"not JSON", path, environ, []string{"alice", "hi"}, 1, "", "push.sh: ERR pushpod: the data is not JSON: Expected value but found invalid token at character 1"},
 		{"unknown name", path, environ, []string{"alice", "1", "a\nb", "2"}, 1, "", "unknown name 'a?b'"},
 		{"-e for redis-cli", path, append(environ, "REDIS_ARGS=-e"), []string{"alice", "hi"}, 1, "", "the data is not JSON"},
 		{"no Redis", path, append(environ, "REDIS_PORT=1"), []string{"alice", "1"}, 1, "", "push.sh: redis-cli ended with status 1"},

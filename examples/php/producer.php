@@ -14,13 +14,6 @@ declare(strict_types=1);
 
 const PUSH_LUA = __DIR__ . '/../../scripts/push.lua'; // copy it beside your program
 
-// Where a reply is an error phpredis answers false, if the error begins with a code that it knows, such as ERR. Else it throws,
-// and in a pipeline the answers to all other commands are lost with that. push.lua's errors begin with "pushpod:".
-function push_lua(): string
-{
-    return str_replace("redis.error_reply('pushpod: '", "redis.error_reply('ERR pushpod: '", file_get_contents(PUSH_LUA));
-}
-
 $prefix = getenv('PUSHPOD_PREFIX') ?: 'push:';
 
 // No OPT_PREFIX: prefix.php has the recipe for a connection that has one.
@@ -60,7 +53,7 @@ function online(Redis $redis, string $user): int
 // 0 is no error: she is not online. Give an id where you may push twice: clients drop one that they have seen.
 function push(Redis $redis, string $user, string $data, string ...$pairs): int
 {
-    $lua = push_lua();
+    $lua = file_get_contents(PUSH_LUA);
     $arguments = [key_of($user), $data, ...$pairs];
     $n = $redis->evalSha(sha1($lua), $arguments, 1);
     if ($n === false && str_starts_with($redis->getLastError() ?? '', 'NOSCRIPT')) {
@@ -73,7 +66,7 @@ function push(Redis $redis, string $user, string $data, string ...$pairs): int
 function many(Redis $redis, string $data, string ...$pairs): string
 {
     $users = file('php://stdin', FILE_IGNORE_NEW_LINES | FILE_SKIP_EMPTY_LINES);
-    $sha = checked($redis, $redis->script('load', push_lua()));
+    $sha = checked($redis, $redis->script('load', file_get_contents(PUSH_LUA)));
     $reached = 0;
     foreach (array_chunk($users, 500) as $some) { // a round trip for each 500
         $pipe = $redis->pipeline();
