@@ -133,7 +133,12 @@ func (g *gate) try(w http.ResponseWriter, r *http.Request, token string) bool {
 	case !looked:
 		g.tell("too many wrong tokens", remote)
 		w.Header().Set("Retry-After", "5")
-		g.refuse(w, r, http.StatusTooManyRequests, "too many wrong tokens came from this address; wait a few seconds")
+		const reason = "Too many wrong tokens came from this address; wait a few seconds."
+		if wantsJSON(r) {
+			g.refuse(w, r, http.StatusTooManyRequests, reason)
+			return false
+		}
+		g.pages.form(w, r, http.StatusTooManyRequests, reason)
 	default:
 		g.tell("wrong token", remote)
 		g.pages.unauthorized(w, r, "This is not the token.")
