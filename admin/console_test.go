@@ -93,7 +93,7 @@ func newDesk(token secret.Text, change func(*Options)) *desk {
 	d := &desk{redis: &redisDouble{}}
 	held, _ := presence.ParseUUID(here)
 	d.console = &Console{
-		Pod: "a:1", Version: "v1", Keys: presence.NewKeys("push:"), Lease: 10 * time.Second, TTL: 90 * time.Second, Auth: "none", CLI: "redis-cli -p 6380",
+		Pod: "a:1", Version: "v1", Keys: presence.NewKeys("push:"), Lease: 10 * time.Second, TTL: 90 * time.Second, Auth: "none", CLI: func() string { return "redis-cli -p 6380" },
 		Clients: func() (string, bool) { return "127.0.0.1:8080", false },
 		Sources: Sources{
 			Conn: func() conn.Stats {
@@ -337,7 +337,7 @@ func TestTheFeedTellsOfThisPodAndOfAllAsRedisSays(t *testing.T) {
 
 func TestRedisIsAskedOnceForAllViewers(t *testing.T) {
 	d := newDesk("", nil)
-	f := newFeed(d.console, Options{})
+	f := newFeed(d.console, Options{}, nil)
 	for _, c := range []struct{ read, asked int }{{-1000, 1}, {1000, 1}, {-1000, 2}} { // seconds from now; a clock that stands still
 		f.read = time.Now().Add(time.Duration(c.read) * time.Second)
 		if f.all(t.Context()); d.redis.asked != c.asked {
@@ -368,7 +368,7 @@ func next(t *testing.T, events *bufio.Reader, name string) (data string) {
 }
 
 func TestViewersAreBounded(t *testing.T) {
-	f := newFeed(&Console{}, Options{})
+	f := newFeed(&Console{}, Options{}, nil)
 	for range maxViewers {
 		f.viewers <- struct{}{}
 	}

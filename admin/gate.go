@@ -20,6 +20,7 @@ type gate struct {
 	byName  bool              // requests must name this host
 	refused func(reason string, remote netip.Addr)
 
+	over     chan struct{} // closed once another gate has taken this one's place
 	sessions sessions
 	tries    tries
 	pages    pages
@@ -35,6 +36,7 @@ func newGate(o Options, list func(Options, *gate) []route) *gate {
 		name:    strings.ToLower(name),
 		byName:  o.Token == "" || isLoopback(name),
 		refused: o.Refused,
+		over:    make(chan struct{}),
 		tries:   newTries(),
 		pages:   newPages(),
 	}
