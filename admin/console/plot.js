@@ -2,10 +2,18 @@
 
 import { el, say } from './shared.js'
 
-const minutes = 'two minutes'
 const space = 'http://www.w3.org/2000/svg'
 
-const short = (v) => (v === null ? '–' : v >= 1e6 ? `${(v / 1e6).toFixed(1)} M` : v >= 1e4 ? `${(v / 1e3).toFixed(1)} k` : Number.isInteger(v) ? String(v) : v.toFixed(v < 10 ? 2 : 0))
+const short = (v) => (v >= 1e6 ? `${(v / 1e6).toFixed(1)} M` : v >= 1e4 ? `${(v / 1e3).toFixed(1)} k` : Number.isInteger(v) ? String(v) : v.toFixed(v < 10 ? 2 : 0))
+// From how many of them on a unit is called by the next one.
+const larger = { ' ms': [1000, ' s'], ' KiB': [1024, ' MiB'] }
+
+/** A value as people say it. */
+function words(v, unit) {
+  if (v === null) return '–'
+  const [many, next] = larger[unit] ?? [Infinity]
+  return v >= many ? `${short(v / many)}${next}` : `${short(v)}${unit}`
+}
 
 function shape(name, attributes) {
   const e = document.createElementNS(space, name)
@@ -34,8 +42,8 @@ export class Line {
       d += i > 0 && this.values[i - 1] !== null ? `L${first + i} ${y}` : `M${first + i} ${y}h.01` // a value alone is a dot
     })
     this.path.setAttribute('d', d)
-    const text = `${value === null ? '' : about}${short(value)}${value === null ? '' : this.unit}`
-    this.element.setAttribute('aria-label', `${this.title}: ${text}; highest in ${minutes} ${short(top)}${this.unit}`)
+    const text = `${value === null ? '' : about}${words(value, this.unit)}`
+    this.element.setAttribute('aria-label', `${this.title}: ${text}; highest in two minutes ${words(top, this.unit)}`)
     return text
   }
 }
