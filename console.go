@@ -23,6 +23,7 @@ func (p *pod) console(keys presence.Keys, sources admin.Sources) *admin.Console 
 		Lease:   c.Presence.Lease,
 		TTL:     c.Presence.TTL,
 		Auth:    c.Auth.Mode,
+		Control: c.Redis.Control,
 		Clients: func() (string, bool) { return p.server.Addr().String(), p.certs != nil },
 		CLI:     func() string { return redisCLI(c.Redis, p.addrs, p.redis.Map().Kind == redisconn.Cluster) },
 		Demo:    p.mayDemo(),

@@ -21,6 +21,7 @@ type Console struct {
 	Lease   time.Duration // presence.lease
 	TTL     time.Duration // presence.ttl
 	Auth    string        // auth.mode
+	Control bool          // redis.control: closes go over push:ctl:… only
 	// Clients is where clients connect, host:port, and whether by TLS. It is called once the
 	// server listens.
 	Clients func() (address string, tls bool)
@@ -81,11 +82,15 @@ func (c *Console) info(w http.ResponseWriter, _ *http.Request) {
 	if tls {
 		scheme = "wss"
 	}
+	closes := c.Keys.PodChannel // by an envelope with close
+	if c.Control {
+		closes = c.Keys.ControlChannel
+	}
 	answer(w, http.StatusOK, map[string]any{
 		"pod": c.Pod, "version": c.Version, "auth": c.Auth, "demo": c.Demo, "cli": c.CLI(),
 		"clients": map[string]string{"scheme": scheme, "host": host, "port": port, "path": conn.Path},
 		"keys": map[string]string{
-			"user": c.Keys.User("USER"), "block": c.Keys.Block("USER"), "pod": c.Keys.PodChannel("ADDRESS"), "all": c.Keys.AllChannel(), "pods": c.Keys.Pods(),
+			"user": c.Keys.User("USER"), "block": c.Keys.Block("USER"), "pod": c.Keys.PodChannel("ADDRESS"), "close": closes("ADDRESS"), "all": c.Keys.AllChannel(), "pods": c.Keys.Pods(),
 		},
 		"bounds": conn.LatencyBounds(),
 	})

@@ -217,6 +217,27 @@ func TestThePolicyNamesWhereClientsConnect(t *testing.T) {
 	}
 }
 
+func TestWhatThePagesNeedToKnow(t *testing.T) {
+	for control, closes := range map[bool]string{false: "push:pod:ADDRESS", true: "push:ctl:ADDRESS"} {
+		d := newDesk("", func(o *Options) {
+			o.Console.Control = control
+			o.Console.Clients = func() (string, bool) { return "0.0.0.0:8080", true }
+		})
+		var said map[string]any
+		w := d.ask("GET", "/console/info")
+		if err := json.Unmarshal(w.Body.Bytes(), &said); err != nil || w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		delete(said, "bounds")
+		got, _ := json.Marshal(said)
+		want := `{"auth":"none","cli":"redis-cli -p 6380","clients":{"host":"","path":"/ws","port":"8080","scheme":"wss"},"demo":false,"keys":{"all":"push:all","block":"push:block:{USER}","close":"` + closes +
+			`","pod":"push:pod:ADDRESS","pods":"push:pods","user":"push:user:{USER}"},"pod":"a:1","version":"v1"}`
+		if string(got) != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestAUsersConnections(t *testing.T) {
 	d := newDesk("", nil)
 	w := d.ask("GET", "/console/user?id=alice")

@@ -223,7 +223,8 @@ async function kick({ connection, block_ms = 0, reason = '' }) {
   const lines = []
   if (block_ms) lines.push(command(info.cli, 'SET', info.keys.block.replace('USER', () => user), reason, 'PX', block_ms))
   const to = new Set(connection ? [channels[connection]] : Object.values(channels))
-  for (const channel of to) lines.push(command(info.cli, 'PUBLISH', channel, closing))
+  const [pods, closes] = [info.keys.pod, info.keys.close].map((key) => key.replace('ADDRESS', ''))
+  for (const channel of to) lines.push(command(info.cli, 'PUBLISH', channel.startsWith(pods) ? closes + channel.slice(pods.length) : channel, closing))
   const whom = theirs(user)
   const title = block_ms ? ['Block ', whom, ', and close all connections?'] : [connection ? 'Close this connection of ' : 'Close all connections of ', whom, '?']
   if (!(await confirmed(title, lines.join('\n') || 'Nothing is open'))) return

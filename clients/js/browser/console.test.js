@@ -162,7 +162,7 @@ describe('The console', { skip: unable, timeout: 600_000 }, () => {
 
   test('Names that users have chosen do no harm', async (t) => {
     const redis = await startRedis(t)
-    const pod = await startPod(t, redis)
+    const pod = await startPod(t, redis, { 'redis.control': 'true' })
     const page = await open(t, pod, '/#user', phone)
     page.on('dialog', () => page.errors.push('a dialog of the browser'))
     await loaded(page)
@@ -175,6 +175,7 @@ describe('The console', { skip: unable, timeout: 600_000 }, () => {
       await page.locator('#user-kick').click()
       assert.equal(await page.locator('#confirm-h bdi').textContent(), name)
       assert.doesNotMatch(await text(page, '#confirm-command'), /\u202e/)
+      assert.match(await text(page, '#confirm-command'), / PUBLISH push:ctl:127\.0\.0\.1:/)
       assert.ok(await fits(page), `${name} is wider than the screen`)
       await page.locator('#confirm [value=no]').click()
       await page.locator('#user-push').click()
