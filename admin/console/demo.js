@@ -96,10 +96,10 @@ const people = names.map((user, i) => {
   const rows = new Rows(
     presence,
     (c) => c.uuid,
-    (c) => {
-      const channel = el('td')
-      return { element: el('tr', {}, el('td', {}, el('code', {}, `${c.uuid.slice(0, 8)}…${c.uuid.slice(-4)}`)), channel), update: (c) => say(channel, c.channel) }
-    },
+    (c) => ({
+      element: el('tr', {}, el('td', {}, el('code', {}, `${c.uuid.slice(0, 8)}…${c.uuid.slice(-4)}`)), el('td', {}, ...c.channel.split(/(?<=:pod:)/).flatMap((part) => [part, el('wbr')]))),
+      update() {}, // a connection stays on its pod
+    }),
   )
   return { user, list, rows, count }
 })

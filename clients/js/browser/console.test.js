@@ -149,15 +149,19 @@ describe('The console', { skip: unable, timeout: 600_000 }, () => {
     const counters = { ready: true, problems: [], warnings: [], connections: 0, queued_bytes: 0, redis_rtt_ms: 1, envelopes: 0, accepted: 0, refused: 0, lost: 0, misses: 0, bad: 0 }
     const event = (time, written, late) => `event: pod\ndata: ${JSON.stringify({ ...counters, time, written, latency: [...Array(bounds.length).fill(0), late] })}\n\n`
     const { bounds } = await (await fetch(`http://127.0.0.1:${pod.admin}/console/info`)).json()
-    let answers = [
+    const answers = [
       { contentType: 'text/event-stream', body: event(1000, 900, 9) + event(2000, 5, 0) + event(3000, 7, 2) },
       { status: 503, body: '' },
+      { contentType: 'text/event-stream', body: event(4000, 11, 2) },
     ]
     await page.route('**/console/events', (route) => route.fulfill(answers.shift() ?? { status: 503, body: '' }))
     await page.goto(`http://127.0.0.1:${pod.admin}/`)
-    await page.getByRole('img', { name: 'Messages written: 2/s; highest in two minutes 2/s' }).waitFor()
+    const written = page.getByRole('img', { name: 'Messages written: 2/s; highest in two minutes 2/s' })
+    await written.waitFor()
+    assert.doesNotMatch(await written.locator('path').getAttribute('d'), /L/, 'there is a rate between the two')
     await page.getByRole('img', { name: `Publish to write, p99: over ${bounds.at(-1)} s;` }).waitFor()
     await page.getByText('As many look at this pod as may; trying again').waitFor()
+    await page.getByRole('img', { name: /^Messages written: 4\/s;/ }).waitFor()
   })
 
   test('Names that users have chosen do no harm', async (t) => {
