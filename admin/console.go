@@ -21,11 +21,13 @@ type Console struct {
 	Lease   time.Duration // presence.lease
 	TTL     time.Duration // presence.ttl
 	Auth    string        // auth.mode
+	Control bool          // redis.control: closes go over push:ctl:… only
 	// Clients is where clients connect, host:port, and whether by TLS. It is called once the
 	// server listens.
 	Clients func() (address string, tls bool)
-	// CLI is how people call redis-cli for the Redis of this pod, such as redis-cli -p 6379.
-	CLI string
+	// CLI is how people call redis-cli for the Redis of this pod, such as redis-cli -p 6379,
+	// as it is known now.
+	CLI func() string
 	// Demo serves /demo, whose page connects as users of its own.
 	Demo bool
 
@@ -52,8 +54,8 @@ type Producer interface {
 var _ Producer = (*producer.Producer)(nil)
 
 // routes are what the console's pages ask for.
-func (c *Console) routes(o Options) []route {
-	feed := newFeed(c, o)
+func (c *Console) routes(o Options, g *gate) []route {
+	feed := newFeed(c, o, g.over)
 	list := []route{
 		{"/console/info", reading, c.info},
 		{"/console/events", reading, feed.events},
@@ -80,11 +82,15 @@ func (c *Console) info(w http.ResponseWriter, _ *http.Request) {
 	if tls {
 		scheme = "wss"
 	}
+	closes := c.Keys.PodChannel // by an envelope with close
+	if c.Control {
+		closes = c.Keys.ControlChannel
+	}
 	answer(w, http.StatusOK, map[string]any{
-		"pod": c.Pod, "version": c.Version, "auth": c.Auth, "demo": c.Demo, "cli": c.CLI,
+		"pod": c.Pod, "version": c.Version, "auth": c.Auth, "demo": c.Demo, "cli": c.CLI(),
 		"clients": map[string]string{"scheme": scheme, "host": host, "port": port, "path": conn.Path},
 		"keys": map[string]string{
-			"user": c.Keys.User("USER"), "block": c.Keys.Block("USER"), "pod": c.Keys.PodChannel("ADDRESS"), "all": c.Keys.AllChannel(), "pods": c.Keys.Pods(),
+			"user": c.Keys.User("USER"), "block": c.Keys.Block("USER"), "pod": c.Keys.PodChannel("ADDRESS"), "close": closes("ADDRESS"), "all": c.Keys.AllChannel(), "pods": c.Keys.Pods(),
 		},
 		"bounds": conn.LatencyBounds(),
 	})

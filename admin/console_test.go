@@ -93,7 +93,7 @@ func newDesk(token secret.Text, change func(*Options)) *desk {
 	d := &desk{redis: &redisDouble{}}
 	held, _ := presence.ParseUUID(here)
 	d.console = &Console{
-		Pod: "a:1", Version: "v1", Keys: presence.NewKeys("push:"), Lease: 10 * time.Second, TTL: 90 * time.Second, Auth: "none", CLI: "redis-cli -p 6380",
+		Pod: "a:1", Version: "v1", Keys: presence.NewKeys("push:"), Lease: 10 * time.Second, TTL: 90 * time.Second, Auth: "none", CLI: func() string { return "redis-cli -p 6380" },
 		Clients: func() (string, bool) { return "127.0.0.1:8080", false },
 		Sources: Sources{
 			Conn: func() conn.Stats {
@@ -213,6 +213,27 @@ func TestThePolicyNamesWhereClientsConnect(t *testing.T) {
 		w := d.ask("GET", "/", bearer, "Host: "+c.host)
 		if got := w.Header().Get("Content-Security-Policy"); !strings.Contains(got, "connect-src 'self'"+c.want) {
 			t.Errorf("%+v: %d %s", c, w.Code, got)
+		}
+	}
+}
+
+func TestWhatThePagesNeedToKnow(t *testing.T) {
+	for control, closes := range map[bool]string{false: "push:pod:ADDRESS", true: "push:ctl:ADDRESS"} {
+		d := newDesk("", func(o *Options) {
+			o.Console.Control = control
+			o.Console.Clients = func() (string, bool) { return "0.0.0.0:8080", true }
+		})
+		var said map[string]any
+		w := d.ask("GET", "/console/info")
+		if err := json.Unmarshal(w.Body.Bytes(), &said); err != nil || w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		delete(said, "bounds")
+		got, _ := json.Marshal(said)
+		want := `{"auth":"none","cli":"redis-cli -p 6380","clients":{"host":"","path":"/ws","port":"8080","scheme":"wss"},"demo":false,"keys":{"all":"push:all","block":"push:block:{USER}","close":"` + closes +
+			`","pod":"push:pod:ADDRESS","pods":"push:pods","user":"push:user:{USER}"},"pod":"a:1","version":"v1"}`
+		if string(got) != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }
@@ -337,7 +358,7 @@ func TestTheFeedTellsOfThisPodAndOfAllAsRedisSays(t *testing.T) {
 
 func TestRedisIsAskedOnceForAllViewers(t *testing.T) {
 	d := newDesk("", nil)
-	f := newFeed(d.console, Options{})
+	f := newFeed(d.console, Options{}, nil)
 	for _, c := range []struct{ read, asked int }{{-1000, 1}, {1000, 1}, {-1000, 2}} { // seconds from now; a clock that stands still
 		f.read = time.Now().Add(time.Duration(c.read) * time.Second)
 		if f.all(t.Context()); d.redis.asked != c.asked {
@@ -368,7 +389,7 @@ func next(t *testing.T, events *bufio.Reader, name string) (data string) {
 }
 
 func TestViewersAreBounded(t *testing.T) {
-	f := newFeed(&Console{}, Options{})
+	f := newFeed(&Console{}, Options{}, nil)
 	for range maxViewers {
 		f.viewers <- struct{}{}
 	}

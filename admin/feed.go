@@ -26,15 +26,16 @@ type feed struct {
 	c        *Console
 	problems func() []hub.Problem
 	warnings func() []hub.Problem
-	viewers  chan struct{} // a place for each
+	viewers  chan struct{}   // a place for each
+	over     <-chan struct{} // closed where nobody may look any more
 
 	mu   sync.Mutex // protects following; held while Redis is asked
 	read time.Time
 	pods podsView
 }
 
-func newFeed(c *Console, o Options) *feed {
-	f := &feed{c: c, problems: o.Problems, warnings: o.Warnings, viewers: make(chan struct{}, maxViewers)}
+func newFeed(c *Console, o Options, over <-chan struct{}) *feed {
+	f := &feed{c: c, problems: o.Problems, warnings: o.Warnings, viewers: make(chan struct{}, maxViewers), over: over}
 	if f.warnings == nil {
 		f.warnings = func() []hub.Problem { return nil }
 	}
@@ -134,7 +135,8 @@ func (f *feed) row(p presence.Pod) podRow {
 	}
 }
 
-// events tells a viewer, as server-sent events, until it goes or the server ends.
+// events tells a viewer, as server-sent events, until it goes, the server ends or others
+// may look than before.
 func (f *feed) events(w http.ResponseWriter, r *http.Request) {
 	select {
 	case f.viewers <- struct{}{}:
@@ -169,6 +171,8 @@ func (f *feed) events(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-ctx.Done():
+			return
+		case <-f.over:
 			return
 		case <-tick.C:
 		}

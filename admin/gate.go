@@ -20,6 +20,7 @@ type gate struct {
 	byName  bool              // requests must name this host
 	refused func(reason string, remote netip.Addr)
 
+	over     chan struct{} // closed once another gate has taken this one's place
 	sessions sessions
 	tries    tries
 	pages    pages
@@ -35,6 +36,7 @@ func newGate(o Options, list func(Options, *gate) []route) *gate {
 		name:    strings.ToLower(name),
 		byName:  o.Token == "" || isLoopback(name),
 		refused: o.Refused,
+		over:    make(chan struct{}),
 		tries:   newTries(),
 		pages:   newPages(),
 	}
@@ -133,7 +135,12 @@ func (g *gate) try(w http.ResponseWriter, r *http.Request, token string) bool {
 	case !looked:
 		g.tell("too many wrong tokens", remote)
 		w.Header().Set("Retry-After", "5")
-		g.refuse(w, r, http.StatusTooManyRequests, "too many wrong tokens came from this address; wait a few seconds")
+		const reason = "Too many wrong tokens came from this address; wait a few seconds."
+		if wantsJSON(r) {
+			g.refuse(w, r, http.StatusTooManyRequests, reason)
+			return false
+		}
+		g.pages.form(w, r, http.StatusTooManyRequests, reason)
 	default:
 		g.tell("wrong token", remote)
 		g.pages.unauthorized(w, r, "This is not the token.")

@@ -305,6 +305,13 @@ func TestGuessesAreBounded(t *testing.T) {
 	if looked > triesAtOnce+1 {
 		t.Errorf("%d guesses from one address were looked at", looked)
 	}
+	if w := d.ask("POST", "/login", "token=x", "next=/config"); w.Code != 429 || !strings.Contains(w.Body.String(), `action="/login"`) ||
+		!strings.Contains(w.Body.String(), "wait a few seconds") || !strings.Contains(w.Body.String(), `value="/config"`) {
+		t.Errorf("a person is told %d %s", w.Code, w.Body)
+	}
+	if w := d.ask("GET", "/", "Authorization: Bearer x", "Accept: application/json"); w.Code != 429 || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("a program is told %d %s", w.Code, w.Body)
+	}
 	if w := d.ask("GET", "/", bearer); w.Code != 429 {
 		t.Errorf("a right guess among too many: %d", w.Code)
 	}

@@ -36,6 +36,11 @@ func (p pages) unauthorized(w http.ResponseWriter, r *http.Request, reason strin
 		answer(w, http.StatusUnauthorized, map[string]any{"status": "refused", "reason": "admin.token is needed, as Authorization: Bearer"})
 		return
 	}
+	p.form(w, r, http.StatusUnauthorized, reason)
+}
+
+// form is for the token, which then leads where the request wanted to go.
+func (p pages) form(w http.ResponseWriter, r *http.Request, status int, reason string) {
 	next := "/"
 	switch {
 	case r.Method == http.MethodGet:
@@ -43,7 +48,7 @@ func (p pages) unauthorized(w http.ResponseWriter, r *http.Request, reason strin
 	case r.URL.Path == "/login":
 		next = r.PostFormValue("next")
 	}
-	p.write(w, http.StatusUnauthorized, "login.html", view{Reason: reason, Next: ownPath(next)})
+	p.write(w, status, "login.html", view{Reason: reason, Next: ownPath(next)})
 }
 
 // ownPath is a path of this server, whatever is asked for.

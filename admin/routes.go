@@ -47,7 +47,7 @@ func routes(o Options, g *gate) []route {
 	}
 	list = append(list, assetRoutes()...)
 	if o.Console != nil {
-		list = append(list, o.Console.routes(o)...)
+		list = append(list, o.Console.routes(o, g)...)
 	}
 	if o.Drain != nil {
 		list = append(list, route{"/drain", acting, o.drain})

@@ -77,13 +77,13 @@ func New(o Options) *Server {
 }
 
 // Set changes who is answered, and what, from the next request on; where it is something
-// else than before, sessions of browsers end. It is not called by several goroutines at once.
+// else than before, sessions of browsers end, and what they look at. It is not called by several goroutines at once.
 func (s *Server) Set(a Access) {
 	if a == (Access{s.opts.Token, s.opts.Pprof}) {
 		return
 	}
 	s.opts.Token, s.opts.Pprof = a.Token, a.Pprof
-	s.gate.Store(newGate(s.opts, routes))
+	close(s.gate.Swap(newGate(s.opts, routes)).over)
 }
 
 // Listen opens the address, so that a taken port is known at once.

@@ -40,7 +40,8 @@ func Diff(from, to Config) (changes []Change) {
 type Setting struct {
 	Key     string `json:"key"`
 	Value   string `json:"value"`   // as a person reads it; secrets are hidden
-	Default bool   `json:"default"` // it is the value that the key has where it is not given
+	Preset  string `json:"preset"`  // likewise: the value that the key has where it is not given
+	Default bool   `json:"default"` // it has that value
 	Restart bool   `json:"restart"` // to change it, the pod must be restarted
 }
 
@@ -49,7 +50,7 @@ func (c Config) Settings() []Setting {
 	preset := Default()
 	var all []Setting
 	for _, k := range keys() {
-		all = append(all, Setting{Key: k.path, Value: k.shown(&c), Default: k.same(&c, &preset), Restart: k.restart()})
+		all = append(all, Setting{Key: k.path, Value: k.shown(&c), Preset: k.shown(&preset), Default: k.same(&c, &preset), Restart: k.restart()})
 	}
 	return all
 }

@@ -70,10 +70,10 @@ func TestSettingsTellWhatDiffersFromTheDefaults(t *testing.T) {
 	var differ []string
 	for _, s := range c.Settings() {
 		if !s.Default {
-			differ = append(differ, s.Key+"="+s.Value)
+			differ = append(differ, s.Key+"="+s.Value+", not "+s.Preset)
 		}
 	}
-	if want := []string{"auth.hmac_secret=(hidden)", "conn.ping=20s", "conn.max_age=1h"}; !slices.Equal(differ, want) {
+	if want := []string{"auth.hmac_secret=(hidden), not none", "conn.ping=20s, not 25s", "conn.max_age=1h, not off"}; !slices.Equal(differ, want) {
 		t.Errorf("%q, want %q", differ, want)
 	}
 	if all := c.Settings(); len(all) != len(keys()) {

@@ -1,8 +1,8 @@
 // The demo: the users' devices are WebSocket connections of this page.
 
-import { at, command, el, get, log, plural, post, published, quote, socketURL } from './shared.js'
+import { Rows, at, begin, command, el, get, log, plural, post, published, quote, say, socketURL } from './shared.js'
 
-const info = await get('/console/info')
+const info = await begin()
 const names = ['alice', 'bob', 'carol']
 const devices = ['phone', 'laptop']
 const key = (user) => info.keys.user.replace('USER', () => user)
@@ -93,17 +93,25 @@ const people = names.map((user, i) => {
       el('button', { type: 'button', 'aria-label': `Kick ${user}`, onclick: () => kick(user) }, 'Kick'),
     ),
   )
-  return { user, list, presence, count }
+  const rows = new Rows(
+    presence,
+    (c) => c.uuid,
+    (c) => ({
+      element: el('tr', {}, el('td', {}, el('code', {}, `${c.uuid.slice(0, 8)}…${c.uuid.slice(-4)}`)), el('td', {}, ...c.channel.split(/(?<=:pod:)/).flatMap((part) => [part, el('wbr')]))),
+      update() {}, // a connection stays on its pod
+    }),
+  )
+  return { user, list, rows, count }
 })
 
-async function look({ user, presence, count }) {
+async function look({ user, rows, count }) {
   try {
     const { connections } = await get(`/console/user?id=${user}`)
-    const text = connections.length ? `${plural(connections.length, 'connection')} in presence` : 'offline'
-    if (count.textContent !== text) count.textContent = text
-    presence.replaceChildren(...connections.map((c) => el('tr', {}, el('td', {}, el('code', {}, `${c.uuid.slice(0, 8)}…${c.uuid.slice(-4)}`)), el('td', {}, c.channel))))
+    say(count, connections.length ? `${plural(connections.length, 'connection')} in presence` : 'offline', 'quiet')
+    rows.set(connections)
   } catch (error) {
-    count.textContent = error.message
+    say(count, error.message, 'bad')
+    rows.set([])
   }
 }
 let pending
@@ -118,7 +126,7 @@ async function kick(user) {
     const done = await post('/console/kick', { user, reason: 'by the demo' })
     log(at('done'), `${user} is kicked: ${plural(done.closed, 'connection')} closed; clients stay away`, ...published(info.cli, done.sent))
   } catch (error) {
-    at('status').textContent = error.message
+    say(at('status'), error.message, 'bad')
   }
   soon()
 }
@@ -136,10 +144,11 @@ at('form').addEventListener('submit', async (e) => {
   const user = fields.to.value
   try {
     const done = await post('/console/push', { user, all: !user, data: data() })
-    at('status').textContent = user ? `${plural(done.addressed, 'connection')} addressed` : `${plural(done.sent[0].subscribers, 'pod')} told`
+    at('status').textContent = '' // so that the same is told once more
+    say(at('status'), user ? `${plural(done.addressed, 'connection')} addressed` : `${plural(done.sent[0].subscribers, 'pod')} told`)
     log(at('done'), user ? `Pushed to ${user}` : 'Pushed to everybody', el('pre', {}, at('line').textContent), ...(user ? published(info.cli, done.sent) : []))
   } catch (error) {
-    at('status').textContent = error.message
+    say(at('status'), error.message, 'bad')
   }
 })
 line()
