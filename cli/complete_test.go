@@ -26,10 +26,26 @@ func complete(t *testing.T, environ []string, line ...string) (words []string, d
 	return lines[:len(lines)-1], last
 }
 
+// wanting completes the words, again where there are none: on a machine with other work
+// Redis may not have answered within the time that a person is made to wait.
+func wanting(t *testing.T, environ, line []string) (words []string, directive string) {
+	t.Helper()
+	for range 10 {
+		if words, directive = complete(t, environ, line...); len(words) > 0 {
+			break
+		}
+	}
+	return words, directive
+}
+
 // offers checks the words, and that no file is offered beside them.
 func offers(t *testing.T, environ, line []string, want ...string) {
 	t.Helper()
-	got, directive := complete(t, environ, line...)
+	look := wanting
+	if len(want) == 0 {
+		look = func(t *testing.T, environ, line []string) ([]string, string) { return complete(t, environ, line...) }
+	}
+	got, directive := look(t, environ, line)
 	if !slices.Equal(got, want) || directive != ":4" {
 		t.Errorf("%q: %q %s, want %q :4", line, got, directive, want)
 	}
@@ -125,7 +141,7 @@ func TestCompletionOfManyUsersIsBounded(t *testing.T) {
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if words, _ := complete(t, at(s), "presence", "u"); len(words) != completionWide {
+	if words, _ := wanting(t, at(s), []string{"presence", "u"}); len(words) != completionWide {
 		t.Errorf("%d users are offered, want %d", len(words), completionWide)
 	}
 }
