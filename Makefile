@@ -64,7 +64,7 @@ e2e: tools ## Only the tests of whole pods against a real Redis
 	$(GO) test -race -count=1 -parallel $(TESTS) -timeout 8m ./e2e/...
 
 .PHONY: demo
-demo: tools build ## Show two pods and a real Redis at work in a browser, until Ctrl-C (DEMO_PORT=8180)
+demo: build ## Show two pods and a real Redis at work in a browser, until Ctrl-C (DEMO_PORT=8180)
 	@scripts/demo.sh
 
 .PHONY: screenshots
@@ -72,7 +72,7 @@ screenshots: tools build ## Take the pictures in docs/images anew
 	@PUSHPOD_E2E_BINARY=$(CURDIR)/bin/pushpod scripts/screenshots.sh
 
 .PHONY: cluster
-cluster: tools ## Start a Redis Cluster for trying out, until Ctrl-C: three masters with a replica each (CLUSTER_PORT=7000)
+cluster: ## Start a Redis Cluster for trying out, until Ctrl-C: three masters with a replica each (CLUSTER_PORT=7000)
 	@scripts/cluster.sh
 
 # The fuzzer takes one target at a time. It may spend a minute on making an

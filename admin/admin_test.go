@@ -72,8 +72,8 @@ func TestReadinessSaysWhatIsWrong(t *testing.T) {
 	if status, body := get(t, url+"/readyz"); status != 200 || !json.Valid([]byte(body)) {
 		t.Errorf("ready: %d %s", status, body)
 	}
-	problems = []hub.Problem{{Name: "unsubscribed", Reason: "the why"}}
-	if status, body := get(t, url+"/readyz"); status != 503 || !strings.Contains(body, `"unsubscribed"`) || !strings.Contains(body, "the why") {
+	problems = []hub.Problem{{Name: "unsubscribed", Reason: "used memory > 'maxmemory'"}}
+	if status, body := get(t, url+"/readyz"); status != 503 || !strings.Contains(body, `"unsubscribed"`) || !strings.Contains(body, "used memory > 'maxmemory'") {
 		t.Errorf("not ready: %d %s", status, body)
 	}
 	if status, body := get(t, url+"/healthz"); status != 200 {

@@ -141,5 +141,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the peer has gone: nobody to tell
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false) // people read it: Redis's words have > and '
+	_ = encoder.Encode(body)     // the peer has gone: nobody to tell
 }

@@ -148,7 +148,7 @@ func keys() []key {
 		newKey("auth.issuer", "", func(c *Config) *string { return &c.Auth.Issuer }, text(1024, ""),
 			"What iss of a token must be. If empty, it may be anything.").live(forTokens),
 		newKey("auth.audience", "", func(c *Config) *[]string { return &c.Auth.Audience }, textList(),
-			"Of which aud of a token must name one. If empty, it may be anything: then a token that was issued for another service of the same issuer is good here too.").live(forTokens),
+			"Audiences of which the aud of a token must name one. If empty, it may be anything: then a token that was issued for another service of the same issuer is good here too.").live(forTokens),
 		newKey("auth.leeway", "0s", func(c *Config) *time.Duration { return &c.Auth.Leeway }, duration(0, 5*time.Minute, false),
 			"By how much the clock of the issuer may differ: a token is good for so long before its nbf and after its exp.").live(forTokens),
 		newKey("auth.require_exp", "on", func(c *Config) *bool { return &c.Auth.RequireExp }, onOff(),

@@ -16,7 +16,7 @@ server=${REDIS_SERVER:-redis-server}
 cli=${REDIS_CLI:-redis-cli}
 for program in "$server" "$cli"; do
   if ! command -v "$program" >/dev/null; then
-    echo "cluster.sh: $program is not installed" >&2
+    echo "cluster.sh: $program is not installed (make tools, apt install redis or brew install redis)" >&2
     exit 1
   fi
 done

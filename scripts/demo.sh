@@ -18,7 +18,7 @@ server=${REDIS_SERVER:-redis-server}
 pod=${PUSHPOD:-bin/pushpod}
 for program in "$server" "$pod"; do
   if ! command -v "$program" >/dev/null; then
-    echo "demo.sh: $program is missing" >&2
+    echo "demo.sh: $program is missing (redis-server: make tools, apt install redis or brew install redis)" >&2
     exit 1
   fi
 done
