@@ -182,22 +182,21 @@ func (n *node) mend(ctx context.Context) bool {
 	}
 	err := transaction(ctx, n.server.Client(),
 		[]any{"hset", key, field, n.channel}, expire, []any{"hdel", key, field}, []any{"get", block}, []any{"exists", block})
-	now := n.now()
-	switch {
-	case redisconn.IsLinkError(err):
+	if redisconn.IsLinkError(err) {
 		n.linkFailed(err, false)
 		return false
-	case isUnknownCommand(err):
-		n.answered(now)
+	}
+	now := n.now()
+	n.answered(now)
+	switch {
+	case isUnknownCommand(err): // another server answers
 		n.setExpiry(expiryUnknown)
 	case err != nil:
 		n.count.errors.Add(1)
-		n.answered(now)
 		n.link.refused(now)
 		n.redis.Refresh() // it may have the slots of this key no more
 		n.setErr(err)
 	default:
-		n.answered(now)
 		n.mended()
 	}
 	return true

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pushpod/redisconn"
 )
 
 func TestATurnSendsNothingBeforeItsTime(t *testing.T) {
@@ -154,6 +156,24 @@ func TestARemovalIsNotRepeatedWhereAnotherWaits(t *testing.T) {
 		it := n.q.leaving.pop()
 		if again := it.entry.User == "again"; it.repeat != again || it.cleanup != again {
 			t.Errorf("%s: repeat %v, cleanup %v", it.entry.User, it.repeat, it.cleanup)
+		}
+	}
+}
+
+// A batch that ends early, since its node is gone, says nothing of the nodes that it asked.
+func TestOnlyANodeThatDidNotAnswerIsAway(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		r := redisconn.Open(redisconn.Options{Addresses: []string{"127.0.0.1:1"}})
+		t.Cleanup(r.Close)
+		n := NewStore(Options{Redis: r, Keys: NewKeys("push:"), Pod: "a:1"}).routes.single
+		other := newNode(n.shared, r.Node("127.0.0.1:2"))
+		n.routes.of[other.server] = other
+		n.gone = gone
+		n.batch.behind = r.Pipeline(false)
+		n.batch.behind.AddTo(other.server, intCmd("exists", "push:revoked:{a}"))
+		n.lookBehind(t.Context())
+		if away := other.away.Load() > 0; away == gone {
+			t.Errorf("the asking node is gone: %v; the other one is taken to be away: %v", gone, away)
 		}
 	}
 }
