@@ -84,12 +84,77 @@ func TestARefusedTryIsToldOf(t *testing.T) {
 }
 
 func TestATurnTriesALinkOnce(t *testing.T) {
-	n := testNode(t, Options{Timeout: time.Second}) // where nobody answers
-	n.setErr(errors.New("lost"))
-	n.q.renew(of("alice"), n.now())
-	n.turn(t.Context(), n.now()+time.Second)
-	if n.link.failures != 1 || n.q.staying.len() != 1 || n.away.Load() <= int64(n.now()) {
-		t.Errorf("%d failures, %d renewals wait, away until %v at %v", n.link.failures, n.q.staying.len(), n.away.Load(), n.now())
+	for what, prepare := range map[string]func(n *node){
+		"writes failed":                   func(n *node) { n.setErr(errors.New("lost")) },
+		"how entries expire is not known": func(n *node) {},
+		"all is known":                    func(n *node) { n.expiry.mode = expiryFields },
+	} {
+		n := testNode(t, Options{Timeout: time.Second}) // where nobody answers, so nothing is sent
+		prepare(n)
+		n.q.renew(of("alice"), n.now())
+		n.turn(t.Context(), n.now()+time.Second)
+		if n.link.failures != 1 || n.link.refusals != 0 || n.count.errors.Load() != 1 || n.away.Load() <= int64(n.now()) {
+			t.Errorf("%s: %+v, %d errors, away until %v", what, n.link, n.count.errors.Load(), n.away.Load())
+		}
+		if it := n.q.waiting[of("alice").UUID]; n.link.doubt || it == nil || it.sent {
+			t.Errorf("%s: in doubt: %v, %+v waits", what, n.link.doubt, it)
+		}
+	}
+}
+
+func TestABatchThatIsAnsweredEndsWhatWasDoubted(t *testing.T) {
+	n, _ := aliveNode(t, Options{Timeout: time.Minute})
+	n.link.failedElsewhere()
+	n.away.Store(1)
+	for range 3 { // nothing is there to be renewed at first
+		n.sweeper.repairs = []*repair{{user: "carol", kind: fixPersist}, {user: "dora", kind: fixPersist}}
+		n.q.renew(of("alice"), n.now())
+		n.q.renew(of("bob"), n.now())
+		n.turn(t.Context(), n.now()+time.Minute)
+	}
+	if n.link.settleAt == 0 || n.away.Load() != 0 || n.count.renewed.Load() != 4 {
+		t.Errorf("settles at %v, away until %v, %d renewed", n.link.settleAt, n.away.Load(), n.count.renewed.Load())
+	}
+	if len(n.batch.slots) != 2 {
+		t.Errorf("%d slots for batches of 2", len(n.batch.slots))
+	}
+	if sum := time.Duration(n.count.latencySum.Load()); sum <= 0 || sum > n.now() {
+		t.Errorf("the batches took %v, of %v", sum, n.now())
+	}
+}
+
+// The entries stand by then.
+func TestABatchThatFailsBehindItsWritesMayBeInRedis(t *testing.T) {
+	m := miniredis.RunT(t)
+	m.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd == "GET" {
+			c.Close()
+		}
+		return cmd == "GET"
+	})
+	c := redisconn.NewClient(redisconn.Options{Addresses: []string{m.Addr()}, NoRetry: true})
+	t.Cleanup(func() { _ = c.Close() })
+	n := NewStore(Options{Redis: redisconn.Of(c), Keys: NewKeys("push:"), Pod: "a:1", Timeout: time.Minute}).routes.single
+	_ = m.Set("push:block:{alice}", "spam")
+	n.q.register(of("alice"), nil, n.now())
+	n.turn(t.Context(), n.now()+time.Minute)
+	if it := n.q.waiting[of("alice").UUID]; it == nil || !it.sent || !n.link.doubt {
+		t.Errorf("%+v waits, in doubt: %v", it, n.link.doubt)
+	}
+}
+
+func TestWhatRedisMayHaveIsRemembered(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		for _, sent := range []bool{false, true} {
+			n := testNode(t, Options{})
+			n.q.register(of("alice"), nil, 0)
+			n.gather()
+			n.batch.items[0].sent = before
+			n.linkFailed(errors.New("lost"), sent)
+			if got := n.q.waiting[of("alice").UUID].sent; got != (before || sent) {
+				t.Errorf("sent before: %v, and now: %v; remembered as %v", before, sent, got)
+			}
+		}
 	}
 }
 
@@ -144,9 +209,23 @@ func TestWhatFailsAndHasALaterOperationIsOver(t *testing.T) {
 	n.q.unregister(of("alice"), nil, 0)
 	n.q.unregister(of("bob"), nil, 0)
 	n.linkFailed(lost, true)
+	n.batch.reset()
 	n.callOutcomes()
 	if len(told) != 1 || !errors.Is(told[0], lost) || n.q.joining.len()+n.q.staying.len() != 0 || n.q.leaving.len() != 2 {
 		t.Errorf("told %v; %d, %d and %d wait", told, n.q.joining.len(), n.q.staying.len(), n.q.leaving.len())
+	}
+}
+
+func TestARemovalThatFailsIsOverWhereItsEntryIsMadeAnew(t *testing.T) {
+	n := testNode(t, Options{})
+	var told []error
+	n.q.unregister(of("alice"), func(err error) { told = append(told, err) }, 0)
+	n.gather()
+	n.q.register(of("alice"), nil, 0)
+	n.linkFailed(errors.New("lost"), true)
+	n.callOutcomes()
+	if len(told) != 1 || told[0] != nil || n.q.leaving.len() != 0 || n.q.joining.len() != 1 {
+		t.Errorf("told %v; %d removals and %d registrations wait", told, n.q.leaving.len(), n.q.joining.len())
 	}
 }
 
