@@ -35,6 +35,18 @@ func TestATurnSendsNothingBeforeItsTime(t *testing.T) {
 	}
 }
 
+func TestWritesThatAreRefusedAreTriedAtTheirTime(t *testing.T) {
+	n, _ := aliveNode(t, Options{Timeout: time.Minute})
+	n.link.refused(n.now())
+	n.link.mendAt = n.now() + time.Hour
+	n.setErr(errors.New("refused"))
+	n.q.unregister(of("alice"), nil, n.now())
+	n.turn(t.Context(), n.now()+time.Minute)
+	if n.err() == nil || n.link.refusals != 1 || n.q.leaving.len() != 0 {
+		t.Errorf("Err = %v, %d refusals, %d removals wait", n.err(), n.link.refusals, n.q.leaving.len())
+	}
+}
+
 func TestWhoHasWaitedForTheTimeoutIsTold(t *testing.T) {
 	const timeout = 20 * time.Second // of which a batch needs one at least
 	lost := errors.New("lost")
@@ -174,6 +186,15 @@ func TestOnlyANodeThatDidNotAnswerIsAway(t *testing.T) {
 		n.lookBehind(t.Context())
 		if away := other.away.Load() > 0; away == gone {
 			t.Errorf("the asking node is gone: %v; the other one is taken to be away: %v", gone, away)
+		}
+	}
+}
+
+func TestAHashLivesForItsTTLOrASecondMoreAtMost(t *testing.T) {
+	for ttl, want := range map[time.Duration]string{time.Second: "1", time.Second + 1: "2", 1500 * time.Millisecond: "2", 2 * time.Second: "2"} {
+		b := newBatch(Options{TTL: ttl, Keys: NewKeys("push:")}, "push:pod:a:1")
+		if b.ttlSeconds != want {
+			t.Errorf("%v: %s seconds, want %s", ttl, b.ttlSeconds, want)
 		}
 	}
 }
