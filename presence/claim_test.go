@@ -7,17 +7,18 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
+	"github.com/redis/go-redis/v9"
 
 	"pushpod/redisconn"
 )
 
-// refusingPods has a Redis that refuses this ZADD, of all that come, and those behind it.
-func refusingPods(t *testing.T, from int64) *Pods {
+// refusingPods has a Redis that refuses this command, of all of its kind, and those behind it.
+func refusingPods(t *testing.T, command string, from int64) *Pods {
 	t.Helper()
 	m := miniredis.RunT(t)
-	var writes atomic.Int64
+	var asked atomic.Int64
 	m.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
-		if cmd != "ZADD" || writes.Add(1) < from {
+		if cmd != command || asked.Add(1) < from {
 			return false
 		}
 		c.WriteError("OOM command not allowed")
@@ -30,7 +31,7 @@ func refusingPods(t *testing.T, from int64) *Pods {
 
 // Another process may write the same milliseconds: it must not be taken for this one.
 func TestAScoreThatRedisRefusedIsNotOnesOwn(t *testing.T) {
-	p := refusingPods(t, 1)
+	p := refusingPods(t, "ZADD", 1)
 	watch := claim{lease: time.Hour, maxGap: time.Hour}
 	watch.write(5)
 	if done, err := p.claimOnce(t.Context(), &watch); done || err == nil {
@@ -43,11 +44,18 @@ func TestAScoreThatRedisRefusedIsNotOnesOwn(t *testing.T) {
 
 // The score of the claim stands: entries may rest on it before the first heartbeat has succeeded.
 func TestAPodIsClaimedThoughItsFirstHeartbeatFails(t *testing.T) {
-	p := refusingPods(t, 2)
+	p := refusingPods(t, "ZADD", 2)
 	if err := p.Claim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if text, ok := p.ownScore(); !ok || text == "0" || p.score != float64(p.Started()) {
 		t.Errorf("own score %q, started %d", text, p.Started())
+	}
+}
+
+func TestAClaimThatCannotReadItsScoreSaysSo(t *testing.T) {
+	p := refusingPods(t, "ZSCORE", 1)
+	if done, err := p.claimOnce(t.Context(), &claim{lease: time.Hour}); done || !redis.HasErrorPrefix(err, "OOM") {
+		t.Errorf("claimed: %v, %v", done, err)
 	}
 }
