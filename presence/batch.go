@@ -55,7 +55,6 @@ type batch struct {
 	singles []single // registrations that use their credential up
 
 	// Known from the replies.
-	retry   []*item
 	refusal error // the last one that is not about one user's key
 	kept    bool  // a removal was refused
 	wrote   bool  // an entry was written
@@ -77,11 +76,10 @@ func newBatch(o Options, channel string) batch {
 func (b *batch) reset() {
 	clear(b.items)
 	clear(b.cmds)
-	clear(b.retry)
 	clear(b.singles)
 	b.watched, b.watch = b.watched[:1], nil
 	b.singles = b.singles[:0]
-	b.items, b.cmds, b.retry = b.items[:0], b.cmds[:0], b.retry[:0]
+	b.items, b.cmds = b.items[:0], b.cmds[:0]
 	b.repairs, b.exams, b.behind, b.suspects = nil, nil, nil, false
 	b.refusal, b.kept, b.wrote, b.unknown, b.scoreUsed, b.dated = nil, false, false, false, false, false
 }
@@ -96,6 +94,9 @@ func (n *node) turn(ctx context.Context, deadline time.Duration) {
 	if expired {
 		return // they are told first: what follows may take its time
 	}
+	if now < n.link.until {
+		return // a doubt was over, or somebody was to be told
+	}
 	ctx, cancel := context.WithDeadline(ctx, n.epoch.Add(deadline))
 	defer cancel()
 	if !n.begin(cancel) {
@@ -103,10 +104,8 @@ func (n *node) turn(ctx context.Context, deadline time.Duration) {
 	}
 	defer n.batch.reset()
 	defer n.end() // before it: who looks at what is in flight finds items
-	if n.err() != nil && now >= n.link.mendAt && now >= n.link.until {
-		if !n.mend(ctx) {
-			return
-		}
+	if n.err() != nil && now >= n.link.mendAt && !n.mend(ctx) {
+		return
 	}
 	if n.expiry.mode == expiryUnknown || n.server.Dials() != n.expiry.dials {
 		if err := n.probeExpiry(ctx); err != nil {
@@ -183,22 +182,21 @@ func (n *node) mend(ctx context.Context) bool {
 	}
 	err := transaction(ctx, n.server.Client(),
 		[]any{"hset", key, field, n.channel}, expire, []any{"hdel", key, field}, []any{"get", block}, []any{"exists", block})
-	now := n.now()
-	switch {
-	case redisconn.IsLinkError(err):
+	if redisconn.IsLinkError(err) {
 		n.linkFailed(err, false)
 		return false
-	case isUnknownCommand(err):
-		n.answered(now)
+	}
+	now := n.now()
+	n.answered(now)
+	switch {
+	case isUnknownCommand(err): // another server answers
 		n.setExpiry(expiryUnknown)
 	case err != nil:
 		n.count.errors.Add(1)
-		n.answered(now)
 		n.link.refused(now)
 		n.redis.Refresh() // it may have the slots of this key no more
 		n.setErr(err)
 	default:
-		n.answered(now)
 		n.mended()
 	}
 	return true
@@ -362,9 +360,8 @@ func (n *node) send(ctx context.Context) {
 }
 
 // linkFailed deals with a connection that failed: what became of the batch is not
-// known. After the first failure in a row all of it is tried again at once, on
-// another connection. After more, registrations and renewals are given up, and
-// unregistrations wait.
+// known. All of it is tried again, on another connection, once mend has got an answer. Where
+// that fails too, what waits meanwhile is given up, but for unregistrations.
 //
 // sent says that Redis may have received the batch.
 func (n *node) linkFailed(err error, sent bool) {
@@ -378,23 +375,15 @@ func (n *node) linkFailed(err error, sent bool) {
 	cause := fmt.Errorf("%w: %w", ErrUnavailable, err)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	giveUp := n.link.failures > 1 && !n.gone // another node has the slots of one that is gone
 	for _, it := range b.items {
 		it.sent = it.sent || sent
 		n.q.tellRejected(it) // that waits no longer for the entry to be gone
-		switch {
-		case giveUp && (it.op == registering || it.op == checking):
-			n.giveUp(it, cause)
-		case giveUp && it.op == renewing:
-			n.q.recycle(it)
-		default:
-			n.requeue(it, cause)
-		}
+		n.requeue(it, cause)
 	}
 	for _, e := range b.exams {
-		n.postpone(e, giveUp, cause)
+		n.postpone(e)
 	}
-	if giveUp {
+	if n.link.failures > 1 {
 		n.q.failJoining(now, cause)
 		n.q.failExams(cause)
 		n.q.dropStaying()

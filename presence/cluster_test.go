@@ -342,6 +342,14 @@ func podsInACluster(t *testing.T, w *clusterWorld) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	s := w.store("a:1", func(o *presence.Options) { o.Pods = a })
+	before := w.redirections()
+	for _, user := range users(30) {
+		s.mustRegister(presence.Entry{User: user, UUID: a.NewUUID()})
+	}
+	if n := w.redirections() - before; n != 0 {
+		t.Errorf("%d commands went to another node than their key's", n)
+	}
 	stopB()
 	if err := b.Leave(t.Context()); err != nil {
 		t.Fatal(err)
@@ -349,6 +357,23 @@ func podsInACluster(t *testing.T, w *clusterWorld) {
 	if list, err := presence.ListPods(t.Context(), w.redis, w.keys); err != nil || len(list) != 1 {
 		t.Errorf("after one has left: %+v, %v", list, err)
 	}
+}
+
+// redirections returns how often the masters have said MOVED.
+func (w *clusterWorld) redirections() (n int) {
+	w.t.Helper()
+	for _, m := range w.cluster.Masters {
+		_, rest, found := strings.Cut(m.CLI("INFO", "errorstats"), "errorstat_MOVED:count=")
+		if !found {
+			continue
+		}
+		var count int
+		if _, err := fmt.Sscan(rest, &count); err != nil {
+			w.t.Fatal(err)
+		}
+		n += count
+	}
+	return n
 }
 
 // A master that hangs holds up its own users only.

@@ -105,12 +105,8 @@ func (q *queue) failExams(cause error) {
 }
 
 // postpone puts back an examination whose batch failed, at the node that has the user
-// now, or gives it up. The caller holds n.mu.
-func (n *node) postpone(e *exam, giveUp bool, cause error) {
-	if giveUp {
-		n.failNewcomers(e, cause)
-		return
-	}
+// now. The caller holds n.mu.
+func (n *node) postpone(e *exam) {
 	owner := n.owner(e.user)
 	owner.q.postpone(e)
 	n.poke(owner)
@@ -160,7 +156,7 @@ func (n *node) failExam(e *exam, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if isBrokenOff(err) || isRedirected(err) {
-		n.postpone(e, false, err)
+		n.postpone(e)
 		return
 	}
 	n.failNewcomers(e, fmt.Errorf("%w: count connections: %w", ErrUnavailable, err))

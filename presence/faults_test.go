@@ -559,6 +559,34 @@ func TestUnknownCommandFallsBackAtAnyTime(t *testing.T) {
 	w.want("and expiring", "alice", s.channel)
 }
 
+// The server that refused is replaced, behind the same connection, by one that knows less.
+func TestUnknownCommandFallsBackWhereWritesWereRefused(t *testing.T) {
+	t.Parallel()
+	w := miniWorld(t)
+	client := w.client(w.addr)
+	vanish := &vanishing{}
+	client.AddHook(vanish)
+	var refuses atomic.Bool
+	client.AddHook(hook(func(cmds []redis.Cmder, send func() error) error {
+		if refuses.Load() && carry(cmds, "hset") {
+			return answer(cmds, refusal("OOM command not allowed"))
+		}
+		return send()
+	}))
+	s := w.store("a:1", func(o *presence.Options) { o.Redis = redisconn.Of(client) })
+	refuses.Store(true)
+	mustBe(t, "while Redis refuses", s.register(entry("alice")).Err, presence.ErrUnavailable)
+	vanish.gone.Store(true)
+	refuses.Store(false)
+	eventually(t, "it is healed by itself", s.Err)
+	held := entry("alice")
+	s.mustRegister(held)
+	if s.Stats().PerFieldExpiry {
+		t.Error("still by field")
+	}
+	w.want("written in the other way", "alice", s.channel, held)
+}
+
 // Whether fields may be made to expire again is tried by making one expire.
 func TestRefusedFieldExpiryIsToldOfUntilItEnds(t *testing.T) {
 	t.Parallel()

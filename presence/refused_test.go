@@ -339,7 +339,7 @@ func TestRightToLookUpIsNeeded(t *testing.T) {
 	w := realWorld(t)
 	w.real.CLI("ACL", "SETUSER", "pod", "on", ">secret", "~push:*", "+@all")
 	s := w.store("a:1", func(o *presence.Options) {
-		o.Refused = func(presence.Entry, *presence.Refused) {}
+		o.Refused, o.TTL = func(presence.Entry, *presence.Refused) {}, time.Minute
 		o.Redis = redisconn.Of(redisconn.NewClient(redisconn.Options{Addresses: []string{w.addr}, Username: "pod", Password: "secret", Timeout: testTimeout, NoRetry: true}))
 	})
 	held := entry("alice")

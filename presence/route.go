@@ -336,9 +336,9 @@ func (n *node) lookBehind(ctx context.Context) {
 	defer cancel()
 	for _, server := range b.behind.Exec(ctx) {
 		n.mu.Lock()
-		owner := n.routes.of[server]
+		owner, brokenOff := n.routes.of[server], n.gone
 		n.mu.Unlock()
-		if owner != nil && owner != n {
+		if owner != nil && owner != n && !brokenOff {
 			owner.away.Store(int64(n.now() + awayFor))
 		}
 	}
