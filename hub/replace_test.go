@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ func (p *pod) instead(user, replaces string) *wsClient {
 // swap gives the place of a connection to one of another pod, as that does.
 func (p *pod) swap(user string, old *wsClient) (uuid string) {
 	p.t.Helper()
+	p.keepOtherAlive()
 	uuid = presence.FormatUUID(presence.NewUUID(time.Now().UnixMilli()))
 	ctx, key := context.Background(), p.keys.User(user)
 	pipe := p.admin.TxPipeline()
@@ -55,14 +57,33 @@ func (p *pod) swap(user string, old *wsClient) (uuid string) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		p.t.Fatal(err)
 	}
-	p.otherBeats()
 	p.untidy = true // the other pod's stays
 	return uuid
 }
 
-// otherBeats is a heartbeat of the other pod: a dead one's entries are removed.
-func (p *pod) otherBeats() {
-	p.admin.ZAdd(context.Background(), p.keys.Pods(), redis.Z{Score: float64(time.Now().UnixMilli()), Member: otherPod})
+// keepOtherAlive has the other pod's heartbeats in Redis from now on: a dead one's entries
+// are removed.
+func (p *pod) keepOtherAlive() {
+	beat := func() {
+		p.admin.ZAdd(context.Background(), p.keys.Pods(), redis.Z{Score: float64(time.Now().UnixMilli()), Member: otherPod})
+	}
+	beat()
+	stop := make(chan struct{})
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				beat()
+			}
+		}
+	})
+	p.t.Cleanup(func() {
+		close(stop)
+		beating.Wait()
+	})
 }
 
 // wantOnly holds that the user's hash names this connection alone, now and for some
@@ -70,7 +91,6 @@ func (p *pod) otherBeats() {
 func (p *pod) wantOnly(why, user, uuid, channel string) {
 	p.t.Helper()
 	only := func() bool {
-		p.otherBeats()
 		found := p.entries(user)
 		return len(found) == 1 && found[uuid] == channel
 	}
@@ -153,6 +173,7 @@ func TestAnEntryThatARenewalBringsBackIsRemoved(t *testing.T) {
 	t.Parallel()
 	p := startRenewing(t, func(s *set) { s.conn = func(o *conn.Options) { o.Settings.Renew = time.Hour } })
 	old := p.connect("alice")
+	p.keepOtherAlive()
 	ctx, key := context.Background(), p.keys.User("alice")
 	if err := p.admin.HSet(ctx, key, "another", otherPod).Err(); err != nil {
 		t.Fatal(err)
