@@ -131,7 +131,7 @@ describe('The console', { skip: unable, timeout: 600_000 }, () => {
 
   test('A pod that leaves is seen to, and does not wait for who looks', async (t) => {
     const redis = await startRedis(t)
-    const pod = await startPod(t, redis, { 'shutdown.drain': '3s' })
+    const pod = await startPod(t, redis, { 'shutdown.delay': '3s' }) // the feed looks once a second
     const page = await open(t, pod, '/')
     await loaded(page)
     await page.evaluate((url) => (window.ws = new WebSocket(url)), `ws://127.0.0.1:${pod.port}/ws?user=alice`)
