@@ -24,7 +24,7 @@ func goaway(r *run) error {
 	old.say(`{"type":"goaway","within_ms":%d}`, within.Milliseconds())
 	early := false
 	e, came := r.waitFor(within, func(e event) bool {
-		early = early || e.peer == old && (e.kind == closed || e.kind == gone)
+		early = early || e.isEndOf(old)
 		return e.kind == arrived || early
 	})
 	switch {
@@ -49,8 +49,8 @@ func goaway(r *run) error {
 	old.push("goaway-late", late)
 	handed, ended := !r.echoes, event{}
 	r.waitFor(time.Until(told.Add(within+r.opts.Wait)), func(e event) bool {
-		handed = handed || e.kind == said && e.err == nil && e.frame.isRequest(late)
-		if e.peer == old && ended.peer == nil && (e.kind == closed || e.kind == gone) {
+		handed = handed || e.isEchoOf(late)
+		if e.isEndOf(old) && ended.peer == nil {
 			ended = e
 		}
 		return handed && ended.peer != nil

@@ -91,7 +91,7 @@ func welcomeInThePacket(r *run) error {
 	answered, echoed := false, false
 	e, _ := r.waitFor(r.opts.Wait, func(e event) bool {
 		answered = answered || e.kind == ponged && e.text == "p"
-		echoed = echoed || e.kind == said && e.err == nil && e.frame.isRequest(data)
+		echoed = echoed || e.isEchoOf(data)
 		return answered && echoed || e.isEndOf(p)
 	})
 	if e.isEndOf(p) {
@@ -100,11 +100,10 @@ func welcomeInThePacket(r *run) error {
 	lost := !answered && !echoed
 	if lost { // what was lost there says nothing about what comes later
 		p.push("welcome-2", data)
-		e, ok := r.waitFor(r.opts.Wait, func(e event) bool { return e.kind == said && e.err == nil && e.frame.isRequest(data) || e.isEndOf(p) })
-		if e.isEndOf(p) {
-			return e.ended()
+		var err error
+		if echoed, err = r.echoed(p, data); err != nil {
+			return err
 		}
-		echoed = ok
 	}
 	r.echoes = r.echoes || echoed
 	if !answered {
@@ -190,8 +189,8 @@ func duplicates(r *run) error {
 		p.push("not "+where, last)
 		seen := false
 		if _, ok := r.waitFor(r.opts.Wait, func(e event) bool {
-			seen = seen || e.kind == said && e.err == nil && e.frame.isRequest(once)
-			return e.kind == said && e.err == nil && e.frame.isRequest(last)
+			seen = seen || e.isEchoOf(once)
+			return e.isEchoOf(last)
 		}); !ok {
 			return fmt.Errorf("%s, the application was not handed the message behind a duplicate", where)
 		}
@@ -284,7 +283,7 @@ func closeAnswered(r *run) error {
 		return err
 	}
 	p.endWith(1001, "retry_ms=0")
-	e, ok := r.waitFor(r.opts.Wait, func(e event) bool { return e.peer == p && (e.kind == closed || e.kind == gone) })
+	e, ok := r.waitFor(r.opts.Wait, func(e event) bool { return e.isEndOf(p) })
 	if !ok || e.kind != closed {
 		return errors.New("TCP ended without a close frame")
 	}

@@ -85,7 +85,7 @@ func (p *peer) push(id, data string) {
 
 // echo waits for the request in which the application sends that data back.
 func (r *run) echo(data string, within time.Duration) (event, bool) {
-	return r.waitFor(within, func(e event) bool { return e.kind == said && e.err == nil && e.frame.isRequest(data) })
+	return r.waitFor(within, func(e event) bool { return e.isEchoOf(data) })
 }
 
 // lives checks that the client is still there on that connection, and reads it. Of one that answers no
@@ -120,6 +120,19 @@ func (r *run) answersPing(p *peer) error {
 	return nil
 }
 
+// echoed reports whether the application sends that data back. The error says how that connection ended before.
+func (r *run) echoed(p *peer, data string) (bool, error) {
+	e, ok := r.waitFor(r.opts.Wait, func(e event) bool { return e.isEchoOf(data) || e.isEndOf(p) })
+	if e.isEndOf(p) {
+		return false, e.ended()
+	}
+	return ok, nil
+}
+
+func (e event) isEchoOf(data string) bool {
+	return e.kind == said && e.err == nil && e.frame.isRequest(data)
+}
+
 func (e event) isEndOf(p *peer) bool { return e.peer == p && (e.kind == closed || e.kind == gone) }
 
 // ended says how a connection ended that was to stay.
@@ -138,10 +151,9 @@ func (r *run) handed(p *peer, data string) error {
 	if !r.echoes {
 		return r.lives(p)
 	}
-	e, ok := r.waitFor(r.opts.Wait, func(e event) bool { return e.kind == said && e.err == nil && e.frame.isRequest(data) || e.isEndOf(p) })
-	switch {
-	case e.isEndOf(p):
-		return e.ended()
+	switch ok, err := r.echoed(p, data); {
+	case err != nil:
+		return err
 	case !ok:
 		return fmt.Errorf("the application was not handed %s within %v", data, r.opts.Wait)
 	}

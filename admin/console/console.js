@@ -1,6 +1,6 @@
 // The console: one page, of which the part behind # in the address is shown.
 
-import { Rows, at, begin, cell, clock, command, el, envelope, get, isJSON, log, plural, post, published, quote, readable, say, socketURL, theirs } from './shared.js'
+import { Rows, at, begin, cell, clock, command, el, envelope, get, isJSON, log, plural, post, published, quote, readable, say, sayOnceMore, socketURL, theirs } from './shared.js'
 import { Line, Plot } from './plot.js'
 
 const info = await begin()
@@ -349,10 +349,7 @@ form.addEventListener('submit', async (e) => {
   e.preventDefault()
   const a = asked()
   if (a.all && !(await confirmed([`Push to everybody${everybody && `: ${everybody}`}?`], at('push-command').textContent))) return
-  const tell = (text, kind = '') => {
-    at('push-status').textContent = '' // so that the same is told once more
-    say(at('push-status'), text, kind)
-  }
+  const tell = (text, kind) => sayOnceMore(at('push-status'), text, kind)
   try {
     const done = await post('/console/push', a)
     if (isForAll(a)) tell(`${plural(done.sent[0]?.subscribers ?? 0, 'pod')} told`)

@@ -1,6 +1,6 @@
 // The demo: the users' devices are WebSocket connections of this page.
 
-import { Rows, at, begin, command, el, get, log, plural, post, published, quote, say, socketURL } from './shared.js'
+import { Rows, at, begin, command, el, get, log, plural, post, published, quote, say, sayOnceMore, socketURL } from './shared.js'
 
 const info = await begin()
 const names = ['alice', 'bob', 'carol']
@@ -144,8 +144,7 @@ at('form').addEventListener('submit', async (e) => {
   const user = fields.to.value
   try {
     const done = await post('/console/push', { user, all: !user, data: data() })
-    at('status').textContent = '' // so that the same is told once more
-    say(at('status'), user ? `${plural(done.addressed, 'connection')} addressed` : `${plural(done.sent[0].subscribers, 'pod')} told`)
+    sayOnceMore(at('status'), user ? `${plural(done.addressed, 'connection')} addressed` : `${plural(done.sent[0].subscribers, 'pod')} told`)
     log(at('done'), user ? `Pushed to ${user}` : 'Pushed to everybody', el('pre', {}, at('line').textContent), ...(user ? published(info.cli, done.sent) : []))
   } catch (error) {
     say(at('status'), error.message, 'bad')

@@ -24,6 +24,12 @@ export function say(element, text, kind = '') {
   element.className = kind
 }
 
+/** Says it, too, where it is said already: the same was done once more. */
+export function sayOnceMore(element, text, kind) {
+  element.textContent = ''
+  say(element, text, kind)
+}
+
 /** A cell, which names its column where columns have no room. */
 export const cell = (label, ...children) => el('td', { role: 'cell', 'data-label': label }, ...children)
 
