@@ -94,7 +94,8 @@ func (p *pod) wantOnly(why, user, uuid, channel string) {
 		found := p.entries(user)
 		return len(found) == 1 && found[uuid] == channel
 	}
-	p.eventually(why, only) // a renewal that was under way may stand for a moment
+	time.Sleep(200 * time.Millisecond) // a renewal that was under way is through, and what it brought back may stand for a moment
+	p.eventually(why, only)
 	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if !only() {
 			p.t.Fatalf("%s: then %v", why, p.entries(user))
